@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config.h - every build-time choice, its default and its range.
+ *
+ * Each may be set with -D. A value out of range stops the build here, with its reason. All objects
+ * that are linked together must be built with the same values: octavo_init() checks a fingerprint
+ * of them.
+ */
+#ifndef OCTAVO_CONFIG_H
+#define OCTAVO_CONFIG_H
+
+/* CPU slots (port.h). Per-CPU memory is carved for boot.nr_cpus of them, not for all. */
+#ifndef OCTAVO_NR_CPUS
+#define OCTAVO_NR_CPUS 64
+#endif
+#if OCTAVO_NR_CPUS < 1 || OCTAVO_NR_CPUS > 1024
+#error "OCTAVO_NR_CPUS must be 1 to 1024"
+#endif
+
+/* Nodes. Six bits of the section table hold a node. */
+#ifndef OCTAVO_NR_NODES
+#define OCTAVO_NR_NODES 8
+#endif
+#if OCTAVO_NR_NODES < 1 || OCTAVO_NR_NODES > 64
+#error "OCTAVO_NR_NODES must be 1 to 64"
+#endif
+
+/* Ranges of memory that octavo_init() and octavo_add_memory() can hold. */
+#ifndef OCTAVO_NR_REGIONS
+#define OCTAVO_NR_REGIONS 256
+#endif
+
+/*
+ * Geometry of the frame allocator, see docs/frames.md. A row is one 64-bit word of the bitmap, a
+ * block is what one counter field counts, a tree is what one counter word counts; a tree is also
+ * the section, the unit of zone, node and presence. The defaults are 64 frames, 2 MiB and 16 MiB. The
+ * interleaving checker shrinks all three: rows of 2 frames, blocks of 2 rows, trees of 2 blocks.
+ */
+#ifndef OCTAVO_ROW_ORDER
+#define OCTAVO_ROW_ORDER 6
+#endif
+#ifndef OCTAVO_BLOCK_ORDER
+#define OCTAVO_BLOCK_ORDER 9
+#endif
+#ifndef OCTAVO_TREE_ORDER
+#define OCTAVO_TREE_ORDER 12
+#endif
+#if OCTAVO_ROW_ORDER < 1 || OCTAVO_ROW_ORDER > 6
+#error "OCTAVO_ROW_ORDER must be 1 to 6: a row is at most one 64-bit word"
+#endif
+#if OCTAVO_BLOCK_ORDER < OCTAVO_ROW_ORDER || OCTAVO_BLOCK_ORDER > 9
+#error "OCTAVO_BLOCK_ORDER must be OCTAVO_ROW_ORDER to 9: a block's count has ten bits"
+#endif
+#if OCTAVO_TREE_ORDER <= OCTAVO_BLOCK_ORDER || OCTAVO_TREE_ORDER > OCTAVO_BLOCK_ORDER + 3
+#error "OCTAVO_TREE_ORDER must be OCTAVO_BLOCK_ORDER + 1 to + 3: a tree has 2 to 8 blocks"
+#endif
+
+/* Entries of a per-CPU magazine of order-0 frames; larger orders have fewer. 0: no magazines. */
+#ifndef OCTAVO_MAGAZINE
+#define OCTAVO_MAGAZINE 128
+#endif
+
+/* Objects in a per-CPU sheaf of a slab cache. */
+#ifndef OCTAVO_SHEAF
+#define OCTAVO_SHEAF 60
+#endif
+
+/*
+ * OCTAVO_DEBUG: VM_BUG_ON() and VM_WARN_ON(), poison and red zones. Misuse that could corrupt memory is
+ * fatal without it too.
+ */
+#ifndef OCTAVO_DEBUG
+#define OCTAVO_DEBUG 0
+#endif
+
+/* OCTAVO_FAULTS: fallible steps ask octavo_fault() whether to fail (fault.h). Tests only. */
+#ifndef OCTAVO_FAULTS
+#define OCTAVO_FAULTS 0
+#endif
+
+/* Which back end atomic.h uses. */
+#define OCTAVO_ATOMIC_NATIVE 0 /* compiler builtins: products */
+#define OCTAVO_ATOMIC_CHECK  1 /* port/check: every access is a scheduling point */
+#define OCTAVO_ATOMIC_C11    2 /* plain <stdatomic.h>: for external model checkers */
+#ifndef OCTAVO_ATOMIC
+#define OCTAVO_ATOMIC OCTAVO_ATOMIC_NATIVE
+#endif
+
+#endif /* OCTAVO_CONFIG_H */

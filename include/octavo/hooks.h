@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hooks.h - the calls from a lower layer up: one const table, registered before octavo_init(). Any entry
+ * may be NULL.
+ */
+#ifndef OCTAVO_HOOKS_H
+#define OCTAVO_HOOKS_H
+
+#include <octavo/gfp.h>
+
+struct folio;
+struct page;
+
+struct octavo_hooks {
+	/*
+	 * An allocation of @order failed, or would go below the min watermark. May sleep. Return: frames
+	 * freed; 0 ends the allocation in failure (or, with __GFP_NOFAIL, asks again).
+	 */
+	u64 (*direct_reclaim)(gfp_t gfp, unsigned int order, int nid);
+	/* A zone went below its low watermark: wake whoever reclaims in the background. Any context. */
+	void (*wake_reclaim)(u32 node, u32 zone);
+	/*
+	 * The last reference of a folio is gone, its count is 0, its words still name it. Tells swap and
+	 * others that hold something for it. Any context, may not sleep or allocate.
+	 */
+	void (*folio_release)(struct folio *folio);
+	/* Last put of a plain page of subtype Device: it goes back to its driver, not to the allocator. */
+	void (*device_page_free)(struct page *page, unsigned int order);
+	/* A poisoned frame is in use by a folio, or owned by somebody. May be called while sleeping is legal. */
+	void (*memory_failure)(unsigned long pfn);
+};
+
+/**
+ * octavo_set_hooks() - register the table
+ * @hooks: const, for ever; NULL for none
+ *
+ * Context: before anything else runs in the core.
+ */
+void octavo_set_hooks(const struct octavo_hooks *hooks);
+
+#endif /* OCTAVO_HOOKS_H */

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * list.h - doubly linked circular lists. Not atomic: the list's owner names its lock.
+ */
+#ifndef OCTAVO_LIST_H
+#define OCTAVO_LIST_H
+
+#include <octavo/compiler.h>
+
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+static inline void INIT_LIST_HEAD(struct list_head *l)
+{
+	l->next = l;
+	l->prev = l;
+}
+
+static inline bool list_empty(const struct list_head *l)
+{
+	return l->next == l;
+}
+
+static inline void list_add(struct list_head *n, struct list_head *head)
+{
+	n->next = head->next;
+	n->prev = head;
+	head->next->prev = n;
+	head->next = n;
+}
+
+static inline void list_add_tail(struct list_head *n, struct list_head *head)
+{
+	list_add(n, head->prev);
+}
+
+/* Leaves @n an empty list, so that list_empty(&n) tells whether it is on one. */
+static inline void list_del_init(struct list_head *n)
+{
+	n->prev->next = n->next;
+	n->next->prev = n->prev;
+	INIT_LIST_HEAD(n);
+}
+
+static inline void list_move(struct list_head *n, struct list_head *head)
+{
+	list_del_init(n);
+	list_add(n, head);
+}
+
+#define list_entry(p, type, member)	     container_of(p, type, member)
+#define list_first_entry(head, type, member) list_entry((head)->next, type, member)
+#define list_for_each_entry(pos, head, member)                                                 \
+	for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head); \
+	     pos = list_entry(pos->member.next, __typeof__(*pos), member))
+#define list_for_each_entry_safe(pos, tmp, head, member)                  \
+	for (pos = list_entry((head)->next, __typeof__(*pos), member),    \
+	    tmp = list_entry(pos->member.next, __typeof__(*pos), member); \
+	     &pos->member != (head);                                      \
+	     pos = tmp, tmp = list_entry(tmp->member.next, __typeof__(*pos), member))
+
+#endif /* OCTAVO_LIST_H */

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * octavo.h - the whole public interface.
+ */
+#ifndef OCTAVO_OCTAVO_H
+#define OCTAVO_OCTAVO_H
+
+#include <octavo/boot.h>
+#include <octavo/desc.h>
+#include <octavo/errno.h>
+#include <octavo/folio.h>
+#include <octavo/frame.h>
+#include <octavo/hooks.h>
+#include <octavo/hwpoison.h>
+#include <octavo/mmzone.h>
+#include <octavo/page.h>
+#include <octavo/pfnwalk.h>
+#include <octavo/plain.h>
+#include <octavo/rcu.h>
+#include <octavo/slab.h>
+#include <octavo/state.h>
+
+#endif /* OCTAVO_OCTAVO_H */

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slab.h - caches of equal objects, and kmalloc on them.
+ *
+ * After J. Bonwick, "The Slab Allocator", USENIX 1994, and J. Bonwick and J. Adams, "Magazines and
+ * Vmem", USENIX 2001; per-CPU arrays are called sheaves, as in Linux. docs/slab.md has the design.
+ */
+#ifndef OCTAVO_SLAB_H
+#define OCTAVO_SLAB_H
+
+#include <octavo/gfp.h>
+
+struct kmem_cache;
+
+/* Flags of kmem_cache_create(). */
+#define SLAB_TYPESAFE_BY_RCU 0x01u /* slab memory goes back only after a grace period */
+#define SLAB_EMBED	     0x02u /* struct slab always at the front of the slab (descriptor caches) */
+#define SLAB_POISON	     0x04u /* freed objects are filled and checked, outside the stable prefix */
+#define SLAB_RED_ZONE	     0x08u /* a guard word on both sides of each object */
+#define SLAB_RECLAIM_ACCOUNT 0x10u /* frames come from the reclaimable group */
+#define SLAB_PANIC	     0x20u /* creation cannot fail */
+#define SLAB_DEBUG_ALL	     (SLAB_POISON | SLAB_RED_ZONE)
+
+struct kmem_cache_args {
+	/*
+	 * Bytes at the start of an object that live across free and reuse: no link, poison or pattern
+	 * ever touches them. Only with SLAB_TYPESAFE_BY_RCU. At least 8 bytes of the object lie beyond.
+	 */
+	u32 stable_prefix;
+	/* Run once for each object when its slab is made, never again. NULL: zeroed. */
+	void (*ctor)(void *obj);
+	/* Node that slabs come from; 0 is the CPU's, n + 1 is node n, strictly. */
+	u32 node_plus_1;
+};
+
+/**
+ * kmem_cache_create() - a new cache
+ * @name: constant string, for listings
+ * @size: bytes of an object, 1 to 64 KiB
+ * @align: power of two, 0 for 8; never less than 8
+ * @flags: SLAB_...
+ * @args: may be NULL
+ *
+ * Context: may sleep. Return: the cache, or NULL: no memory, or (logged) impossible arguments.
+ */
+struct kmem_cache *kmem_cache_create(const char *name, u32 size, u32 align, u32 flags,
+				     const struct kmem_cache_args *args);
+
+/**
+ * kmem_cache_destroy() - end a cache
+ *
+ * Fatal if objects are still allocated: they would dangle. Context: may sleep (a grace period for a
+ * type-safe cache).
+ */
+void kmem_cache_destroy(struct kmem_cache *s);
+
+/**
+ * kmem_cache_alloc() - an object
+ * @s: cache
+ * @gfp: effort; __GFP_ZERO clears the object (not for caches with a constructor or stable prefix)
+ *
+ * Context: any. Return: the object, or NULL. Contents: as constructed or as last freed (outside the
+ * stable prefix the first word beyond it is the allocator's while free and undefined).
+ */
+void *kmem_cache_alloc(struct kmem_cache *s, gfp_t gfp) __must_check;
+
+/**
+ * kmem_cache_free() - give an object back
+ *
+ * Fatal, in every build: an address that is no object of @s, or one that is free already. Context:
+ * any; never sleeps, never allocates.
+ */
+void kmem_cache_free(struct kmem_cache *s, void *obj);
+
+/**
+ * kmem_cache_alloc_bulk() - @n objects or none
+ * Return: 0; -ENOMEM with nothing allocated.
+ */
+int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs) __must_check;
+void kmem_cache_free_bulk(struct kmem_cache *s, u32 n, void *const *objs);
+
+/*
+ * Guaranteed allocation: a prefilled sheaf holds objects that later, under locks, cannot fail to be there.
+ */
+struct slab_sheaf;
+
+/**
+ * kmem_cache_prefill_sheaf() - set objects aside
+ * @n: how many; more than a sheaf's usual size is legal
+ *
+ * Return: a sheaf with at least @n objects, the caller's; NULL if memory is short.
+ */
+struct slab_sheaf *kmem_cache_prefill_sheaf(struct kmem_cache *s, gfp_t gfp, u32 n) __must_check;
+/* Never NULL while the sheaf has objects, whatever the state of memory. Fatal when it has none. */
+void *kmem_cache_alloc_from_sheaf(struct kmem_cache *s, struct slab_sheaf *sheaf);
+u32 kmem_cache_sheaf_size(const struct slab_sheaf *sheaf);
+void kmem_cache_return_sheaf(struct kmem_cache *s, struct slab_sheaf *sheaf);
+
+/**
+ * kmem_cache_shrink() - give free slabs back to the frame allocator
+ *
+ * Drains all CPUs' sheaves first. Type-safe slabs whose grace period is not over stay until the next
+ * shrink or the next allocation's poll. Context: may sleep. Return: frames given back.
+ */
+u64 kmem_cache_shrink(struct kmem_cache *s);
+u64 kmem_cache_shrink_all(void);
+
+struct kmem_cache_stat {
+	const char *name;
+	u32 object_size; /* as asked for */
+	u32 size;	 /* from one object to the next */
+	u32 order;	 /* of its usual slab */
+	u32 flags;
+	u64 slabs;	/* now, those waiting for a grace period included */
+	u64 frames;	/* behind them */
+	u64 objects;	/* that fit into them */
+	u64 active;	/* allocated; exact when quiet */
+	u64 desc_bytes; /* struct slab outside of the slabs */
+};
+
+void kmem_cache_stat(struct kmem_cache *s, struct kmem_cache_stat *st);
+/* Calls @fn for each cache until it returns false. Holds the cache list's lock: @fn may not create. */
+void kmem_cache_for_each(bool (*fn)(struct kmem_cache *s, void *arg), void *arg);
+/* Context: nothing else running in the core. False if broken (logged). */
+bool kmem_cache_validate(struct kmem_cache *s);
+bool slab_validate_all(void);
+void kmem_cache_dump(struct kmem_cache *s);
+
+/**
+ * kmalloc() - memory by size
+ * @size: bytes; up to KMALLOC_MAX_CACHE from a cache (so aligned as its size class is: powers of two
+ *        naturally), beyond that whole plain frozen pages of subtype LargeKmalloc; 0 is NULL
+ *
+ * Return: the memory, NULL if there is none.
+ */
+#define KMALLOC_MAX_CACHE 8192u
+void *kmalloc(size_t size, gfp_t gfp) __must_check;
+void *kzalloc(size_t size, gfp_t gfp) __must_check;
+/* @n * @size without wrapping. */
+void *kmalloc_array(size_t n, size_t size, gfp_t gfp) __must_check;
+/* NULL is legal. Fatal: anything that is not the start of a kmalloc()ed object. */
+void kfree(const void *p);
+/* Usable bytes behind an allocation. */
+size_t ksize(const void *p);
+
+#endif /* OCTAVO_SLAB_H */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * types.h - integer types and the constants of the page geometry.
+ *
+ * Octavo is for 64-bit machines: a page word holds a pointer and four bits of type.
+ */
+#ifndef OCTAVO_TYPES_H
+#define OCTAVO_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <octavo/config.h>
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int32_t s32;
+typedef int64_t s64;
+
+/* Allocation flags, see gfp.h. */
+typedef u32 gfp_t;
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE  (1UL << PAGE_SHIFT)
+#define PAGE_MASK  (~(PAGE_SIZE - 1))
+
+/* The largest folio and the largest naturally aligned run of frames: 1 GiB. */
+#ifndef MAX_FOLIO_ORDER
+#define MAX_FOLIO_ORDER 18
+#endif
+#define NR_ORDERS (MAX_FOLIO_ORDER + 1)
+
+#define BITS_PER_LONG 64
+
+_Static_assert(sizeof(long) == 8 && sizeof(void *) == 8, "Octavo needs a 64-bit machine");
+
+#endif /* OCTAVO_TYPES_H */

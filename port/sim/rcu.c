@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rcu.c - rcu.h on liburcu (memb flavour), so that the supplied one stays in the archive.
+ *
+ * Grace periods are numbered. A cookie is the number of one that starts after the call; a poll that finds
+ * none under way starts one with liburcu's call_rcu(), whose worker counts it when it is over. liburcu's own
+ * names clash with rcu.h's, so it is reached through urcu_shim.c.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include <octavo/atomic.h>
+#include <octavo/debug.h>
+#include <octavo/rcu.h>
+
+#include "urcu_shim.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static u64 started;   /* grace periods begun; under lock */
+static u64 completed; /* of those, over; stored under lock with release, read anywhere */
+
+void rcu_read_lock(void)
+{
+	octavo_port_pin();
+	shim_read_lock();
+}
+
+void rcu_read_unlock(void)
+{
+	shim_read_unlock();
+	octavo_port_unpin();
+}
+
+bool rcu_read_lock_held(void)
+{
+	return shim_read_ongoing();
+}
+
+static void gp_over(void *unused)
+{
+	pthread_mutex_lock(&lock);
+	/* release: pairs with the acquire in poll_state_synchronize_rcu() */
+	smp_store_release(&completed, completed + 1);
+	pthread_mutex_unlock(&lock);
+}
+
+u64 get_state_synchronize_rcu(void)
+{
+	u64 cookie;
+
+	smp_mb();
+	pthread_mutex_lock(&lock);
+	/* one under way began before now and will not do: the next one */
+	cookie = started + 1;
+	pthread_mutex_unlock(&lock);
+	return cookie;
+}
+
+bool poll_state_synchronize_rcu(u64 cookie)
+{
+	bool start;
+
+	/* acquire: pairs with the release in gp_over() */
+	if (smp_load_acquire(&completed) >= cookie)
+		return true;
+	pthread_mutex_lock(&lock);
+	start = started == completed;
+	if (start)
+		started++;
+	pthread_mutex_unlock(&lock);
+	if (start)
+		shim_call(gp_over, NULL);
+	return false;
+}
+
+void synchronize_rcu(void)
+{
+	VM_BUG_ON(rcu_read_lock_held());
+	shim_synchronize();
+}
+
+static void run_head(void *p)
+{
+	struct rcu_head *head = p;
+
+	head->func(head);
+}
+
+void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head))
+{
+	head->func = func;
+	shim_call(run_head, head);
+}
+
+void rcu_barrier(void)
+{
+	shim_barrier();
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_lib.c - log formatting, locks, fault injection.
+ */
+#include "test.h"
+
+#include <octavo/lock.h>
+
+static void test_log_formats_like_printf(void **state)
+{
+	char a[128], b[128];
+
+#define SAME(...)                                                         \
+	do {                                                              \
+		int n = octavo_scnprintf(a, sizeof(a), __VA_ARGS__);      \
+		assert_int_equal(snprintf(b, sizeof(b), __VA_ARGS__), n); \
+		assert_string_equal(a, b);                                \
+	} while (0)
+	SAME("%d %i %u %x", -5, 0, 4000000000u, 0xbeefu);
+	SAME("%5d|%-5d|%05d|%x", -42, 42, -42, 0u);
+	SAME("%ld %lu %lx", -(1l << 62), ~0ul, 0xfedcba9876543210ul);
+	SAME("%zu %lld %%", (size_t)7, -1ll);
+	SAME("%s|%8s|%-8s|%.2s|%c", "ab", "cd", "ef", "xyz", 'q');
+	SAME("%016lx", 0x1234ul);
+	SAME("%p", (void *)0x1234);
+#undef SAME
+	assert_int_equal(octavo_scnprintf(a, 4, "123456"), 3);
+	assert_string_equal(a, "123");
+	assert_int_equal(octavo_scnprintf(a, 0, "x"), 0);
+}
+
+static void unlock_free(void *lock)
+{
+	spin_unlock(lock);
+}
+
+static void test_lock_unlock_of_a_free_lock_panics(void **state)
+{
+	static spinlock_t lock;
+
+	assert_non_null(strstr(sim_expect_panic(unlock_free, &lock), "not held"));
+}
+
+static struct {
+	spinlock_t lock;
+	local_lock_t local;
+	unsigned long shared, owned, remote;
+} locked;
+
+static void hammer(unsigned int cpu, void *arg)
+{
+	for (int i = 0; i < 20000; i++) {
+		spin_lock(&locked.lock);
+		locked.shared++;
+		spin_unlock(&locked.lock);
+		if (cpu == 0) {
+			if (local_trylock(&locked.local)) {
+				locked.owned++;
+				locked.remote++;
+				local_unlock(&locked.local);
+			}
+		} else if (i % 64 == 0) {
+			local_lock_remote(&locked.local);
+			locked.remote++;
+			local_unlock_remote(&locked.local);
+		}
+	}
+}
+
+static void test_lock_excludes(void **state)
+{
+	memset(&locked, 0, sizeof(locked));
+	sim_run(3, false, hammer, NULL);
+	assert_int_equal(locked.shared, 60000);
+	assert_int_equal(locked.remote, locked.owned + 2 * 313);
+}
+
+static void test_fault_fails_step_k_once_or_from_then_on(void **state)
+{
+#if OCTAVO_FAULTS
+	octavo_fault_arm(2, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_FRAME);
+	assert_false(octavo_fault(OCTAVO_FAULT_FRAME));
+	assert_false(octavo_fault(OCTAVO_FAULT_SLAB));
+	assert_true(octavo_fault(OCTAVO_FAULT_FRAME));
+	assert_false(octavo_fault(OCTAVO_FAULT_FRAME));
+	assert_int_equal(octavo_fault_disarm(), 1);
+	octavo_fault_arm(1, OCTAVO_FAULT_AFTER, OCTAVO_FAULT_ALL);
+	assert_true(octavo_fault(OCTAVO_FAULT_IO));
+	assert_false(octavo_fault(OCTAVO_FAULT_CAS));
+	assert_true(octavo_fault(OCTAVO_FAULT_SLAB));
+	assert_int_equal(octavo_fault_disarm(), 2);
+	assert_false(octavo_fault(OCTAVO_FAULT_FRAME));
+#endif
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_log_formats_like_printf),
+		cmocka_unit_test(test_lock_unlock_of_a_free_lock_panics),
+		cmocka_unit_test(test_lock_excludes),
+		cmocka_unit_test(test_fault_fails_step_k_once_or_from_then_on),
+	};
+
+	return cmocka_run_group_tests_name("lib", tests, NULL, NULL);
+}
