@@ -15,13 +15,57 @@ struct page {
 };
 BUILD_BUG_ON(sizeof(struct page) != 8);
 
+/*
+ * The counters of one tree (16 MiB), all zero when all its frames are free, so that idle memory touches
+ * nothing. Words are changed by compare-and-swap only; docs/frames.md has fields and protocol.
+ */
+struct tree {
+	u64 ctl;    /* frames used, owner CPU's reservation, migratetype */
+	u64 blk[2]; /* 16 bits a block: frames used, whole, isolated; four blocks a word */
+	u64 spare;
+};
+BUILD_BUG_ON(sizeof(struct tree) != 32);
+
+/* A run of sections that belong to one zone. */
+struct zone_span {
+	u32 first; /* section number */
+	u32 nr;
+};
+
+/*
+ * (i) set by octavo_init(), then constant; (h) written under hotplug_lock, and read without it: a reader
+ * may miss a span that is being added or see one whose sections are just gone (it checks the
+ * section); (a) atomic.
+ */
+struct zone {
+	u32 node;				  /* (i) */
+	enum zone_type type;			  /* (i) */
+	u32 nr_spans;				  /* (h) stored with release after span[] */
+	struct zone_span span[OCTAVO_NR_REGIONS]; /* (h) */
+	u64 present;				  /* (h) */
+	u64 managed;				  /* (h) */
+	s64 free;		 /* (a) free frames, less what CPUs have not folded in yet */
+	u64 watermark[NR_WMARK]; /* (h) */
+};
+
+struct frame_cpu; /* mm/frame/frame_cpu.h: magazines, reservations, counter deltas of one CPU */
+
 struct frame_state {
-	/* Set by octavo_init(), then constant. */
+	/* (i) */
 	struct page *vmemmap;
-	section_t *section;
+	section_t *section; /* (h) entries stored with release; readers load with acquire */
 	void *direct_map;
-	unsigned long max_pfn;
+	unsigned long max_pfn; /* one past the last pfn that has, or could be given, a word */
 	u32 nr_cpus;
+	struct tree *tree;     /* [max_pfn >> OCTAVO_TREE_ORDER] */
+	unsigned long *bits;   /* a row (2^OCTAVO_ROW_ORDER frames) a word; bit set: taken */
+	struct frame_cpu *cpu; /* [nr_cpus] */
+	unsigned long meta_first,
+		meta_frames; /* carved for metadata; 0 frames: the embedder's own */
+	struct zone *zone[OCTAVO_NR_NODES][NR_ZONES]; /* NULL: no such zone; (i) but for hot-add */
+	u32 nr_zones_made;			      /* (h) entries used of zones */
+	struct zone *zones;			      /* the array they are in, in metadata */
+	spinlock_t hotplug_lock;
 };
 
 #endif /* OCTAVO_FRAME_STATE_H */

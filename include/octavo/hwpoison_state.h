@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hwpoison_state.h - this layer's part of struct octavo_state.
+ * hwpoison_state.h - the set of poisoned frames: the frame layer's, because freeing and refilling ask it.
  */
 #ifndef OCTAVO_HWPOISON_STATE_H
 #define OCTAVO_HWPOISON_STATE_H
@@ -8,7 +8,7 @@
 #include <octavo/lock.h>
 
 struct hwpoison_state {
-	u32 placeholder;
+	u64 nr; /* (a) poisoned frames; 0 makes every look-up one load */
 };
 
 #endif /* OCTAVO_HWPOISON_STATE_H */

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * init.c - bringing the layers up in order, and down in the reverse order.
+ */
+#include <octavo/errno.h>
+#include <octavo/frame.h>
+#include <octavo/state.h>
+#include <octavo/string.h>
+
+#include "init.h"
+
+int octavo_init(const struct octavo_boot *boot)
+{
+	int err;
+
+	if (octavo_state.up)
+		return -EBUSY;
+	err = frame_init(boot);
+	if (err)
+		return err;
+	octavo_state.up = 1;
+	return 0;
+}
+
+u64 octavo_shutdown(void)
+{
+	const struct octavo_hooks *hooks = octavo_state.hooks;
+	u64 leaked;
+
+	if (!octavo_state.up)
+		return 0;
+	rcu_barrier();
+	leaked = frame_exit();
+	memset(&octavo_state, 0, sizeof(octavo_state));
+	octavo_state.hooks = hooks;
+	return leaked;
+}
+
+bool octavo_validate(void)
+{
+	bool ok = true;
+
+	ok &= frame_validate();
+	return ok;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * init.h - start and end of each layer, lowest first; called by mm/init.c only.
+ */
+#ifndef OCTAVO_MM_INIT_H
+#define OCTAVO_MM_INIT_H
+
+#include <octavo/boot.h>
+
+/* mm/frame/memmap.c: regions, metadata, sections, zones, then the allocator. -errno, nothing changed. */
+int frame_init(const struct octavo_boot *boot);
+/* Drains; returns frames still allocated. */
+u64 frame_exit(void);
+
+#endif /* OCTAVO_MM_INIT_H */
