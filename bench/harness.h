@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * harness.h - measuring like against like: contestants take turns, A B A B, pinned, in one run.
+ *
+ * Each row of a table is a case with our value and one or more peers'. A value is the median of
+ * at least nine rounds; a round that foreign load disturbed is thrown away and run again. Wall clock is
+ * never a test's verdict.
+ */
+#ifndef OCTAVO_BENCH_HARNESS_H
+#define OCTAVO_BENCH_HARNESS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <octavo/octavo.h>
+
+#include "sim.h"
+
+enum { BENCH_MAX_CONTESTANTS = 4 };
+
+/* Runs once and returns one value in the case's unit. */
+typedef double (*bench_fn)(void *ctx);
+
+struct contestant {
+	const char *name; /* NULL ends the list; the first one is ours */
+	bench_fn run;
+	void *ctx;
+};
+
+struct bench_options {
+	bool json;
+	bool quick; /* 3 rounds, small sizes: does it run at all */
+	u32 rounds;
+};
+extern struct bench_options bench_opt;
+
+/* A new table. */
+void bench_begin(const char *bench, const char *title);
+
+/**
+ * bench_row() - measure the contestants in turns and print a row
+ * @name: case, such as repeat/order0/cpus1
+ * @unit: of the values; "ns" values are better when smaller
+ * @c: contestants, the first one ours
+ *
+ * Return: our median.
+ */
+double bench_row(const char *name, const char *unit, const struct contestant *c);
+
+/* A row whose value is already known: exact counts, derived figures. @peer may be NULL. */
+void bench_value(const char *name, const char *unit, double value, const char *peer,
+		 double peer_value);
+
+/* A line under the table. */
+void bench_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Empty system call: says how fast this machine is today. */
+void bench_calibrate(void);
+
+/* Rounds thrown away so far. */
+unsigned long bench_rejected(void);
+
+double bench_now(void); /* ns */
+
+/*
+ * Run op(cpu, ctx) on @cpus pinned CPUs between two barriers. Return: the mean over CPUs of ns from start to end.
+ */
+double bench_parallel(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx);
+
+/* A fixed sequence. */
+static inline u64 bench_rand(u64 *s)
+{
+	*s ^= *s << 13;
+	*s ^= *s >> 7;
+	*s ^= *s << 17;
+	return *s;
+}
+
+/* Stops the compiler from leaving out what is measured. */
+#define bench_use(p) __asm__ __volatile__("" : : "r"(p) : "memory")
+
+/* A machine for a benchmark; exits with a message if it cannot be had. */
+void bench_boot(u64 bytes, u32 cpus);
+
+/* ---- instruction counts (callgrind), when valgrind is installed ---- */
+
+/* Something to count: @n operations. */
+struct bench_count {
+	const char *name;
+	void (*setup)(void);
+	void (*run)(unsigned long n);
+	const char *peer; /* NULL, or the name of what peer_run does */
+	void (*peer_run)(unsigned long n);
+};
+
+/* Rows of instructions an operation; a note instead if there is no valgrind. */
+void bench_count_rows(const struct bench_count *counts, unsigned int nr);
+/* The child's side: run one and exit. */
+int bench_count_child(const char *name, const char *which, unsigned long n);
+
+/* The benchmarks. */
+void bench_frames(void);
+void bench_folios(void);
+void bench_slab(void);
+extern const struct bench_count frames_counts[], folios_counts[], slab_counts[];
+extern const unsigned int nr_frames_counts, nr_folios_counts, nr_slab_counts;
+
+int cmd_bench(int argc, char **argv);
+
+#endif /* OCTAVO_BENCH_HARNESS_H */
