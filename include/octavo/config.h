@@ -65,6 +65,14 @@
 #define OCTAVO_SHEAF 60
 #endif
 
+/* Slots of the table of poisoned frames; three quarters of them can be used. */
+#ifndef OCTAVO_POISON_SLOTS
+#define OCTAVO_POISON_SLOTS 4096
+#endif
+#if OCTAVO_POISON_SLOTS < 4 || (OCTAVO_POISON_SLOTS & (OCTAVO_POISON_SLOTS - 1))
+#error "OCTAVO_POISON_SLOTS must be a power of two, at least 4"
+#endif
+
 /*
  * OCTAVO_DEBUG: VM_BUG_ON() and VM_WARN_ON(), poison and red zones. Misuse that could corrupt memory is
  * fatal without it too.

@@ -187,7 +187,11 @@ bool try_get_page(struct page *page);
 /* References of a plain, folio or managed page; 0 for all others. A hint unless frozen. */
 unsigned int page_count(const struct page *page);
 
-/* Log what a page is, in one or more lines. Legal on any pfn, also without a word. */
+/*
+ * Log what a page is, in one or more lines: where the frame is and what its word says. Legal on any pfn,
+ * also without a word. mm/frame/dump.c: descriptors are above that layer and have dumps of their own
+ * (folio_dump() and so on).
+ */
 void dump_page(unsigned long pfn, const char *reason);
 
 /* dump_page(), then panic with @reason. */

@@ -78,4 +78,19 @@ void page_set_mappable(struct page *page, bool mappable);
 void page_set_subtype(struct page *page, enum misc_subtype subtype);
 void page_set_owner_bits(struct page *page, unsigned long bits);
 
+/*
+ * For mm/desc/page.c, which builds get_page(), put_page(), try_get_page() and page_count() on them and
+ * has the other types. @page is any page of the allocation. plain_get() and plain_put() are fatal on
+ * everything that is not a counted plain page, so they are also what to call for the types that have no count.
+ */
+
+/* Another reference for a holder. Sticks at saturation, which is reported when it gets there. */
+void plain_get(struct page *page);
+/* Drop a reference; the last one frees. Does nothing to a saturated count: the pages are leaked. */
+void plain_put(struct page *page);
+/* False, with nothing written, if it is not a counted plain page now, or close to saturation. */
+bool plain_try_get(struct page *page);
+/* 0 unless it is a counted plain page. A hint unless frozen or the caller's alone. */
+unsigned int plain_count(const struct page *page);
+
 #endif /* OCTAVO_PLAIN_H */
