@@ -12,4 +12,10 @@ int frame_init(const struct octavo_boot *boot);
 /* Drains; returns frames still allocated. */
 u64 frame_exit(void);
 
+/* mm/desc/desc_init.c: descriptor caches; the slab layer is up. -ENOMEM, nothing changed. */
+int desc_init(void);
+void desc_exit(void);
+/* Every live folio, and that every folio descriptor has frames. Nothing else running. */
+bool desc_validate(void);
+
 #endif /* OCTAVO_MM_INIT_H */

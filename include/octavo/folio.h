@@ -23,7 +23,7 @@
  * Stable prefix (lives across free and reuse): flags, count.
  */
 struct folio {
-	u32 flags;	     /* (a) PG_... */
+	u32 flags;	     /* (a) PG_..., and the class of the descriptor */
 	u32 refcount;	     /* (c) 0: free, frozen, or not yet published */
 	s32 mapcount;	     /* (a) mappings of any of its pages, by any page table; 0: none */
 	u32 spare;	     /* swap: generation */
@@ -77,7 +77,12 @@ enum folio_flag {
 	PG_owner_1,
 	PG_owner_2,
 	NR_FOLIO_FLAGS,
+	PG_excl_ptr = 27, /* (r) the exclusivity bits are behind large_folio.excl_ptr */
 };
+
+/* The top of flags: enum folio_class, constant for as long as the descriptor's memory is one. */
+#define FOLIO_CLASS_SHIFT 28
+BUILD_BUG_ON(NR_FOLIO_FLAGS > PG_excl_ptr);
 
 enum folio_kind { FOLIO_FILE = MEMDESC_FILE, FOLIO_ANON = MEMDESC_ANON };
 
