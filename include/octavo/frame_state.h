@@ -21,8 +21,8 @@ BUILD_BUG_ON(sizeof(struct page) != 8);
  */
 struct tree {
 	u64 ctl;    /* frames used, owner CPU's reservation, migratetype */
-	u64 blk[2]; /* 16 bits a block: frames used, whole, isolated; four blocks a word */
-	u64 spare;
+	u64 blk[2]; /* 16 bits a block: frames used, polarity, isolated; four blocks a word */
+	u64 summary; /* in every 32nd tree: which of 32 have nothing to give; a hint that may be late */
 };
 BUILD_BUG_ON(sizeof(struct tree) != 32);
 
@@ -46,6 +46,11 @@ struct zone {
 	u64 managed;				  /* (h) */
 	s64 free;		 /* (a) free frames, less what CPUs have not folded in yet */
 	u64 watermark[NR_WMARK]; /* (h) */
+	/* Private to the allocator. */
+	s64 isolated; /* (a) free frames in isolated blocks */
+	u64 fold;     /* (h) a CPU folds its delta into free when it is larger than this */
+	unsigned long rover[MIGRATE_TYPES]
+			   [2]; /* (a) hints: no tree below has room; [1]: whole blocks */
 };
 
 struct frame_cpu; /* mm/frame/frame_cpu.h: magazines, reservations, counter deltas of one CPU */
