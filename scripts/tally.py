@@ -11,7 +11,7 @@ import os
 import re
 import sys
 
-CASE = re.compile(r'^\[ +(OK|FAILED|SKIPPED|ERROR) +\] (test_\w+|\w+)', re.M)
+CASE = re.compile(r'^\[ +(OK|FAILED|SKIPPED|ERROR) +\] ([A-Za-z_]\w*)', re.M)
 DONE = re.compile(r'^\[=+\] (?:[^:\n]*: )?\d+ test\(s\) run', re.M)
 OWN = re.compile(r'^(\d+) passed, (\d+) failed, (\d+) skipped$', re.M)
 

@@ -91,7 +91,7 @@ run_lane() {
 		return
 	fi
 	if ! watch "$lane" building "build/$lane.log" ninja -j "$jobs" -C "$dir" all meson-test-prereq; then
-		tail -n 60 "build/$lane.log"
+		grep -aE -B1 -A20 'FAILED|error:' "build/$lane.log" | head -n 80
 		echo "$lane: does not build" >"build/$lane.broken"
 		return
 	fi

@@ -53,15 +53,21 @@ void synchronize_rcu(void);
 
 /**
  * call_rcu() - run a function after a grace period
- * @head: the caller's until @func runs
- * @func: runs on some CPU, in or out of interrupt context, may not sleep
+ * @head: RCU's until @func runs, which may reuse or free it
+ * @func: runs on some CPU, wherever RCU is called from there, so in or out of interrupt context; may not
+ *        sleep, call rcu_barrier() or synchronize_rcu(), or take a lock that is held around calls of RCU
+ *
+ * Functions run in the order of queueing, one at a time. The supplied RCU runs them when it is
+ * called: a grace period may be over for long before anybody notices.
+ *
+ * Context: any but a non-maskable interrupt.
  */
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
 /**
- * rcu_barrier() - wait until every call_rcu() so far has run its function
+ * rcu_barrier() - wait until the function of every call_rcu() that has returned so far has run
  *
- * Context: as synchronize_rcu().
+ * Context: as synchronize_rcu(), and not from such a function.
  */
 void rcu_barrier(void);
 
