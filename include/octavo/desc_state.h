@@ -9,6 +9,8 @@
 
 struct kmem_cache;
 
+#define DESC_REPORTED_MGDESC_SATURATED 0x1u
+
 /*
  * Which of the three folio structs a descriptor is. A property of the descriptor's memory: it is decided when its
  * slab is made and lives across free and reuse, while the order of the folio may shrink under it.
@@ -20,12 +22,16 @@ enum folio_class {
 	NR_FOLIO_CLASSES,
 };
 
-/* All set by desc_init(), then constant until desc_exit(). */
+/* (i) set by desc_init(), then constant until desc_exit(); (a) atomic. */
 struct desc_state {
+	/* (i) */
 	struct kmem_cache *folio[NR_FOLIO_CLASSES];
 	struct kmem_cache *ptdesc;
 	struct kmem_cache *mgdesc;
 	struct kmem_cache *movable;
+
+	u32 reported;		 /* (a) DESC_REPORTED_...: what is said once only */
+	spinlock_t failure_lock; /* one memory_failure() or unpoison_memory() at a time */
 };
 
 #endif /* OCTAVO_DESC_STATE_H */

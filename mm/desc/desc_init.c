@@ -3,11 +3,13 @@
  * desc_init.c - the caches that descriptors come from.
  *
  * Each embeds its struct slab at the front of the slab, so the recursion "a slab needs a descriptor, which
- * needs a slab" ends here. All are type-stable under RCU: a PFN walker may hold a stale pointer to any of
- * them inside a read-side section, and what it finds there is a descriptor of the same kind.
+ * needs a slab" ends here. Those with a count or a state are type-stable under RCU: a PFN walker may hold a
+ * stale pointer to any of them inside a read-side section, and what it finds there is a descriptor of the same
+ * kind. Page-table descriptors are not: nobody follows a PTDESC word without a lock that keeps the table.
  *
  * The stable prefix of each is what such a walker may look at without a reference: flags and count of a folio and of
- * managed memory, the state of movable memory. Nothing else of a descriptor means anything to it.
+ * managed memory; state, sequence, pfn and order of movable memory. Nothing else of a descriptor means anything
+ * to it.
  */
 #include <octavo/desc.h>
 #include <octavo/errno.h>
@@ -17,14 +19,15 @@
 #include "../init.h"
 
 #if OCTAVO_DEBUG
-#define DESC_CACHE_FLAGS (SLAB_TYPESAFE_BY_RCU | SLAB_EMBED | SLAB_DEBUG_ALL)
+#define DESC_CACHE_FLAGS (SLAB_EMBED | SLAB_DEBUG_ALL)
 #else
-#define DESC_CACHE_FLAGS (SLAB_TYPESAFE_BY_RCU | SLAB_EMBED)
+#define DESC_CACHE_FLAGS SLAB_EMBED
 #endif
 
 BUILD_BUG_ON(offsetof(struct folio, flags) != 0 || offsetof(struct folio, refcount) != 4);
 BUILD_BUG_ON(offsetof(struct mgdesc, refcount) >= 8 || offsetof(struct mgdesc, flags) >= 8);
-BUILD_BUG_ON(offsetof(struct movable, state) >= 8);
+#define MOVABLE_STABLE 16u
+BUILD_BUG_ON(offsetof(struct movable, pfn_order) + sizeof(u64) > MOVABLE_STABLE);
 /* A word keeps its type in the low four bits of the pointer. */
 #define DESC_ALIGN 16u
 BUILD_BUG_ON(sizeof(struct folio) % DESC_ALIGN || sizeof(struct large_folio) % DESC_ALIGN ||
@@ -72,7 +75,7 @@ static const struct desc_cache {
 	  offsetof(struct desc_state, ptdesc) },
 	{ "mgdesc", sizeof(struct mgdesc), DESC_ALIGN, 8, NULL,
 	  offsetof(struct desc_state, mgdesc) },
-	{ "movable", sizeof(struct movable), DESC_ALIGN, 8, NULL,
+	{ "movable", sizeof(struct movable), DESC_ALIGN, MOVABLE_STABLE, NULL,
 	  offsetof(struct desc_state, movable) },
 };
 
@@ -87,9 +90,9 @@ int desc_init(void)
 		const struct desc_cache *dc = &desc_caches[i];
 		const struct kmem_cache_args args = { .stable_prefix = dc->stable_prefix,
 						      .ctor = dc->ctor };
+		u32 flags = DESC_CACHE_FLAGS | (dc->stable_prefix ? SLAB_TYPESAFE_BY_RCU : 0);
 
-		*desc_slot(dc) =
-			kmem_cache_create(dc->name, dc->size, dc->align, DESC_CACHE_FLAGS, &args);
+		*desc_slot(dc) = kmem_cache_create(dc->name, dc->size, dc->align, flags, &args);
 		if (!*desc_slot(dc)) {
 			desc_exit();
 			return -ENOMEM;
