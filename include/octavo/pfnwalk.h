@@ -13,7 +13,7 @@ struct page_snapshot {
 	memdesc_t word;
 	enum memdesc_type type;
 	u8 order; /* of the allocation: plain pages always; folios, managed and movable if exact */
-	bool exact; /* the fields below were read under a reference or claim, after the re-read */
+	bool exact; /* order and the fields below are all of this page's allocation, at one time */
 	bool poisoned;		 /* in the set */
 	unsigned long first_pfn; /* of the allocation; as order */
 	u32 refcount; /* plain: from the first word; folio, managed: read under the reference, less ours */
