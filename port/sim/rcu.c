@@ -5,6 +5,9 @@
  * Grace periods are numbered. A cookie is the number of one that starts after the call; a poll that finds
  * none under way starts one with liburcu's call_rcu(), whose worker counts it when it is over. liburcu's own
  * names clash with rcu.h's, so it is reached through urcu_shim.c.
+ *
+ * liburcu's worker is a thread without a CPU slot, so it may not enter the core: it only moves a callback
+ * to the ready list, and a CPU that calls RCU runs it. One runner at a time, in order.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -39,7 +42,7 @@ bool rcu_read_lock_held(void)
 static void gp_over(void *unused)
 {
 	pthread_mutex_lock(&lock);
-	/* release: pairs with the acquire in poll_state_synchronize_rcu() */
+	/* release: pairs with the acquire in gp_poll() */
 	smp_store_release(&completed, completed + 1);
 	pthread_mutex_unlock(&lock);
 }
@@ -56,7 +59,7 @@ u64 get_state_synchronize_rcu(void)
 	return cookie;
 }
 
-bool poll_state_synchronize_rcu(u64 cookie)
+static bool gp_poll(u64 cookie)
 {
 	bool start;
 
@@ -73,26 +76,70 @@ bool poll_state_synchronize_rcu(u64 cookie)
 	return false;
 }
 
+static struct rcu_head *ready, **ready_tail = &ready; /* under lock */
+static bool running;				      /* under lock: somebody runs callbacks */
+
+/* On liburcu's worker: the grace period of this one is over. */
+static void make_ready(void *p)
+{
+	struct rcu_head *head = p;
+
+	head->next = NULL;
+	pthread_mutex_lock(&lock);
+	*ready_tail = head;
+	ready_tail = &head->next;
+	pthread_mutex_unlock(&lock);
+}
+
+/* False if another CPU is at it: what is ready now may not have run on return. */
+static bool run_ready(void)
+{
+	struct rcu_head *head;
+
+	pthread_mutex_lock(&lock);
+	if (running) {
+		pthread_mutex_unlock(&lock);
+		return false;
+	}
+	running = true;
+	while ((head = ready)) {
+		ready = head->next;
+		if (!ready)
+			ready_tail = &ready;
+		pthread_mutex_unlock(&lock);
+		head->func(head);
+		pthread_mutex_lock(&lock);
+	}
+	running = false;
+	pthread_mutex_unlock(&lock);
+	return true;
+}
+
+bool poll_state_synchronize_rcu(u64 cookie)
+{
+	bool done = gp_poll(cookie);
+
+	run_ready();
+	return done;
+}
+
 void synchronize_rcu(void)
 {
 	VM_BUG_ON(rcu_read_lock_held());
 	shim_synchronize();
-}
-
-static void run_head(void *p)
-{
-	struct rcu_head *head = p;
-
-	head->func(head);
+	run_ready();
 }
 
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head))
 {
 	head->func = func;
-	shim_call(run_head, head);
+	shim_call(make_ready, head);
+	run_ready();
 }
 
 void rcu_barrier(void)
 {
 	shim_barrier();
+	while (!run_ready())
+		octavo_port_relax();
 }
