@@ -20,7 +20,8 @@
  *   (a) atomic operations, by anybody with a reference
  *   (c) the count protocol below
  *   (l) the folio lock
- * Stable prefix (lives across free and reuse): flags, count.
+ * Stable prefix (lives across free and reuse): flags, count. Of a folio without a reference, inside an RCU section,
+ * only these two mean anything: the class in flags, and whether the count can be got.
  */
 struct folio {
 	u32 flags;	     /* (a) PG_..., and the class of the descriptor */
@@ -37,7 +38,11 @@ struct folio {
 };
 BUILD_BUG_ON(sizeof(struct folio) != 48);
 
-/* Order 1 and up. Orders to 6 keep exclusivity in one word, to 9 in eight, beyond behind a pointer. */
+/*
+ * Made for orders 1 and up. Orders to 6 keep exclusivity in one word, to 9 in eight, beyond behind a pointer. A split leaves
+ * a folio in the struct that it was made with, so an order-0 folio can be one of these too: what a
+ * descriptor has follows from folio_class(), never from the order.
+ */
 struct large_folio {
 	struct folio folio;
 	u32 pincount;	     /* (a) seq_cst, see docs/memdesc.md "Look-ups" */
@@ -72,7 +77,7 @@ enum folio_flag {
 	PG_workingset,
 	PG_mlocked,
 	PG_unevictable,
-	PG_anon_exclusive, /* order 0 only; larger folios have a bitmap */
+	PG_anon_exclusive, /* class SMALL only; the others have a bitmap */
 	PG_hwpoison,	   /* a hint: the set of poisoned pfns is the truth */
 	PG_owner_1,
 	PG_owner_2,
@@ -84,12 +89,25 @@ enum folio_flag {
 #define FOLIO_CLASS_SHIFT 28
 BUILD_BUG_ON(NR_FOLIO_FLAGS > PG_excl_ptr);
 
+/* With or without a reference: the class is in the stable prefix, and a property of the address. */
+static inline enum folio_class folio_class(const struct folio *folio)
+{
+	return (enum folio_class)(READ_ONCE(folio->flags) >> FOLIO_CLASS_SHIFT);
+}
+
+/* NULL for class SMALL, which has none of these fields. */
+static inline struct large_folio *folio_large(const struct folio *folio)
+{
+	return folio_class(folio) == FOLIO_CLASS_SMALL ? NULL : (struct large_folio *)folio;
+}
+
 enum folio_kind { FOLIO_FILE = MEMDESC_FILE, FOLIO_ANON = MEMDESC_ANON };
 
 /* ---- what a folio is: (r) ---- */
 #define FOLIO_PFN_BITS	  40
 #define FOLIO_ORDER_SHIFT 40
 #define FOLIO_GROUP_SHIFT 46
+#define FOLIO_GROUP_MASK  (~0ul << FOLIO_GROUP_SHIFT)
 
 static inline unsigned long folio_pfn(const struct folio *folio)
 {
@@ -127,6 +145,11 @@ static inline unsigned long folio_page_idx(const struct folio *folio, const stru
 	return page_to_pfn(page) - folio_pfn(folio);
 }
 
+static inline bool folio_contains(const struct folio *folio, unsigned long pfn)
+{
+	return pfn - folio_pfn(folio) < folio_nr_pages(folio);
+}
+
 static inline void *folio_address(const struct folio *folio)
 {
 	return pfn_to_virt(folio_pfn(folio));
@@ -144,18 +167,40 @@ static inline bool folio_test_anon(const struct folio *folio)
  * folio_alloc() - a folio with one reference, the caller's
  * @gfp: see gfp.h; __GFP_ZERO clears its pages
  * @order: 0 to MAX_FOLIO_ORDER
- * @kind: FOLIO_FILE or FOLIO_ANON, for ever
+ * @kind: FOLIO_FILE or FOLIO_ANON, for ever; anything else is fatal
  *
- * Publication: descriptor with count 0, its fields, the words (release), then the count (release).
+ * Frames and descriptor are two allocations; if the second fails the first is given back. Publication:
+ * descriptor with count 0, its fields, the words (release), then the count (release).
  *
- * Return: the folio, NULL if frames or descriptor cannot be had; then nothing is held.
+ * Context: any; sleeps only with __GFP_DIRECT_RECLAIM. Return: the folio, unlocked, no flags, no mapping; NULL if
+ * frames or descriptor cannot be had, or the order is impossible; then nothing is held.
  */
 struct folio *folio_alloc(gfp_t gfp, unsigned int order, enum folio_kind kind);
+
+/* The same, preferring a node. */
 struct folio *folio_alloc_node(gfp_t gfp, unsigned int order, enum folio_kind kind, int nid);
-/* At a place; NULL with *err -EBUSY, -EINVAL, -ENXIO or -ENOMEM. @at_flags: FRAME_AT_... */
+
+/**
+ * folio_alloc_at() - a folio at a place
+ * @pfn: its first frame, naturally aligned for @order
+ * @order: 0 to MAX_FOLIO_ORDER
+ * @kind: FOLIO_FILE or FOLIO_ANON
+ * @gfp: how hard to try for the descriptor; __GFP_ZERO
+ * @at_flags: FRAME_AT_...
+ * @err: where the reason goes; 0 on success
+ *
+ * Return: the folio; NULL with -EBUSY a frame is taken, -EINVAL misaligned or an impossible order, -ENXIO no such frames,
+ * -ENOMEM no descriptor. On failure nothing is held.
+ */
 struct folio *folio_alloc_at(unsigned long pfn, unsigned int order, enum folio_kind kind, gfp_t gfp,
 			     unsigned int at_flags, int *err);
-/* @n order-0 folios at once. Return: how many, from the start of @folios. */
+
+/**
+ * folio_alloc_bulk() - @n order-0 folios at once
+ * @folios: filled from the start
+ *
+ * Return: how many there are, 0 to @n; fewer than @n is not an error, and nothing else is held.
+ */
 unsigned long folio_alloc_bulk(gfp_t gfp, enum folio_kind kind, unsigned long n,
 			       struct folio **folios);
 
@@ -168,17 +213,24 @@ static inline unsigned int folio_ref_count(const struct folio *folio)
 	return READ_ONCE(folio->refcount);
 }
 
-void __folio_put(struct folio *folio); /* the count has just become 0 */
-void folio_ref_bad(struct folio *folio, u32 old, const char *what);
+/* The count has just become 0, and the caller made it so: free. */
+void __folio_put(struct folio *folio);
 
-/* Another reference, for somebody who has one. */
+/*
+ * A count that should not have been what it was: @old, to which @delta was added. Without references, or fewer than
+ * were dropped: somebody frees, or has freed, what others use; fatal. Out of range: it sticks at
+ * FOLIO_REF_SATURATED for ever, the folio is leaked, and that is reported once, when it happens.
+ */
+__cold void folio_ref_bad(struct folio *folio, u32 old, s64 delta);
+
+/* Another @nr references, for somebody who has one. Fatal if there is none. */
 static inline void folio_ref_add(struct folio *folio, u32 nr)
 {
 	/* relaxed: the caller's own reference already orders everything */
 	u32 old = fetch_add_relaxed(&folio->refcount, nr);
 
 	if (unlikely((s32)old <= 0 || (s32)(old + nr) < 0))
-		folio_ref_bad(folio, old, "folio_get");
+		folio_ref_bad(folio, old, nr);
 }
 
 static inline void folio_get(struct folio *folio)
@@ -189,7 +241,8 @@ static inline void folio_get(struct folio *folio)
 /**
  * folio_put_refs() - drop @nr references; whoever drops the last frees
  *
- * Context: any; never sleeps, never allocates.
+ * What is freed is what the descriptor says, which after a failed re-read may be another folio than the caller
+ * was looking for. Dropping more than there are is fatal. Context: any; never sleeps, never allocates.
  */
 static inline void folio_put_refs(struct folio *folio, u32 nr)
 {
@@ -202,7 +255,7 @@ static inline void folio_put_refs(struct folio *folio, u32 nr)
 	if (old == nr)
 		__folio_put(folio);
 	else if (unlikely((s32)old <= 0 || old < nr))
-		folio_ref_bad(folio, old, "folio_put");
+		folio_ref_bad(folio, old, -(s64)nr);
 }
 
 static inline void folio_put(struct folio *folio)
@@ -213,9 +266,12 @@ static inline void folio_put(struct folio *folio)
 /**
  * folio_try_get_refs() - references out of nothing
  * @folio: any folio descriptor, live or free, inside an RCU read-side section
+ * @nr: at least 1
  *
  * Writes nothing when it fails. After success look again at what led to the folio (word, page-table entry, cache
  * slot): it may be another one's by now, and the put that follows may be its last.
+ *
+ * Return: false if it is free, frozen, not yet published, or its count saturated or about to be.
  */
 static inline bool folio_try_get_refs(struct folio *folio, u32 nr)
 {
@@ -224,7 +280,7 @@ static inline bool folio_try_get_refs(struct folio *folio, u32 nr)
 	if (octavo_fault(OCTAVO_FAULT_TRYGET))
 		return false;
 	do {
-		if (old == 0 || unlikely((s32)(old + nr) < 0))
+		if ((s32)old <= 0 || unlikely((s32)(old + nr) < 0))
 			return false;
 		/* acquire: pairs with the release that set the count to 1: fields and words are seen */
 	} while (!try_cmpxchg_acquire(&folio->refcount, &old, old + nr));
@@ -259,35 +315,45 @@ static inline void folio_ref_unfreeze(struct folio *folio, u32 count)
 /**
  * folio_get_nontail_page() - a reference for a PFN walker on the folio that starts at @page
  *
- * Return: the folio; NULL if @page is in no folio, not its first page, or in transition.
+ * Context: any; takes the RCU read lock itself. Return: the folio; NULL if @page is in no folio, not its
+ * first page, or in transition.
  */
 struct folio *folio_get_nontail_page(struct page *page);
 
 /**
  * page_try_get_folio() - a reference for a PFN walker on whatever folio @page is in
  *
- * Reads the word, tries the count, reads the word again. Return: NULL is always legal.
+ * Reads the word, tries the count, reads the word again. While the reference is held the folio has @page.
+ *
+ * Context: any; takes the RCU read lock itself; may free an unrelated folio. Return: NULL is always legal.
  */
 struct folio *page_try_get_folio(struct page *page);
 
-/* ---- the lock ---- */
+/* ---- the lock: bit PG_locked of flags; its holder, and everybody who waits for it, has a reference ---- */
+
+/* Context: any. */
 bool folio_trylock(struct folio *folio);
-/* May sleep. */
+/* Context: may sleep. */
 void folio_lock(struct folio *folio);
+/* Fatal if it is not locked. Context: any. */
 void folio_unlock(struct folio *folio);
 
 static inline bool folio_test_flag(const struct folio *folio, enum folio_flag flag)
 {
 	return READ_ONCE(folio->flags) & (1u << flag);
 }
+
+/* Relaxed, as the next: a flag by itself publishes nothing. */
 static inline void folio_set_flag(struct folio *folio, enum folio_flag flag)
 {
 	fetch_or_relaxed(&folio->flags, 1u << flag);
 }
+
 static inline void folio_clear_flag(struct folio *folio, enum folio_flag flag)
 {
 	fetch_and_relaxed(&folio->flags, ~(1u << flag));
 }
+
 static inline bool folio_test_locked(const struct folio *folio)
 {
 	return folio_test_flag(folio, PG_locked);
@@ -296,11 +362,34 @@ static inline bool folio_test_locked(const struct folio *folio)
 /* ---- pins and mappings: counters; who calls them comes with address spaces ---- */
 
 /*
- * A large folio counts pins apart from references, so "pinned?" is exact; a small one adds
- * GUP_PIN_COUNTING_BIAS to its count, so 1024 plain references look like a pin, never the reverse.
+ * A descriptor made for a large folio counts pins apart from references, so "pinned?" is exact; a small one adds
+ * GUP_PIN_COUNTING_BIAS to its count, so 1024 plain references look like a pin, never the reverse. The
+ * class decides, not the order: it is known before there is a reference.
+ */
+
+/**
+ * folio_try_pin() - references and pins out of nothing
+ * @folio: as for folio_try_get_refs(): any descriptor, inside an RCU read-side section
+ * @nr: pins
+ *
+ * Steps 3 and 5 of the look-up in docs/memdesc.md "Look-ups": whoever found the folio through page-table entries
+ * re-reads the words and the entries after it, and gives the pins back with folio_unpin() if anything changed.
+ *
+ * Return: false, with nothing written, in the cases of folio_try_get_refs().
  */
 bool folio_try_pin(struct folio *folio, u32 nr);
+
+/* Drop pins and their references. Fatal if there are fewer. Context: as folio_put(). */
 void folio_unpin(struct folio *folio, u32 nr);
+
+/**
+ * folio_maybe_dma_pinned() - is somebody accessing the pages without a page table?
+ * @folio: the caller has a reference
+ *
+ * Read with seq_cst, so that with the entries cleared before it (seq_cst, or a full barrier between) it cannot miss a
+ * pin whose taker saw them still there. Return: false is certain; true may be a pin on its way out, or for
+ * class SMALL a thousand plain references.
+ */
 bool folio_maybe_dma_pinned(const struct folio *folio);
 
 static inline int folio_mapcount(const struct folio *folio)
@@ -312,27 +401,42 @@ static inline bool folio_mapped(const struct folio *folio)
 	return folio_mapcount(folio) > 0;
 }
 
-/* ---- split and merge ---- */
+static inline int folio_entire_mapcount(const struct folio *folio)
+{
+	const struct large_folio *lf = folio_large(folio);
+
+	return lf ? READ_ONCE(lf->entire_mapcount) : 0;
+}
+
+/* ---- split and merge: context may sleep (the descriptors), no lock of the core held ---- */
 
 /**
  * folio_split() - make smaller folios of a large one
- * @folio: locked, not mapped, the caller's reference its only one besides @extra
+ * @folio: locked by the caller (else fatal)
  * @new_order: what every piece has; less than the folio's
- * @extra: references that the caller accounts for besides its own (page cache, swap cache)
+ * @extra: references that the caller accounts for besides its own: those of a cache that has one for each page (page
+ *         cache, swap cache), so 0 or a multiple of the folio's pages
+ * @gfp: for the descriptors, all of which are allocated first
  *
- * Uniform. The folio keeps its descriptor and the first piece; every other piece is a new folio of the same
- * kind, mapping (index advanced), flags and group, locked, with 1 + @extra / pages * pieces references.
- * All descriptors are allocated first.
+ * Uniform. @folio keeps its descriptor and the first piece. Every other piece is a new folio of the same kind,
+ * group and flags; mapping the same with index advanced; swap entry advanced if in the swap cache; exclusivity its part
+ * of the old folio's; PG_hwpoison if the set of poisoned pfns has one of its pages. All pieces are locked. Each has one
+ * reference that is the caller's, and its share of @extra: @extra / old pages, for each page that it has. The caller
+ * finds them through the words: page_folio() of the page after a piece is the next piece.
  *
- * Return: 0; -ENOMEM; -EBUSY (somebody else has a reference, or a pin); -EINVAL. On failure nothing has
- * changed.
+ * Return: 0; -ENOMEM; -EBUSY: mapped, pinned, somebody else holds a reference, or something hangs on private; -EINVAL:
+ * @new_order or @extra. On failure nothing has changed.
  */
 int folio_split(struct folio *folio, unsigned int new_order, u32 extra, gfp_t gfp);
 
 /**
  * folio_split_out() - take one piece out of a large folio
- * @page: a page of @folio; the piece of @new_order that has it is split out, and the rest become as few
- *        folios as natural alignment allows (order 9 to 0: ten folios, not 512)
+ * @folio: as for folio_split(), @extra and @gfp too
+ * @page: a page of @folio
+ * @new_order: the piece of this order that has @page is split out, and the rest become as few folios as natural
+ *             alignment allows (order 9 to 0: ten folios, not 512)
+ *
+ * Return: as folio_split(); -EINVAL also if @page is not in @folio.
  */
 int folio_split_out(struct folio *folio, struct page *page, unsigned int new_order, u32 extra,
 		    gfp_t gfp);
@@ -341,12 +445,16 @@ int folio_split_out(struct folio *folio, struct page *page, unsigned int new_ord
  * folio_merge() - make one folio of 2^@order pages out of neighbours
  * @first: the folio at the start of the run; naturally aligned for @order
  * @order: what it becomes
+ * @gfp: for the new descriptor
+ * @err: where the reason goes; 0 on success
  *
- * Every folio of the run: same kind, locked, unmapped, order below @order, count exactly 1, the caller's,
- * private NULL. The result has @first's mapping and index, count 1, locked.
+ * Every folio of the run: same kind and group, order below @order, locked, count exactly 1, both the caller's; not mapped,
+ * not pinned, private NULL; the same mapping as @first, and its index where that is its place (no mapping: any).
+ * The result has @first's mapping and index, count 1, is locked; it is uptodate if all were, and has each other flag that
+ * any had, and every page's exclusivity. PG_hwpoison as for a split.
  *
- * Return: the folio (a new descriptor: the old ones are freed); NULL with *err -EBUSY, -EINVAL or -ENOMEM, and nothing
- * has changed.
+ * Return: the folio (a new descriptor: the old ones are freed); NULL with -EBUSY: a reference, mapping or private too many;
+ * -EINVAL: not such a run; -ENOMEM. On failure nothing has changed.
  */
 struct folio *folio_merge(struct folio *first, unsigned int order, gfp_t gfp, int *err);
 
@@ -366,21 +474,30 @@ struct folio_subrange {
 	u32 nr;
 };
 
-/* 0, or -EINVAL: @nr is 0 or the run leaves the folio. */
+/* Return: 0; -EINVAL: @nr is 0 or the run leaves the folio; @sr is not written. */
 int folio_subrange_init(struct folio_subrange *sr, struct folio *folio, unsigned long first,
 			unsigned long nr);
 /* The same where a bad argument is a bug: fatal. */
 struct folio_subrange folio_subrange(struct folio *folio, unsigned long first, unsigned long nr);
+/* From a page of the folio on; fatal if it is none. */
 struct folio_subrange folio_subrange_page(struct folio *folio, const struct page *page,
 					  unsigned long nr);
 
 /*
- * AnonExclusive: one bit a page (orders 1 and up) or a flag (order 0). Context: the page-table lock
- * that covers the mapping. Words wholly inside the range are plain stores; words shared with a
- * neighbouring range, which after mremap may belong to another page table and lock, are atomic.
+ * AnonExclusive: one bit a page, or a flag in class SMALL. A page-table entry above the last level uses the bit of the
+ * first page that it maps (a subrange of one page); mapping its pages one by one spreads it.
+ *
+ * Context: the page-table lock that covers the mapping, which no helper can check from its arguments; what they do check,
+ * in every build, is that the subrange is one. Words wholly inside the range are plain stores; words shared with a
+ * neighbouring range, which after mremap may belong to another page table and lock, are atomic. All relaxed:
+ * the look-up reads a bit after its seq_cst re-read of the page-table entry, and the entry is stored with release after the
+ * bit was cleared.
  */
 void folio_set_anon_exclusive(struct folio_subrange sr);
 void folio_clear_anon_exclusive(struct folio_subrange sr);
+/* All of the range as its first page: what mapping the pages of a larger entry one by one does. */
+void folio_spread_anon_exclusive(struct folio_subrange sr);
+/* Fatal if the folio has no page @idx. */
 bool folio_test_anon_exclusive(const struct folio *folio, unsigned long idx);
 /* Length of the run of pages from sr.first, at most sr.nr, whose bit equals that of sr.first. */
 u32 folio_anon_exclusive_run(struct folio_subrange sr, bool *exclusive);
@@ -388,7 +505,25 @@ u32 folio_anon_exclusive_run(struct folio_subrange sr, bool *exclusive);
 u32 folio_anon_exclusive_count(struct folio_subrange sr);
 
 /* ---- inspection ---- */
+
+/**
+ * folio_validate() - is everything about a folio consistent with everything else?
+ *
+ * Reads all its words. Context: the caller has a reference and nobody else changes the folio. Return: false
+ * if not; each broken invariant was logged.
+ */
 bool folio_validate(const struct folio *folio);
+
+/* Log a folio, in a few lines. Legal on a descriptor without a reference; then what it says may be old. */
 void folio_dump(const struct folio *folio, const char *reason);
+
+/**
+ * folio_count_live() - live folios by order
+ * @counts: [NR_ORDERS], set
+ *
+ * Counted by walking the words when asked, so that allocating and freeing pay nothing for it. Exact when quiet, close
+ * otherwise. Return: all of them.
+ */
+u64 folio_count_live(u64 *counts);
 
 #endif /* OCTAVO_FOLIO_H */

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: MIT
+/*
+ * folio.c - the life of a folio: allocation, publication, references, pins, the lock, freeing.
+ *
+ * 1. A folio is frames plus a descriptor, from two allocators. Every page's word names the descriptor; the
+ *    descriptor says which frames. Nothing else connects them.
+ *
+ * 2. Publication. Frames and descriptor are had (count 0) -> fields -> words, release -> count 1, release. A reader
+ *    that finds the word early cannot get a reference; one that gets a reference sees all fields and all words.
+ *    (With the count set before the words, a reader that came through page 0 would find page 1 not in the folio yet.)
+ *
+ * 3. Freeing. Count to 0 -> release hook -> words FREE -> frames to their allocator -> descriptor to its cache. No
+ *    word is stored after its frame is handed over (it would be the next owner's), and no word names the
+ *    descriptor when its cache gets it (it would be a reference to somebody else's folio, that every re-read
+ *    confirms). Whoever drops the last reference reads what it needs from the descriptor before it lets it go.
+ *
+ * 4. Speculation. The word of a frame may be read by anybody at any time, and may name a descriptor that is free
+ *    or has another life by the time it is dereferenced. So descriptors are type-stable under RCU; at rest their count
+ *    is 0; nothing but puts, freezing and publication ever stores the count; a failed try_get has written
+ *    nothing; and after a successful one the word is read again. The put after a failed re-read can be the last one
+ *    of a folio that the reader never heard of: it frees what the descriptor says.
+ *
+ * 5. The class of a descriptor (which struct it is) is in the stable prefix and constant, because a reader wants to know
+ *    whether there is a pincount before it has a reference, and because freeing must find the right cache
+ *    after a split has shrunk the order. It could be had from the slab that the descriptor is in, but that is two
+ *    more dependent loads on the way of every free; here it comes with the line that the count is in.
+ *
+ * Invariants: folio_validate(). What this file does not do: mappings and reverse maps, the page cache, charging. It
+ * does not remember anything of a folio that was freed, and keeps no list of folios: folio_count_live() walks words.
+ */
+#include <octavo/frame.h>
+#include <octavo/rcu.h>
+#include <octavo/slab.h>
+#include <octavo/string.h>
+
+#include "folio_desc.h"
+
+/* ---- descriptors ---- */
+
+struct folio *folio_desc_alloc(gfp_t gfp, unsigned int order)
+{
+	enum folio_class class = folio_class_for(order);
+	struct folio *folio = kmem_cache_alloc(octavo_state.desc.folio[class], desc_gfp(gfp));
+	struct large_folio *lf;
+
+	if (unlikely(!folio))
+		return NULL;
+	VM_BUG_ON(folio_ref_count(folio) != 0);
+	VM_BUG_ON(folio->flags != (u32) class << FOLIO_CLASS_SHIFT);
+	if (class == FOLIO_CLASS_SMALL)
+		return folio;
+	lf = (struct large_folio *)folio;
+	if (order > FOLIO_INLINE_ORDER) {
+		lf->excl_ptr = kzalloc((1ul << order) / 8, desc_gfp(gfp));
+		if (!lf->excl_ptr) {
+			kmem_cache_free(octavo_state.desc.folio[class], folio);
+			return NULL;
+		}
+		folio_set_flag(folio, PG_excl_ptr);
+	} else if (class == FOLIO_CLASS_HUGE) {
+		memset(((struct huge_folio *)folio)->excl, 0,
+		       sizeof(((struct huge_folio *)folio)->excl));
+	} else {
+		lf->excl = 0;
+	}
+	return folio;
+}
+
+void folio_desc_free(struct folio *folio)
+{
+	enum folio_class class = folio_class(folio);
+
+	if (unlikely(folio_test_flag(folio, PG_excl_ptr)))
+		kfree(((struct large_folio *)folio)->excl_ptr);
+	/* Relaxed: the count is 0, and flags without a reference mean nothing but the class. */
+	WRITE_ONCE(folio->flags, (u32) class << FOLIO_CLASS_SHIFT);
+	kmem_cache_free(octavo_state.desc.folio[class], folio);
+}
+
+/* ---- allocation ---- */
+
+static void check_kind(enum folio_kind kind)
+{
+	if (unlikely(!folio_kind_ok(kind)))
+		octavo_panic("folio_alloc: %u is not a kind of folio", (unsigned int)kind);
+}
+
+/* From here on nothing can fail: descriptor and frames are the caller's, and become a folio. */
+static struct folio *folio_make(struct folio *folio, unsigned long pfn, unsigned int order,
+				enum folio_kind kind, gfp_t gfp)
+{
+	VM_BUG_ON(memdesc_type(page_memdesc(pfn_to_page(pfn))) != MEMDESC_FREE);
+	if (gfp & __GFP_ZERO)
+		memset(pfn_to_virt(pfn), 0, PAGE_SIZE << order);
+	folio_desc_init(folio, pfn, order);
+	folio_words_store(pfn, order, memdesc_pointer((enum memdesc_type)kind, folio));
+	/* release: pairs with the acquire of try_get: whoever gets a reference sees fields and words */
+	smp_store_release(&folio->refcount, 1u);
+	return folio;
+}
+
+struct folio *folio_alloc_node(gfp_t gfp, unsigned int order, enum folio_kind kind, int nid)
+{
+	struct folio *folio;
+	long pfn;
+
+	check_kind(kind);
+	pfn = frame_alloc(gfp, order, nid);
+	if (unlikely(pfn < 0))
+		return NULL;
+	folio = folio_desc_alloc(gfp, order);
+	if (unlikely(!folio)) {
+		frame_free((unsigned long)pfn, order);
+		return NULL;
+	}
+	return folio_make(folio, (unsigned long)pfn, order, kind, gfp);
+}
+
+struct folio *folio_alloc(gfp_t gfp, unsigned int order, enum folio_kind kind)
+{
+	return folio_alloc_node(gfp, order, kind, NUMA_NO_NODE);
+}
+
+struct folio *folio_alloc_at(unsigned long pfn, unsigned int order, enum folio_kind kind, gfp_t gfp,
+			     unsigned int at_flags, int *err)
+{
+	struct folio *folio;
+
+	check_kind(kind);
+	*err = order > MAX_FOLIO_ORDER ? -EINVAL : frame_alloc_at(pfn, order, at_flags);
+	if (*err)
+		return NULL;
+	folio = folio_desc_alloc(gfp, order);
+	if (!folio) {
+		frame_free(pfn, order);
+		*err = -ENOMEM;
+		return NULL;
+	}
+	return folio_make(folio, pfn, order, kind, gfp);
+}
+
+enum { FOLIO_BULK = 64 };
+
+/* Up to FOLIO_BULK at once. */
+static unsigned long alloc_batch(gfp_t gfp, enum folio_kind kind, unsigned long want,
+				 struct folio **folios)
+{
+	unsigned long pfns[FOLIO_BULK], n, got = 0;
+	void *descs[FOLIO_BULK];
+
+	n = frame_alloc_bulk(gfp, 0, NUMA_NO_NODE, want, pfns);
+	if (!n)
+		return 0;
+	/* All or none; if none, as many as there are. */
+	if (!kmem_cache_alloc_bulk(octavo_state.desc.folio[FOLIO_CLASS_SMALL], desc_gfp(gfp),
+				   (u32)n, descs)) {
+		got = n;
+	} else {
+		while (got < n && (descs[got] = folio_desc_alloc(gfp, 0)))
+			got++;
+	}
+	for (unsigned long i = 0; i < got; i++)
+		folios[i] = folio_make(descs[i], pfns[i], 0, kind, gfp);
+	if (got < n)
+		frame_free_bulk(0, n - got, pfns + got);
+	return got;
+}
+
+unsigned long folio_alloc_bulk(gfp_t gfp, enum folio_kind kind, unsigned long n,
+			       struct folio **folios)
+{
+	unsigned long done = 0;
+
+	check_kind(kind);
+	while (done < n) {
+		unsigned long want = min(n - done, (unsigned long)FOLIO_BULK);
+		unsigned long got = alloc_batch(gfp, kind, want, folios + done);
+
+		done += got;
+		if (got < want)
+			break;
+	}
+	return done;
+}
+
+/* ---- freeing ---- */
+
+/*
+ * Freeing frames that somebody can still reach corrupts memory sooner or later: loud now, in every build.
+ */
+static inline void folio_check_free(const struct folio *folio)
+{
+	const u32 forbidden = 1u << PG_locked | 1u << PG_writeback;
+	const struct large_folio *lf = folio_large(folio);
+	memdesc_t md = page_memdesc_relaxed(folio_page(folio, 0));
+
+	if (unlikely(READ_ONCE(folio->mapcount)))
+		folio_bad(folio, "freed while mapped");
+	if (unlikely(READ_ONCE(folio->flags) & forbidden))
+		folio_bad(folio, "freed while locked or under writeback");
+	if (unlikely(lf && (READ_ONCE(lf->pincount) || READ_ONCE(lf->entire_mapcount))))
+		folio_bad(folio, "freed while pinned or mapped");
+	if (unlikely(!memdesc_is_folio(md) || memdesc_ptr(md) != folio))
+		folio_bad(folio, "freed, but its first page's word does not name it");
+}
+
+void __folio_put(struct folio *folio)
+{
+	const struct octavo_hooks *hooks = octavo_state.hooks;
+	unsigned long pfn = folio_pfn(folio);
+	unsigned int order = folio_order(folio);
+
+	folio_check_free(folio);
+	if (hooks && hooks->folio_release)
+		hooks->folio_release(folio);
+	folio_words_store(pfn, order, memdesc_mk(0));
+	frame_free(pfn, order);
+	folio_desc_free(folio);
+}
+
+/* ---- the count ---- */
+
+void folio_ref_bad(struct folio *folio, u32 old, s64 delta)
+{
+	if ((s32)old >= 0 && (old == 0 || delta < 0)) {
+		folio_dump(folio, "reference count");
+		octavo_panic("folio %p, pfn 0x%lx: %s of %ld references with a count of %u",
+			     (void *)folio, folio_pfn(folio),
+			     delta < 0 ? "folio_put()" : "folio_get()",
+			     (long)(delta < 0 ? -delta : delta), old);
+	}
+	/*
+	 * Relaxed, and racing with others who do the same: far enough from both ends of the range that
+	 * no number of operations between two of these stores leaves it.
+	 */
+	WRITE_ONCE(folio->refcount, FOLIO_REF_SATURATED);
+	/* Only one add takes it over the edge. */
+	if ((s32)old > 0)
+		pr_warn("folio %p, pfn 0x%lx: reference count saturated, the folio is leaked",
+			(void *)folio, folio_pfn(folio));
+}
+
+struct folio *page_try_get_folio(struct page *page)
+{
+	struct folio *folio = NULL;
+	memdesc_t md;
+
+	rcu_read_lock();
+	md = page_memdesc(page);
+	if (memdesc_is_folio(md)) {
+		folio = memdesc_ptr(md);
+		if (!folio_try_get(folio)) {
+			folio = NULL;
+		} else if (!memdesc_eq(page_memdesc_relaxed(page), md)) {
+			/*
+			 * Relaxed is enough: the acquire of the try_get saw the count's release, which came after
+			 * the words of this life of the descriptor.
+			 */
+			folio_put(folio);
+			folio = NULL;
+		}
+	}
+	rcu_read_unlock();
+	VM_BUG_ON(folio && !folio_contains(folio, page_to_pfn(page)));
+	return folio;
+}
+
+struct folio *folio_get_nontail_page(struct page *page)
+{
+	struct folio *folio = page_try_get_folio(page);
+
+	if (folio && folio_pfn(folio) != page_to_pfn(page)) {
+		folio_put(folio);
+		folio = NULL;
+	}
+	return folio;
+}
+
+/* ---- pins ---- */
+
+/* The most pins that do not overflow the count of a small folio. */
+#define FOLIO_MAX_PINS ((1u << 31) / GUP_PIN_COUNTING_BIAS - 1)
+
+static bool try_pin_small(struct folio *folio, u32 nr)
+{
+	u32 old = READ_ONCE(folio->refcount), add = nr * GUP_PIN_COUNTING_BIAS;
+
+	if (nr > FOLIO_MAX_PINS || octavo_fault(OCTAVO_FAULT_TRYGET))
+		return false;
+	do {
+		if ((s32)old <= 0 || (s32)(old + add) < 0)
+			return false;
+		/*
+		 * seq_cst: pairs with the seq_cst load in folio_maybe_dma_pinned(), as pincount's below. It is an
+		 * acquire too, for which see folio_try_get_refs().
+		 */
+	} while (!try_cmpxchg_seq_cst(&folio->refcount, &old, old + add));
+	return true;
+}
+
+bool folio_try_pin(struct folio *folio, u32 nr)
+{
+	struct large_folio *lf = folio_large(folio);
+
+	VM_BUG_ON(nr == 0);
+	if (!lf)
+		return try_pin_small(folio, nr);
+	if (nr > FOLIO_MAX_PINS || !folio_try_get_refs(folio, nr))
+		return false;
+	/*
+	 * seq_cst: pairs with the seq_cst load in folio_maybe_dma_pinned(). We: pin, then read the page-table entry; the
+	 * unmapper: clear the entry, then read pins. All four seq_cst, or both could miss the other and
+	 * the page be shared and written to by a device at once.
+	 */
+	fetch_add_seq_cst(&lf->pincount, nr);
+	return true;
+}
+
+void folio_unpin(struct folio *folio, u32 nr)
+{
+	struct large_folio *lf = folio_large(folio);
+
+	if (lf) {
+		/*
+		 * release: pairs with the (seq_cst, so acquire) load in folio_maybe_dma_pinned(): who sees no pin sees
+		 * what was written through it.
+		 */
+		u32 old = fetch_sub_release(&lf->pincount, nr);
+
+		if (unlikely(old < nr))
+			folio_bad(folio, "unpinned more often than pinned");
+		folio_put_refs(folio, nr);
+	} else {
+		if (unlikely(nr > FOLIO_MAX_PINS))
+			folio_bad(folio, "unpinned more often than pinned");
+		folio_put_refs(folio, nr * GUP_PIN_COUNTING_BIAS);
+	}
+}
+
+bool folio_maybe_dma_pinned(const struct folio *folio)
+{
+	const struct large_folio *lf = folio_large(folio);
+
+	/* seq_cst: pairs with the read-modify-writes in folio_try_pin(), see there. */
+	if (lf)
+		return smp_load_seq_cst(&lf->pincount) != 0;
+	/* A saturated count is a large number: pinned, which is the safe answer. */
+	return smp_load_seq_cst(&folio->refcount) >= GUP_PIN_COUNTING_BIAS;
+}
+
+/* ---- the lock ---- */
+
+#define LOCKED	(1u << PG_locked)
+#define WAITERS (1u << PG_waiters)
+
+bool folio_trylock(struct folio *folio)
+{
+	VM_BUG_ON(folio_ref_count(folio) == 0);
+	if ((READ_ONCE(folio->flags) & LOCKED) || octavo_fault(OCTAVO_FAULT_TRYLOCK))
+		return false;
+	/* acquire: pairs with the release in folio_unlock(): what the last holder wrote is seen */
+	return !(fetch_or_acquire(&folio->flags, LOCKED) & LOCKED);
+}
+
+/*
+ * Whoever has parked takes the lock together with PG_waiters: others may be parked, and the unlock that woke us has
+ * cleared the bit. One wake too many is harmless, one too few is a hang.
+ */
+static void folio_lock_slow(struct folio *folio)
+{
+	u32 waiters = 0;
+
+	for (;;) {
+		u32 old = READ_ONCE(folio->flags);
+
+		if (!(old & LOCKED)) {
+			/* acquire: as in folio_trylock() */
+			if (try_cmpxchg_acquire(&folio->flags, &old, old | LOCKED | waiters))
+				return;
+			continue;
+		}
+		/* relaxed: it orders nothing; park compares the value again against the unlock */
+		if (!(old & WAITERS) && !try_cmpxchg_relaxed(&folio->flags, &old, old | WAITERS))
+			continue;
+		waiters = WAITERS;
+		octavo_port_park(&folio->flags, old | WAITERS);
+	}
+}
+
+void folio_lock(struct folio *folio)
+{
+	if (folio_trylock(folio))
+		return;
+	for (unsigned int turn = 0; turn < 50; turn++) {
+		octavo_port_relax();
+		if (!(READ_ONCE(folio->flags) & LOCKED) && folio_trylock(folio))
+			return;
+	}
+	folio_lock_slow(folio);
+}
+
+void folio_unlock(struct folio *folio)
+{
+	/* release: pairs with the acquire of the next holder */
+	u32 old = fetch_and_release(&folio->flags, ~(LOCKED | WAITERS));
+
+	if (unlikely(!(old & LOCKED)))
+		folio_bad(folio, "unlocked, but was not locked");
+	/* The caller's reference keeps the descriptor a live folio's until here. */
+	if (unlikely(old & WAITERS))
+		octavo_port_unpark(&folio->flags, false);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * folio_desc.h - the making and unmaking of folio descriptors, for folio.c and folio_split.c, and where a
+ * folio's exclusivity bits are, for those and subrange.c.
+ */
+#ifndef MM_DESC_FOLIO_DESC_H
+#define MM_DESC_FOLIO_DESC_H
+
+#include <octavo/folio.h>
+
+#include "desc.h"
+
+#define FOLIO_FLAGS_MASK ((1u << NR_FOLIO_FLAGS) - 1)
+#define FOLIO_CLASS_MASK (~0u << FOLIO_CLASS_SHIFT)
+
+/* The largest order whose exclusivity bits are in the descriptor. */
+#define FOLIO_INLINE_ORDER 9
+
+static inline enum folio_class folio_class_for(unsigned int order)
+{
+	if (order == 0)
+		return FOLIO_CLASS_SMALL;
+	return order > 6 && order <= FOLIO_INLINE_ORDER ? FOLIO_CLASS_HUGE : FOLIO_CLASS_LARGE;
+}
+
+/*
+ * folio_desc_alloc() - a descriptor at rest (count 0, no flags) with room for the exclusivity of @order
+ * Return: NULL if there is no memory; then nothing is held.
+ */
+struct folio *folio_desc_alloc(gfp_t gfp, unsigned int order);
+
+/* Back to its cache, which its class names. Count 0, and no word names it any more. Never sleeps or allocates. */
+void folio_desc_free(struct folio *folio);
+
+/* Dump it, and panic. */
+__noreturn __cold void folio_bad(const struct folio *folio, const char *reason);
+
+/* Is @kind one of the two? */
+static inline bool folio_kind_ok(enum folio_kind kind)
+{
+	return ((unsigned int)kind & ~1u) == FOLIO_FILE;
+}
+
+/* Everything that a new folio is but flags (other than the class) and count. */
+static inline void folio_desc_init(struct folio *folio, unsigned long pfn, unsigned int order)
+{
+	struct large_folio *lf = folio_large(folio);
+
+	folio->mapcount = 0;
+	folio->spare = 0;
+	folio->pfn_order_group = pfn | (u64)order << FOLIO_ORDER_SHIFT;
+	folio->mapping = NULL;
+	folio->index = 0;
+	folio->private = NULL;
+	if (lf) {
+		lf->pincount = 0;
+		lf->entire_mapcount = 0;
+	}
+}
+
+/* release: pairs with the acquire in page_memdesc(): the descriptor is seen as initialised. */
+static inline void folio_words_store(unsigned long pfn, unsigned int order, memdesc_t md)
+{
+	unsigned long *word = &pfn_to_page(pfn)->memdesc.v;
+
+	if (order == 0)
+		smp_store_release(word, md.v);
+	else
+		words_fill_release(word, md.v, 1ul << order);
+}
+
+/* The exclusivity bits; NULL for class SMALL, which has a flag. */
+static inline unsigned long *folio_excl_bits(const struct folio *folio)
+{
+	struct large_folio *lf = folio_large(folio);
+
+	if (!lf)
+		return NULL;
+	return READ_ONCE(folio->flags) & (1u << PG_excl_ptr) ? lf->excl_ptr : &lf->excl;
+}
+
+/* Words that the bits of @nr pages take. */
+static inline unsigned long folio_excl_words(unsigned long nr)
+{
+	return DIV_ROUND_UP(nr, BITS_PER_LONG);
+}
+
+/*
+ * folio_excl_copy() - the exclusivity of @nr pages of @from, at @first, to @to, at @at
+ *
+ * Nobody else looks at either: one is frozen and unmapped, the other not yet published. The bits of @to are 0 before.
+ */
+void folio_excl_copy(struct folio *to, unsigned long at, const struct folio *from,
+		     unsigned long first, unsigned long nr);
+
+#endif /* MM_DESC_FOLIO_DESC_H */
