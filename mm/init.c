@@ -41,5 +41,6 @@ bool octavo_validate(void)
 	bool ok = true;
 
 	ok &= frame_validate();
+	ok &= memmap_validate();
 	return ok;
 }

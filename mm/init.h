@@ -18,4 +18,7 @@ void desc_exit(void);
 /* Every live folio, and that every folio descriptor has frames. Nothing else running. */
 bool desc_validate(void);
 
+/* Sections against spans and counts, and the poisoned set, when quiet. */
+bool memmap_validate(void);
+
 #endif /* OCTAVO_MM_INIT_H */

@@ -26,24 +26,35 @@ struct tree {
 };
 BUILD_BUG_ON(sizeof(struct tree) != 32);
 
-/* A run of sections that belong to one zone. */
+/*
+ * A run of sections that belong to one zone. Stored and read as one word (both), so that a reader never sees half
+ * of a change. nr 0: an entry that is not used now.
+ */
 struct zone_span {
-	u32 first; /* section number */
-	u32 nr;
+	union {
+		struct {
+			u32 first; /* section number */
+			u32 nr;
+		};
+		u64 both;
+	};
 };
+BUILD_BUG_ON(sizeof(struct zone_span) != 8);
+/* A zone has at most one span more than the machine has regions: see movable_bytes in mm/frame/memmap.c. */
+#define NR_ZONE_SPANS (OCTAVO_NR_REGIONS + 1)
 
 /*
  * (i) set by octavo_init(), then constant; (h) written under hotplug_lock, and read without it: a reader
- * may miss a span that is being added or see one whose sections are just gone (it checks the
- * section); (a) atomic.
+ * may miss a span that is being added, or see one whose sections are just gone or belong to another zone
+ * by now (it checks the section); (a) atomic.
  */
 struct zone {
-	u32 node;				  /* (i) */
-	enum zone_type type;			  /* (i) */
-	u32 nr_spans;				  /* (h) stored with release after span[] */
-	struct zone_span span[OCTAVO_NR_REGIONS]; /* (h) */
-	u64 present;				  /* (h) */
-	u64 managed;				  /* (h) */
+	u32 node;	     /* (i) */
+	enum zone_type type; /* (i) */
+	u32 nr_spans;	     /* (h) entries ever used; stored with release after span[] */
+	struct zone_span span[NR_ZONE_SPANS]; /* (h) */
+	u64 present;			      /* (h) */
+	u64 managed;			      /* (h) */
 	s64 free;		 /* (a) free frames, less what CPUs have not folded in yet */
 	u64 watermark[NR_WMARK]; /* (h) */
 	/* Private to the allocator. */
@@ -60,7 +71,8 @@ struct frame_state {
 	struct page *vmemmap;
 	section_t *section; /* (h) entries stored with release; readers load with acquire */
 	void *direct_map;
-	unsigned long max_pfn; /* one past the last pfn that has, or could be given, a word */
+	unsigned long max_pfn;	/* one past the last pfn that has, or could be given, a word */
+	u32 dma_end, dma32_end; /* first sections above ZONE_DMA and ZONE_DMA32 */
 	u32 nr_cpus;
 	struct tree *tree;     /* [max_pfn >> OCTAVO_TREE_ORDER] */
 	unsigned long *bits;   /* a row (2^OCTAVO_ROW_ORDER frames) a word; bit set: taken */

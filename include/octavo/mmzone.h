@@ -23,11 +23,13 @@ enum zone_type {
 };
 
 /*
- * One entry a section. 0: no memory. Written under the hot-plug lock, release, after the section's
- * allocator state; read anywhere with acquire through section_of().
+ * One entry a section; SECTION_PRESENT clear: no memory. Written under the hot-plug lock, release, after the
+ * section's allocator state; read anywhere with acquire.
  */
 typedef u16 section_t;
-#define SECTION_PRESENT	   0x8000u
+#define SECTION_PRESENT 0x8000u
+#define SECTION_REMOVED \
+	0x4000u /* was present: its blocks are still isolated, to keep late-comers out */
 #define SECTION_ZONE_SHIFT 0
 #define SECTION_ZONE_MASK  0x0007u
 #define SECTION_NODE_SHIFT 3

@@ -54,6 +54,7 @@ void free_frozen_pages(struct page *page, unsigned int order);
  * Return: entries that are not NULL now.
  */
 unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long nr, struct page **pages);
+/* __free_page() for each entry that is not NULL; all are NULL afterwards. */
 void free_pages_bulk(unsigned long nr, struct page **pages);
 
 /**
@@ -73,7 +74,12 @@ int split_page(struct page *page, unsigned int order);
 void *alloc_pages_exact(size_t size, gfp_t gfp);
 void free_pages_exact(void *addr, size_t size);
 
-/* Owner's setters; the caller owns the pages or holds a reference. Never change type, order or count. */
+/*
+ * Owner's setters; the caller owns the pages or holds a reference, and one caller at a time sets. They never
+ * change type, order or count. Mappable and subtype are the whole allocation's, given by any page of it; owner bits
+ * (21 of them, 0 at first) are each page's own. Fatal on a page that is not plain, and
+ * for the subtypes Reserved and Device, which decide where frames go when they are freed.
+ */
 void page_set_mappable(struct page *page, bool mappable);
 void page_set_subtype(struct page *page, enum misc_subtype subtype);
 void page_set_owner_bits(struct page *page, unsigned long bits);
