@@ -30,18 +30,16 @@ void check_fence_all(const char *site);
 
 #define _A_LOAD(p, mo)	   ((_CHK_T(p))check_load(p, sizeof(*(p)), mo, _CHK_SITE))
 #define _A_STORE(p, v, mo) check_store(p, sizeof(*(p)), _CHK_V(p, v), mo, _CHK_SITE)
-#define _A_XCHG(p, v, mo) \
-	((_CHK_T(p))check_rmw(p, sizeof(*(p)), CHECK_XCHG, _CHK_V(p, v), mo, _CHK_SITE))
-#define _A_FETCH_ADD(p, v, mo) \
-	((_CHK_T(p))check_rmw(p, sizeof(*(p)), CHECK_ADD, _CHK_V(p, v), mo, _CHK_SITE))
-#define _A_FETCH_SUB(p, v, mo) \
-	((_CHK_T(p))check_rmw(p, sizeof(*(p)), CHECK_SUB, _CHK_V(p, v), mo, _CHK_SITE))
-#define _A_FETCH_AND(p, v, mo) \
-	((_CHK_T(p))check_rmw(p, sizeof(*(p)), CHECK_AND, _CHK_V(p, v), mo, _CHK_SITE))
-#define _A_FETCH_OR(p, v, mo) \
-	((_CHK_T(p))check_rmw(p, sizeof(*(p)), CHECK_OR, _CHK_V(p, v), mo, _CHK_SITE))
-#define _A_FENCE(mo)   check_fence(mo, _CHK_SITE)
-#define _A_FENCE_ALL() check_fence_all(_CHK_SITE)
+/* A statement expression, so that it may stand alone as a cast may not. */
+#define _CHK_RMW(p, op, v, mo) \
+	({ (_CHK_T(p)) check_rmw(p, sizeof(*(p)), op, _CHK_V(p, v), mo, _CHK_SITE); })
+#define _A_XCHG(p, v, mo)      _CHK_RMW(p, CHECK_XCHG, v, mo)
+#define _A_FETCH_ADD(p, v, mo) _CHK_RMW(p, CHECK_ADD, v, mo)
+#define _A_FETCH_SUB(p, v, mo) _CHK_RMW(p, CHECK_SUB, v, mo)
+#define _A_FETCH_AND(p, v, mo) _CHK_RMW(p, CHECK_AND, v, mo)
+#define _A_FETCH_OR(p, v, mo)  _CHK_RMW(p, CHECK_OR, v, mo)
+#define _A_FENCE(mo)	       check_fence(mo, _CHK_SITE)
+#define _A_FENCE_ALL()	       check_fence_all(_CHK_SITE)
 
 #define _A_CMPXCHG(p, o, n, mo, mof)                                                            \
 	({                                                                                      \

@@ -5,6 +5,8 @@
 #ifndef OCTAVO_ATOMIC_NATIVE_H
 #define OCTAVO_ATOMIC_NATIVE_H
 
+#include <octavo/compiler.h>
+
 #if defined(__SANITIZE_THREAD__)
 #define OCTAVO_TSAN 1
 #elif defined(__has_feature)

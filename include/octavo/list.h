@@ -22,6 +22,7 @@ static inline bool list_empty(const struct list_head *l)
 	return l->next == l;
 }
 
+/* @n becomes the first of @head. */
 static inline void list_add(struct list_head *n, struct list_head *head)
 {
 	n->next = head->next;
@@ -30,6 +31,7 @@ static inline void list_add(struct list_head *n, struct list_head *head)
 	head->next = n;
 }
 
+/* @n becomes the last of @head. */
 static inline void list_add_tail(struct list_head *n, struct list_head *head)
 {
 	list_add(n, head->prev);

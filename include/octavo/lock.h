@@ -23,6 +23,7 @@ typedef struct __capability("spinlock") spinlock
 }
 spinlock_t;
 
+/* The waiting half of spin_lock(). */
 void spin_lock_slow(spinlock_t *lock);
 
 static inline void spin_lock_init(spinlock_t *lock)
@@ -43,6 +44,7 @@ static inline void spin_lock(spinlock_t *lock) __acquires(lock) __no_thread_safe
 		spin_lock_slow(lock);
 }
 
+/* Fatal if it is not held. */
 static inline void spin_unlock(spinlock_t *lock) __releases(lock) __no_thread_safety
 {
 	/* release: pairs with the acquire of the next holder */

@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""scripts/tally.py: a failure, a crash, a lane that did not build or ran nothing is never a pass."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+TALLY = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'scripts', 'tally.py')
+
+GOOD = '''[==========] x: Running 2 test(s).
+[ RUN      ] test_a
+[       OK ] test_a
+[ RUN      ] test_b
+[       OK ] test_b
+[==========] x: 2 test(s) run.
+[  PASSED  ] 2 test(s).
+'''
+BAD = '''[==========] Running 3 test(s).
+[ RUN      ] test_a
+[       OK ] test_a
+[ RUN      ] test_b
+[  ERROR   ] --- 1 != 2
+[  FAILED  ] test_b
+[ RUN      ] test_c
+[  SKIPPED ] test_c
+[==========] 3 test(s) run.
+[  PASSED  ] 1 test(s).
+[  SKIPPED ] 1 test(s), listed below:
+[  SKIPPED ] test_c
+[  FAILED  ] 1 test(s), listed below:
+[  FAILED  ] test_b
+'''
+CRASH = '[ RUN      ] test_a\n[       OK ] test_a\n[ RUN      ] test_b\n'
+
+results = []
+
+
+def case(name, lanes, last, status):
+    """@lanes: name -> list of (result, stdout), or a string: it is broken or skipped."""
+    with tempfile.TemporaryDirectory() as tmp:
+        for lane, tests in lanes.items():
+            logs = os.path.join(tmp, 'build', lane, 'meson-logs')
+            os.makedirs(logs)
+            if isinstance(tests, str):
+                with open(os.path.join(tmp, 'build', f'{lane}.{tests}'), 'w', encoding='utf-8') as f:
+                    f.write('a reason\n')
+            elif tests is not None:
+                with open(os.path.join(logs, 'testlog.json'), 'w', encoding='utf-8') as f:
+                    for i, (result, out) in enumerate(tests):
+                        f.write(json.dumps({'name': f'octavo:unit / t{i}', 'stdout': out, 'result': result,
+                                            'duration': 1, 'returncode': 0}) + '\n')
+        r = subprocess.run([sys.executable, TALLY, '75', *lanes], cwd=tmp, text=True, capture_output=True,
+                           check=False)
+        got = r.stdout.rstrip('\n').split('\n')[-1]
+        ok = got == last and r.returncode == status
+        results.append(ok)
+        if not ok:
+            print(f'{name}: "{got}", status {r.returncode}, not "{last}", {status}\n{r.stdout}{r.stderr}')
+
+
+case('cases are counted, not programs', {'gcc': [('OK', GOOD), ('OK', GOOD)]}, '4 passed, 0 failed, 0 skipped', 0)
+case('lanes add up', {'gcc': [('OK', GOOD)], 'clang': [('OK', GOOD)]}, '4 passed, 0 failed, 0 skipped', 0)
+case('a failed and a skipped case', {'gcc': [('FAIL', BAD)]}, '1 passed, 1 failed, 1 skipped', 1)
+case('a crash is a failure', {'gcc': [('FAIL', CRASH)]}, '1 passed, 1 failed, 0 skipped', 1)
+case('a timeout is a failure', {'gcc': [('TIMEOUT', GOOD)]}, '2 passed, 1 failed, 0 skipped', 1)
+case('a script is one case', {'gcc': [('OK', 'fine\n')]}, '1 passed, 0 failed, 0 skipped', 0)
+case('a script that counts', {'gcc': [('OK', '7 passed, 0 failed, 0 skipped\n')]}, '7 passed, 0 failed, 0 skipped', 0)
+case('a script that fails', {'gcc': [('FAIL', 'no\n'), ('OK', GOOD)]}, '2 passed, 1 failed, 0 skipped', 1)
+case('a script that says it passed and failed', {'gcc': [('FAIL', '7 passed, 0 failed, 0 skipped\n')]},
+     '7 passed, 1 failed, 0 skipped', 1)
+case('a skipped script', {'gcc': [('SKIP', 'no permission\n'), ('OK', GOOD)]}, '2 passed, 0 failed, 1 skipped', 0)
+case('a lane that does not build', {'gcc': [('OK', GOOD)], 'clang': 'broken'}, '2 passed, 1 failed, 0 skipped', 1)
+case('a lane that cannot run here', {'gcc': [('OK', GOOD)], 'tsan': 'skipped'}, '2 passed, 0 failed, 1 skipped', 0)
+case('a lane without tests', {'gcc': []}, '0 passed, 1 failed, 0 skipped', 1)
+case('a lane without a log', {'gcc': None}, '0 passed, 1 failed, 0 skipped', 1)
+case('all skipped is no pass', {'tsan': 'skipped'}, '0 passed, 0 failed, 1 skipped', 1)
+
+print(f'{sum(results)} passed, {len(results) - sum(results)} failed, 0 skipped')
+sys.exit(0 if all(results) else 1)
