@@ -4,6 +4,7 @@
  */
 #include <octavo/errno.h>
 #include <octavo/frame.h>
+#include <octavo/slab.h>
 #include <octavo/state.h>
 #include <octavo/string.h>
 
@@ -18,6 +19,7 @@ int octavo_init(const struct octavo_boot *boot)
 	err = frame_init(boot);
 	if (err)
 		return err;
+	slab_init();
 	octavo_state.up = 1;
 	return 0;
 }
@@ -30,6 +32,7 @@ u64 octavo_shutdown(void)
 	if (!octavo_state.up)
 		return 0;
 	rcu_barrier();
+	slab_exit();
 	leaked = frame_exit();
 	memset(&octavo_state, 0, sizeof(octavo_state));
 	octavo_state.hooks = hooks;
@@ -42,5 +45,6 @@ bool octavo_validate(void)
 
 	ok &= frame_validate();
 	ok &= memmap_validate();
+	ok &= slab_validate_all();
 	return ok;
 }

@@ -12,6 +12,11 @@ int frame_init(const struct octavo_boot *boot);
 /* Drains; returns frames still allocated. */
 u64 frame_exit(void);
 
+/* mm/desc/slab_cache.c: bootstrap caches; takes no frame, cannot fail. */
+void slab_init(void);
+/* Ends every cache; frames of those with live objects stay allocated. */
+void slab_exit(void);
+
 /* mm/desc/desc_init.c: descriptor caches; the slab layer is up. -ENOMEM, nothing changed. */
 int desc_init(void);
 void desc_exit(void);

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sheaf.c - arrays of free objects in front of the slabs: where allocation and freeing usually end.
+ *
+ * What. Each CPU has two sheaves of a cache, main and spare; the cache has a depot of full and empty
+ * ones. An allocation pops from main, a free pushes to it: under the CPU's local lock, which costs two
+ * plain stores and no atomic operation. (Two, because a CPU that goes to and fro at the edge of one would
+ * go to the depot each time: J. Bonwick and J. Adams, 2001, section 3.)
+ *
+ * How. Main empty: swap with spare; else a full one from the depot for it; else fill it from slabs. Main
+ * full: swap with spare; else an empty one from the depot for it; else half of it goes to slabs. All this
+ * happens pinned, so locks are only tried. What cannot be had there is left to the slab layer, one
+ * object at a time, unpinned, where it may sleep.
+ *
+ * Sheaves are made by allocations only, because a free may not allocate. A CPU that only frees asks for
+ * one (depot.wanted) and the next slow allocation of any CPU brings it. A cache works without
+ * sheaves if they cannot be had.
+ *
+ * Invariants: every object in a sheaf is out of its slab (its bit is clear) and holds its marker. size <=
+ * capacity. A prefilled sheaf is its caller's and its objects are allocated, as far as anything else knows.
+ *
+ * What it does not do: keep objects apart by node; resize sheaves under contention.
+ */
+#include <octavo/errno.h>
+#include <octavo/string.h>
+
+#include "slab_priv.h"
+
+/* Turns of a try-lock while pinned. */
+#define LOCK_TURNS_PINNED 16u
+
+static u32 depot_limit(void)
+{
+	return 4 + 2 * octavo_state.frame.nr_cpus;
+}
+
+/* ---- making sheaves ---- */
+
+static struct slab_sheaf *sheaf_alloc(struct kmem_cache *s, gfp_t gfp)
+{
+	struct slab_sheaf *sheaf;
+
+	gfp = (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) | __GFP_NOWARN;
+	sheaf = slab_object_alloc(slab_boot(SLAB_BOOT_SHEAF), gfp);
+	if (sheaf) {
+		sheaf->next = NULL;
+		sheaf->size = 0;
+		sheaf->capacity = s->sheaf_size;
+	}
+	return sheaf;
+}
+
+static void sheaf_free(struct slab_sheaf *sheaf)
+{
+	slab_object_free(slab_boot(SLAB_BOOT_SHEAF), sheaf);
+}
+
+/* ---- the depot ---- */
+
+static void depot_push(struct slab_sheaf **stack, u32 *nr, struct slab_sheaf *sheaf)
+{
+	sheaf->next = *stack;
+	/* once: both are read as hints without the lock */
+	WRITE_ONCE(*stack, sheaf);
+	WRITE_ONCE(*nr, *nr + 1);
+}
+
+static struct slab_sheaf *depot_pop(struct slab_sheaf **stack, u32 *nr)
+{
+	struct slab_sheaf *sheaf = *stack;
+
+	if (sheaf) {
+		WRITE_ONCE(*stack, sheaf->next);
+		WRITE_ONCE(*nr, *nr - 1);
+	}
+	return sheaf;
+}
+
+/* An empty sheaf goes where the next free looks for one. Context: any. */
+static void depot_give_empty(struct kmem_cache *s, struct slab_sheaf *sheaf)
+{
+	struct slab_depot *d = &s->depot;
+
+	if (spin_trylock(&d->lock)) {
+		if (d->nr_empty < depot_limit()) {
+			depot_push(&d->empty, &d->nr_empty, sheaf);
+			sheaf = NULL;
+		}
+		spin_unlock(&d->lock);
+	}
+	if (sheaf)
+		sheaf_free(sheaf);
+}
+
+/* ---- one CPU's pair: under its local lock ---- */
+
+static void cpu_set_main(struct slab_cpu *c, struct slab_sheaf *sheaf)
+{
+	WRITE_ONCE(c->main, sheaf);
+	c->size = sheaf ? sheaf->size : 0;
+	c->capacity = sheaf ? sheaf->capacity : 0;
+}
+
+/* Take main off its place, its size brought up to date. */
+static struct slab_sheaf *cpu_take_main(struct slab_cpu *c)
+{
+	struct slab_sheaf *sheaf = c->main;
+
+	if (sheaf)
+		sheaf->size = c->size;
+	cpu_set_main(c, NULL);
+	return sheaf;
+}
+
+static void cpu_swap(struct slab_cpu *c)
+{
+	struct slab_sheaf *main = cpu_take_main(c);
+
+	cpu_set_main(c, c->spare);
+	WRITE_ONCE(c->spare, main);
+}
+
+/* Main is empty. True: it no longer is. */
+static bool cpu_refill(struct kmem_cache *s, struct slab_cpu *c)
+{
+	struct slab_depot *d = &s->depot;
+	struct slab_sheaf *full;
+
+	if (c->spare && c->spare->size) {
+		cpu_swap(c);
+		return true;
+	}
+	if (READ_ONCE(d->full) && spin_trylock(&d->lock)) {
+		full = depot_pop(&d->full, &d->nr_full);
+		if (full) {
+			if (c->main)
+				depot_push(&d->empty, &d->nr_empty, cpu_take_main(c));
+			cpu_set_main(c, full);
+		}
+		spin_unlock(&d->lock);
+		if (full)
+			return true;
+	}
+	if (!c->main || !slab_trylock(s, LOCK_TURNS_PINNED))
+		return false;
+	c->size = slab_fill_locked(s, c->main->objs, c->capacity);
+	slab_unlock(s);
+	return c->size != 0;
+}
+
+/* Main is full, or there is none. An empty sheaf takes its place; main goes to the depot. */
+static bool cpu_exchange(struct kmem_cache *s, struct slab_cpu *c)
+{
+	struct slab_depot *d = &s->depot;
+	struct slab_sheaf *empty = NULL;
+
+	if (!READ_ONCE(d->empty) || READ_ONCE(d->nr_full) >= depot_limit())
+		return false;
+	if (!spin_trylock(&d->lock))
+		return false;
+	if (d->nr_full < depot_limit())
+		empty = depot_pop(&d->empty, &d->nr_empty);
+	if (empty) {
+		if (c->main)
+			depot_push(&d->full, &d->nr_full, cpu_take_main(c));
+		cpu_set_main(c, empty);
+	}
+	spin_unlock(&d->lock);
+	return empty;
+}
+
+/* Main is full, or there is none. True: there is room in it. */
+static bool cpu_make_room(struct kmem_cache *s, struct slab_cpu *c)
+{
+	u32 half;
+
+	if (c->spare && c->spare->size < c->spare->capacity) {
+		cpu_swap(c);
+		return true;
+	}
+	if (cpu_exchange(s, c))
+		return true;
+	if (!READ_ONCE(s->depot.empty))
+		WRITE_ONCE(s->depot.wanted, 1u);
+	if (!c->main || !slab_trylock(s, LOCK_TURNS_PINNED))
+		return false;
+	/* the half that was freed first: what was freed last is in the caches of this CPU */
+	half = (c->size + 1) / 2;
+	for (u32 i = 0; i < half; i++)
+		slab_give_locked(s, c->main->objs[i]);
+	slab_unlock(s);
+	memmove(c->main->objs, c->main->objs + half, (c->size - half) * sizeof(void *));
+	c->size = c->size - half;
+	return true;
+}
+
+/* ---- allocation ---- */
+
+static void *sheaf_pop(struct slab_cpu *c)
+{
+	u32 n = c->size - 1;
+
+	c->size = n;
+	return c->main->objs[n];
+}
+
+/* Bring sheaves where they are missing: to this CPU, then to who asked. Not a failure if there are none. */
+static void sheaf_supply(struct kmem_cache *s, gfp_t gfp)
+{
+	struct slab_cpu *c = slab_cpu(s, octavo_port_cpu());
+	struct slab_sheaf *sheaf;
+
+	/* read without the lock, and of a CPU that may not be ours any more: a hint */
+	if (!READ_ONCE(c->main) || !READ_ONCE(c->spare)) {
+		sheaf = sheaf_alloc(s, gfp);
+		if (!sheaf)
+			return;
+		c = slab_cpu(s, octavo_port_pin());
+		if (local_trylock(&c->lock)) {
+			if (!c->main) {
+				cpu_set_main(c, sheaf);
+				sheaf = NULL;
+			} else if (!c->spare) {
+				WRITE_ONCE(c->spare, sheaf);
+				sheaf = NULL;
+			}
+			local_unlock(&c->lock);
+		}
+		octavo_port_unpin();
+		if (sheaf)
+			depot_give_empty(s, sheaf);
+	}
+	if (READ_ONCE(s->depot.wanted)) {
+		WRITE_ONCE(s->depot.wanted, 0u);
+		sheaf = sheaf_alloc(s, gfp);
+		if (sheaf)
+			depot_give_empty(s, sheaf);
+	}
+}
+
+static __noinline void *alloc_slow(struct kmem_cache *s, gfp_t gfp)
+{
+	struct slab_cpu *c = slab_cpu(s, octavo_port_pin());
+	void *obj = NULL;
+
+	if (local_trylock(&c->lock)) {
+		if (c->size || cpu_refill(s, c))
+			obj = sheaf_pop(c);
+		local_unlock(&c->lock);
+	}
+	octavo_port_unpin();
+	if (obj)
+		return obj;
+	sheaf_supply(s, gfp);
+	return slab_take_one(s, gfp);
+}
+
+static __always_inline void *alloc_object(struct kmem_cache *s, gfp_t gfp)
+{
+	struct slab_cpu *c = slab_cpu(s, octavo_port_pin());
+	void *obj;
+
+	if (likely(local_trylock(&c->lock))) {
+		if (likely(c->size)) {
+			obj = sheaf_pop(c);
+			local_unlock(&c->lock);
+			octavo_port_unpin();
+			return obj;
+		}
+		local_unlock(&c->lock);
+	}
+	octavo_port_unpin();
+	return alloc_slow(s, gfp);
+}
+
+static __cold void bad_zero(const struct kmem_cache *s)
+{
+	octavo_panic(
+		"slab %s: __GFP_ZERO would overwrite what its constructor or stable prefix keeps",
+		s->name);
+}
+
+static __always_inline void finish_alloc(const struct kmem_cache *s, gfp_t gfp, void *obj)
+{
+	slab_activate(s, obj);
+	if (unlikely(gfp & __GFP_ZERO)) {
+		if (unlikely(s->ctor || s->stable_prefix))
+			bad_zero(s);
+		memset(obj, 0, s->object_size);
+	}
+}
+
+void *kmem_cache_alloc(struct kmem_cache *s, gfp_t gfp)
+{
+	void *obj;
+
+	if (octavo_fault(OCTAVO_FAULT_SLAB) && !(gfp & __GFP_NOFAIL))
+		return NULL;
+	obj = alloc_object(s, gfp);
+	if (likely(obj))
+		finish_alloc(s, gfp, obj);
+	return obj;
+}
+
+static u32 alloc_from_main(struct kmem_cache *s, u32 n, void **objs)
+{
+	struct slab_cpu *c = slab_cpu(s, octavo_port_pin());
+	u32 got = 0;
+
+	if (local_trylock(&c->lock)) {
+		while (got < n && (c->size || cpu_refill(s, c)))
+			objs[got++] = sheaf_pop(c);
+		local_unlock(&c->lock);
+	}
+	octavo_port_unpin();
+	return got;
+}
+
+int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
+{
+	u32 got;
+
+	if (octavo_fault(OCTAVO_FAULT_SLAB) && !(gfp & __GFP_NOFAIL))
+		return -ENOMEM;
+	/* what a sheaf or two can give; more than that is cheaper straight from the slabs */
+	got = alloc_from_main(s, min(n, 2 * s->sheaf_size), objs);
+	if (!slab_take_bulk(s, gfp, n - got, objs + got)) {
+		while (got)
+			slab_give(s, objs[--got]);
+		return -ENOMEM;
+	}
+	for (u32 i = 0; i < n; i++)
+		finish_alloc(s, gfp, objs[i]);
+	return 0;
+}
+
+/* ---- freeing ---- */
+
+static void sheaf_push(struct slab_cpu *c, void *obj)
+{
+	u32 n = c->size;
+
+	c->main->objs[n] = obj;
+	c->size = n + 1;
+}
+
+static __noinline void free_slow(struct kmem_cache *s, void *obj)
+{
+	struct slab_cpu *c = slab_cpu(s, octavo_port_pin());
+
+	if (local_trylock(&c->lock)) {
+		if (c->size < c->capacity || cpu_make_room(s, c)) {
+			sheaf_push(c, obj);
+			obj = NULL;
+		}
+		local_unlock(&c->lock);
+	}
+	octavo_port_unpin();
+	if (obj)
+		slab_give(s, obj);
+	else if (unlikely(READ_ONCE(s->nr_empty) > s->keep_empty))
+		slab_reap(s, s->keep_empty, false);
+}
+
+void kmem_cache_free(struct kmem_cache *s, void *obj)
+{
+	struct slab_cpu *c;
+
+	slab_deactivate(s, obj);
+	c = slab_cpu(s, octavo_port_pin());
+	if (likely(local_trylock(&c->lock))) {
+		if (likely(c->size < c->capacity)) {
+			sheaf_push(c, obj);
+			local_unlock(&c->lock);
+			octavo_port_unpin();
+			return;
+		}
+		local_unlock(&c->lock);
+	}
+	octavo_port_unpin();
+	free_slow(s, obj);
+}
+
+void kmem_cache_free_bulk(struct kmem_cache *s, u32 n, void *const *objs)
+{
+	struct slab_cpu *c;
+	u32 done = 0;
+
+	/* all checked before any moves: a bad one panics with the cache as it was */
+	for (u32 i = 0; i < n; i++)
+		slab_deactivate(s, objs[i]);
+	c = slab_cpu(s, octavo_port_pin());
+	if (local_trylock(&c->lock)) {
+		while (done < n && c->size < c->capacity)
+			sheaf_push(c, objs[done++]);
+		local_unlock(&c->lock);
+	}
+	octavo_port_unpin();
+	for (; done < n; done++)
+		free_slow(s, objs[done]);
+}
+
+/* ---- prefilled sheaves ---- */
+
+static void prefilled_free(struct slab_sheaf *sheaf)
+{
+	if (sheaf->capacity <= OCTAVO_SHEAF)
+		sheaf_free(sheaf);
+	else
+		kfree(sheaf);
+}
+
+struct slab_sheaf *kmem_cache_prefill_sheaf(struct kmem_cache *s, gfp_t gfp, u32 n)
+{
+	size_t bytes = sizeof(struct slab_sheaf) + (size_t)n * sizeof(void *);
+	struct slab_sheaf *sheaf;
+
+	if (octavo_fault(OCTAVO_FAULT_SLAB) && !(gfp & __GFP_NOFAIL))
+		return NULL;
+	if (n <= OCTAVO_SHEAF)
+		sheaf = slab_object_alloc(slab_boot(SLAB_BOOT_SHEAF), gfp);
+	else
+		sheaf = kmalloc(bytes, gfp & ~__GFP_ZERO);
+	if (!sheaf)
+		return NULL;
+	sheaf->cache = s;
+	sheaf->capacity = n;
+	sheaf->size = n;
+	if (kmem_cache_alloc_bulk(s, gfp, n, sheaf->objs)) {
+		prefilled_free(sheaf);
+		return NULL;
+	}
+	return sheaf;
+}
+
+static void prefilled_check(const struct kmem_cache *s, const struct slab_sheaf *sheaf)
+{
+	if (unlikely(sheaf->cache != s))
+		octavo_panic("slab %s: the prefilled sheaf is of another cache", s->name);
+}
+
+void *kmem_cache_alloc_from_sheaf(struct kmem_cache *s, struct slab_sheaf *sheaf)
+{
+	prefilled_check(s, sheaf);
+	if (unlikely(!sheaf->size))
+		octavo_panic("slab %s: the prefilled sheaf is empty", s->name);
+	return sheaf->objs[--sheaf->size];
+}
+
+u32 kmem_cache_sheaf_size(const struct slab_sheaf *sheaf)
+{
+	return sheaf->size;
+}
+
+void kmem_cache_return_sheaf(struct kmem_cache *s, struct slab_sheaf *sheaf)
+{
+	prefilled_check(s, sheaf);
+	kmem_cache_free_bulk(s, sheaf->size, sheaf->objs);
+	prefilled_free(sheaf);
+}
+
+/* ---- draining ---- */
+
+static void sheaf_flush(struct kmem_cache *s, struct slab_sheaf *sheaf)
+{
+	for (u32 i = 0; i < sheaf->size; i++)
+		slab_give_locked(s, sheaf->objs[i]);
+	sheaf->size = 0;
+}
+
+/**
+ * sheaf_drain_all() - every object in a sheaf goes back to its slab, every sheaf to its cache
+ * @s: cache
+ *
+ * Context: may spin; not pinned, no lock of this layer held. CPUs make themselves new sheaves when they
+ * need some.
+ */
+void sheaf_drain_all(struct kmem_cache *s)
+{
+	struct slab_depot *d = &s->depot;
+	struct slab_sheaf *stack, *sheaf;
+	u32 nr = 0;
+
+	spin_lock(&d->lock);
+	stack = d->full;
+	WRITE_ONCE(d->full, NULL);
+	WRITE_ONCE(d->nr_full, 0u);
+	while ((sheaf = depot_pop(&d->empty, &d->nr_empty)))
+		depot_push(&stack, &nr, sheaf);
+	spin_unlock(&d->lock);
+
+	for (u32 cpu = 0; s->sheaf_size && cpu < octavo_state.frame.nr_cpus; cpu++) {
+		struct slab_cpu *c = slab_cpu(s, cpu);
+
+		/* a CPU that never had sheaves is not worth a barrier; one that gets them now is left alone */
+		if (!READ_ONCE(c->main) && !READ_ONCE(c->spare))
+			continue;
+		local_lock_remote(&c->lock);
+		sheaf = cpu_take_main(c);
+		if (sheaf)
+			depot_push(&stack, &nr, sheaf);
+		if (c->spare)
+			depot_push(&stack, &nr, c->spare);
+		WRITE_ONCE(c->spare, NULL);
+		local_unlock_remote(&c->lock);
+	}
+
+	spin_lock(&s->lock);
+	slab_drain_locked(s);
+	for (sheaf = stack; sheaf; sheaf = sheaf->next)
+		sheaf_flush(s, sheaf);
+	slab_unlock(s);
+	while ((sheaf = depot_pop(&stack, &nr)))
+		sheaf_free(sheaf);
+}

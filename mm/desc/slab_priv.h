@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slab_priv.h - between slab.c, sheaf.c, slab_cache.c, kmalloc.c and slab_debug.c.
+ */
+#ifndef OCTAVO_MM_SLAB_PRIV_H
+#define OCTAVO_MM_SLAB_PRIV_H
+
+#include <octavo/page.h>
+#include <octavo/slab.h>
+
+/* Flags that no caller may set. */
+#define SLAB_KMALLOC 0x80000000u /* kfree() may; fresh objects are not zeroed */
+#define SLAB_PUBLIC_FLAGS \
+	(SLAB_TYPESAFE_BY_RCU | SLAB_EMBED | SLAB_DEBUG_ALL | SLAB_PANIC | SLAB_RECLAIM_ACCOUNT)
+
+/* Offsets in a slab are below 2^20 and sizes too, so that 40 bits make the reciprocal exact. */
+#define SLAB_RECIP_SHIFT 40
+#define SLAB_MAX_OBJECT	 65536u
+#define SLAB_USUAL_ORDER 3u /* no slab is larger unless one object is */
+#define SLAB_DESC_SIZE	 64u
+/* A separate descriptor has two words of bits. */
+#define SLAB_DESC_BITS 128u
+
+/*
+ * The descriptor of one slab: what a SLAB word points to. Letters as in slab_state.h; (w) is written
+ * before the words name the slab, with release, and then constant.
+ */
+struct slab {
+	struct list_head list;	  /* (l) partial, full or empty; next alone on the incoming stack */
+	struct kmem_cache *cache; /* (w) */
+	char *objects;		  /* (w) the first */
+	u64 cookie;		  /* (l) type-safe: the grace period that ends its emptiness */
+	u16 nr;			  /* (w) objects */
+	u16 inuse;		  /* (l) of them, out of the slab */
+	u8 order;		  /* (w) */
+	bool embedded;		  /* (w) */
+	u16 spare;
+	unsigned long free[]; /* (l) a bit an object; set: in the slab */
+};
+BUILD_BUG_ON(sizeof(struct slab) + SLAB_DESC_BITS / 8 != SLAB_DESC_SIZE);
+
+static inline u32 slab_bit_words(u32 nr)
+{
+	return DIV_ROUND_UP(nr, (u32)BITS_PER_LONG);
+}
+
+/* Frames are naturally aligned, and the first object may have a page of guard before it. */
+static inline unsigned long slab_pfn(const struct slab *slab)
+{
+	return ALIGN_DOWN(virt_to_pfn(slab->objects), 1ul << slab->order);
+}
+
+static __always_inline struct slab_cpu *slab_cpu(struct kmem_cache *s, unsigned int cpu)
+{
+	return (struct slab_cpu *)(s + 1) + cpu;
+}
+
+static inline struct kmem_cache *slab_boot(enum slab_boot_cache which)
+{
+	return &octavo_state.slab.boot[which];
+}
+
+/*
+ * The allocator's word. While an object is free in a sheaf or a slab it is the marker; on the deferred
+ * stack it is the marker ^ the next object; the owner of an allocated object does as he likes with
+ * it (it starts as 0), and would have to guess the marker to be taken for a double free.
+ */
+static __always_inline unsigned long *slab_link(const struct kmem_cache *s, void *obj)
+{
+	return (unsigned long *)((char *)obj + s->link);
+}
+
+static __always_inline unsigned long slab_marker(const struct kmem_cache *s, const void *obj)
+{
+	return (unsigned long)obj ^ s->secret;
+}
+
+/* Which object of its slab; false if the address is no object's start. */
+static __always_inline bool slab_index(const struct kmem_cache *s, const struct slab *slab,
+				       const void *obj, u32 *idx)
+{
+	u64 off = (u64)((const char *)obj - slab->objects);
+	u64 i = off * s->recip >> SLAB_RECIP_SHIFT;
+
+	*idx = (u32)i;
+	return i < slab->nr && i * s->size == off;
+}
+
+/* Why an object cannot be freed, then panic. */
+__noreturn __cold void slab_bad_free(const struct kmem_cache *s, const void *obj);
+
+/* The slab of an address that must be an object of @s. Fatal if not. */
+static __always_inline struct slab *slab_of(const struct kmem_cache *s, const void *obj, u32 *idx)
+{
+	unsigned long pfn = virt_to_pfn(obj);
+	struct slab *slab;
+
+	if (unlikely(pfn >= octavo_state.frame.max_pfn))
+		slab_bad_free(s, obj);
+	slab = page_slab(pfn_to_page(pfn));
+	if (unlikely(!slab || slab->cache != s || !slab_index(s, slab, obj, idx)))
+		slab_bad_free(s, obj);
+	return slab;
+}
+
+/* ---- slab.c ---- */
+
+bool slab_set_geometry(struct kmem_cache *s);
+void *slab_take_one(struct kmem_cache *s, gfp_t gfp);
+bool slab_take_bulk(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs);
+void slab_give(struct kmem_cache *s, void *obj);
+bool slab_trylock(struct kmem_cache *s, u32 turns);
+void slab_unlock(struct kmem_cache *s);
+u32 slab_fill_locked(struct kmem_cache *s, void **objs, u32 n);
+void slab_give_locked(struct kmem_cache *s, void *obj);
+void slab_drain_locked(struct kmem_cache *s);
+u64 slab_reap(struct kmem_cache *s, u32 keep, bool may_spin);
+
+/* Objects of the bootstrap caches, and of any cache without its sheaves. */
+void *slab_object_alloc(struct kmem_cache *s, gfp_t gfp);
+void slab_object_free(struct kmem_cache *s, void *obj);
+
+/* ---- sheaf.c ---- */
+
+void sheaf_drain_all(struct kmem_cache *s);
+
+/* ---- slab_cache.c ---- */
+
+struct slab_cache_spec {
+	const char *name;
+	u32 size, align, flags;
+	const struct kmem_cache_args *args;
+};
+
+/* NULL: impossible (logged) or no memory. Not on the list of caches. Context: any. */
+struct kmem_cache *slab_cache_make(const struct slab_cache_spec *spec, gfp_t gfp);
+/* Gives back one that nothing was allocated from. */
+void slab_cache_unmake(struct kmem_cache *s);
+
+/* ---- slab_debug.c ---- */
+
+#define SLAB_POISON_FREE  0x6f /* a free object */
+#define SLAB_POISON_ALLOC 0xa9 /* an allocated one, not written yet */
+#define SLAB_RED_FREE	  0xe7 /* guards of a free object */
+#define SLAB_RED_LIVE	  0x3c /* of an allocated one */
+
+void slab_debug_init(const struct kmem_cache *s, void *obj);
+void slab_debug_alloc(const struct kmem_cache *s, void *obj);
+void slab_debug_free(const struct kmem_cache *s, void *obj);
+
+/*
+ * From free to allocated: the marker must be as it was left, or somebody wrote to a free object.
+ */
+__noreturn __cold void slab_bad_marker(const struct kmem_cache *s, const void *obj);
+
+static __always_inline void slab_activate(const struct kmem_cache *s, void *obj)
+{
+	unsigned long *link = slab_link(s, obj);
+
+	if (unlikely(*link != slab_marker(s, obj)))
+		slab_bad_marker(s, obj);
+	*link = 0;
+	if (unlikely(s->flags & SLAB_DEBUG_ALL))
+		slab_debug_alloc(s, obj);
+}
+
+/* From allocated to free. Fatal: not an object of @s, free already, guards written. */
+static __always_inline void slab_deactivate(const struct kmem_cache *s, void *obj)
+{
+	unsigned long *link = slab_link(s, obj);
+	u32 idx;
+
+	slab_of(s, obj, &idx);
+	if (unlikely(*link == slab_marker(s, obj)))
+		slab_bad_free(s, obj);
+	if (unlikely(s->flags & SLAB_DEBUG_ALL))
+		slab_debug_free(s, obj);
+	*link = slab_marker(s, obj);
+}
+
+#endif /* OCTAVO_MM_SLAB_PRIV_H */
