@@ -87,7 +87,6 @@ static void check_against_model(const struct octavo_region *r, u32 nr, unsigned 
 	assert_int_equal(nr_free_pages(), usable);
 }
 
-COVERS("S3.18");
 static void test_memmap_any_list_is_what_the_model_says(void **state)
 {
 	enum { LINES = 12, SPAN = 4 };
@@ -618,7 +617,6 @@ static void test_memmap_spans_run_out_cleanly(void **state)
 	shutdown_clean();
 }
 
-COVERS("S3.23");
 static void test_memmap_hotplug_fails_at_any_step(void **state)
 {
 #if OCTAVO_FAULTS

@@ -1,0 +1,1033 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_plain.c - plain pages: words, counts, saturation, split, exact and bulk, misuse.
+ */
+#include "test.h"
+
+#define TOP_ORDER min(MAX_FOLIO_ORDER, 10)
+
+static memdesc_t word(const struct page *page)
+{
+	return page_memdesc(page);
+}
+
+static struct page *head_of(struct page *page, unsigned int order)
+{
+	return pfn_to_page(ALIGN_DOWN(page_to_pfn(page), 1ul << order));
+}
+
+/* Every word of the allocation, from the rules and not from the code. */
+static void check_words(struct page *page, unsigned int order, enum misc_subtype subtype,
+			unsigned int count, bool frozen)
+{
+	assert_int_equal(page_to_pfn(page) & ((1ul << order) - 1), 0);
+	for (unsigned long i = 0; i < 1ul << order; i++) {
+		memdesc_t md = word(page + i);
+
+		assert_true(memdesc_valid(md));
+		assert_int_equal(memdesc_type(md), MEMDESC_MISC);
+		assert_int_equal(memdesc_subtype(md), subtype);
+		assert_int_equal(memdesc_order(md), order);
+		assert_int_equal(memdesc_frozen(md), frozen);
+		assert_int_equal(memdesc_count(md), i ? 0 : count);
+		assert_ptr_equal(compound_head(page + i), page);
+		assert_int_equal(plain_count(page + i), frozen ? 0 : count);
+		assert_null(page_folio(page + i));
+		assert_null(page_slab(page + i));
+		assert_null(page_ptdesc(page + i));
+		assert_null(page_mgdesc(page + i));
+		assert_null(page_movable(page + i));
+	}
+}
+
+static void check_free(struct page *page, unsigned long nr)
+{
+	for (unsigned long i = 0; i < nr; i++) {
+		assert_int_equal(word(page + i).v, 0);
+		assert_null(compound_head(page + i));
+		assert_false(plain_try_get(page + i));
+		assert_int_equal(plain_count(page + i), 0);
+	}
+}
+
+/* ---- words ---- */
+
+COVERS("S0.1 S0.5 S0.6 S3.4 S3.18 S3.19 S3.20 S3.28");
+static void test_plain_words_of_every_order(void **state)
+{
+	u64 free;
+
+	boot_small(64, 1);
+	free = nr_free_pages();
+	for (unsigned int order = 0; order <= (unsigned int)TOP_ORDER; order++) {
+		struct page *page = alloc_pages(GFP_KERNEL, order);
+
+		assert_non_null(page);
+		check_words(page, order, MISC_DRIVER, 1, false);
+		assert_int_equal(nr_free_pages(), free - (1ul << order));
+		__free_pages(page, order);
+		check_free(page, 1ul << order);
+		page = alloc_frozen_pages(GFP_KERNEL, order);
+		assert_non_null(page);
+		check_words(page, order, MISC_DRIVER, 0, true);
+		free_frozen_pages(page, order);
+		check_free(page, 1ul << order);
+		page = __alloc_plain_pages(GFP_KERNEL, order, NUMA_NO_NODE, MISC_LARGE_KMALLOC,
+					   true);
+		check_words(page, order, MISC_LARGE_KMALLOC, 0, true);
+		free_frozen_pages(page, order);
+		assert_int_equal(nr_free_pages(), free);
+	}
+	assert_null(alloc_pages(GFP_KERNEL, MAX_FOLIO_ORDER + 1));
+	shutdown_clean();
+}
+
+static void test_plain_zeroed_if_asked(void **state)
+{
+	unsigned long pfn;
+	struct page *page;
+	char *p;
+
+	boot_small(64, 1);
+	page = alloc_pages(GFP_KERNEL, 2);
+	pfn = page_to_pfn(page);
+	memset(page_address(page), 0xa5, PAGE_SIZE << 2);
+	__free_pages(page, 2);
+	/* the same frames, so that it is the flag and not luck */
+	for (page = NULL; !page;) {
+		page = alloc_pages(GFP_KERNEL | __GFP_ZERO, 2);
+		assert_non_null(page);
+		if (page_to_pfn(page) != pfn) {
+			__free_pages(page, 2);
+			assert_int_equal(frame_alloc_at(pfn, 2, 0), 0);
+			frame_free(pfn, 2);
+			break;
+		}
+	}
+	if (page_to_pfn(page) == pfn) {
+		p = page_address(page);
+		for (unsigned long i = 0; i < PAGE_SIZE << 2; i++)
+			assert_int_equal(p[i], 0);
+		__free_pages(page, 2);
+	}
+	shutdown_clean();
+}
+
+static void test_plain_pages_at_a_place(void **state)
+{
+	unsigned long pfn;
+	struct page *page;
+
+	boot_small(64, 1);
+	pfn = 4ul << 6;
+	page = alloc_plain_pages_at(pfn, 3, MISC_KERNEL, false, 0);
+	assert_ptr_equal(page, pfn_to_page(pfn));
+	check_words(page, 3, MISC_KERNEL, 1, false);
+	assert_null(alloc_plain_pages_at(pfn + 4, 2, MISC_KERNEL, false, 0));
+	assert_null(alloc_plain_pages_at(pfn + 9, 1, MISC_KERNEL, false, 0));
+	assert_null(alloc_plain_pages_at(~0ul >> 13, 0, MISC_KERNEL, false, 0));
+	plain_put(page + 5);
+	check_free(page, 8);
+	shutdown_clean();
+}
+
+static void test_plain_word_validity(void **state)
+{
+	const memdesc_t good[] = {
+		memdesc_mk(0),
+		memdesc_misc(MISC_DRIVER, MAX_FOLIO_ORDER, MISC_COUNT_SATURATED),
+		memdesc_misc_frozen(MISC_RESERVED, 0),
+		memdesc_pointer(MEMDESC_HWPOISON, NULL),
+		memdesc_pointer(MEMDESC_DEVICE, NULL),
+		memdesc_pointer(MEMDESC_SLAB, (void *)0x1000),
+	};
+	const memdesc_t bad[] = {
+		memdesc_mk(0x10),
+		memdesc_misc((enum misc_subtype)MISC_NR_SUBTYPES, 0, 1),
+		memdesc_misc(MISC_DRIVER, MAX_FOLIO_ORDER + 1, 1),
+		memdesc_misc(MISC_DRIVER, 0, MISC_COUNT_SATURATED + 1),
+		memdesc_mk(memdesc_misc_frozen(MISC_DRIVER, 0).v | MISC_COUNT_ONE),
+		memdesc_pointer(MEMDESC_HWPOISON, (void *)0x1000),
+		memdesc_pointer(MEMDESC_SLAB, NULL),
+		memdesc_pointer(MEMDESC_ZPDESC, (void *)0x1000),
+		memdesc_pointer(MEMDESC_INVALID, NULL),
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(good); i++)
+		assert_true(memdesc_valid(good[i]));
+	for (u32 i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(memdesc_valid(bad[i]));
+	for (u32 i = 0; i < MEMDESC_NR_TYPES; i++)
+		assert_string_not_equal(memdesc_type_name((enum memdesc_type)i), "?");
+	for (u32 i = 0; i < MISC_NR_SUBTYPES; i++)
+		assert_string_not_equal(misc_subtype_name((enum misc_subtype)i), "?");
+	assert_string_equal(memdesc_type_name((enum memdesc_type)16), "?");
+	assert_string_equal(misc_subtype_name((enum misc_subtype)MISC_NR_SUBTYPES), "?");
+}
+
+/* ---- counts ---- */
+
+COVERS("S3.6 S3.7 S3.13");
+static void test_plain_counted_get_put_through_any_page(void **state)
+{
+	struct page *page;
+	u64 free;
+
+	boot_small(64, 1);
+	free = nr_free_pages();
+	page = alloc_pages(GFP_KERNEL, 3);
+	for (unsigned int i = 0; i < 8; i++) {
+		plain_get(page + i);
+		check_words(page, 3, MISC_DRIVER, 2 + 2 * i, false);
+		assert_true(plain_try_get(page + 7 - i));
+		check_words(page, 3, MISC_DRIVER, 3 + 2 * i, false);
+	}
+	/* the allocation's own reference goes first; the others keep it */
+	__free_pages(page, 3);
+	for (unsigned int i = 0; i < 16; i++) {
+		check_words(page, 3, MISC_DRIVER, 16 - i, false);
+		assert_int_equal(nr_free_pages(), free - 8);
+		plain_put(page + i % 8);
+	}
+	check_free(page, 8);
+	assert_int_equal(nr_free_pages(), free);
+	shutdown_clean();
+}
+
+static void test_plain_try_get_fails_on_whatever_has_no_count(void **state)
+{
+	struct page *page, *frozen;
+	const unsigned long other[] = {
+		memdesc_misc_frozen(MISC_RESERVED, 0).v,
+		memdesc_misc(MISC_DRIVER, 0, 0).v,
+		memdesc_misc(MISC_DRIVER, 63, 1).v, /* an order that cannot be */
+		memdesc_pointer(MEMDESC_HWPOISON, NULL).v,
+		memdesc_pointer(MEMDESC_DEVICE, NULL).v,
+		memdesc_pointer(MEMDESC_SLAB, (void *)0x10).v,
+		memdesc_pointer(MEMDESC_FILE, (void *)0x10).v,
+		memdesc_pointer(MEMDESC_PTDESC, (void *)0x10).v,
+		memdesc_pointer(MEMDESC_INVALID, (void *)0x10).v,
+	};
+	unsigned long was;
+
+	boot_small(64, 1);
+	frozen = alloc_frozen_pages(GFP_KERNEL, 1);
+	assert_false(plain_try_get(frozen));
+	assert_false(plain_try_get(frozen + 1));
+	check_words(frozen, 1, MISC_DRIVER, 0, true);
+	free_frozen_pages(frozen, 1);
+	page = alloc_page(GFP_KERNEL);
+	was = word(page).v;
+	for (u32 i = 0; i < ARRAY_SIZE(other); i++) {
+		WRITE_ONCE(page->memdesc.v, other[i]);
+		assert_false(plain_try_get(page));
+		assert_int_equal(plain_count(page), 0);
+		assert_int_equal(word(page).v, other[i]);
+	}
+	WRITE_ONCE(page->memdesc.v, was);
+	__free_page(page);
+	shutdown_clean();
+}
+
+/*
+ * A walker with a stale view of a tail: its order is not the head's any more, so the reference would not be
+ * on an allocation that has the page.
+ */
+static void test_plain_try_get_through_a_stale_tail(void **state)
+{
+	struct page *page;
+	unsigned long tail;
+
+	boot_small(64, 1);
+	page = alloc_pages(GFP_KERNEL, 2);
+	tail = word(page + 1).v;
+	__free_pages(page, 2);
+	page = alloc_plain_pages_at(page_to_pfn(page), 0, MISC_DRIVER, false, 0);
+	assert_non_null(page);
+	WRITE_ONCE(page[1].memdesc.v, tail);
+	assert_false(plain_try_get(page + 1));
+	check_words(page, 0, MISC_DRIVER, 1, false);
+	WRITE_ONCE(page[1].memdesc.v, 0ul);
+	__free_page(page);
+	shutdown_clean();
+}
+
+static void set_count(struct page *page, unsigned int count)
+{
+	WRITE_ONCE(page->memdesc.v,
+		   (word(page).v & ~MISC_COUNT_MASK) | (unsigned long)count << MISC_COUNT_SHIFT);
+}
+
+static void ignore_log(enum octavo_log_level level, const char *line)
+{
+}
+
+static void test_plain_count_saturates_and_sticks(void **state)
+{
+	struct page *page;
+	const char *line;
+
+	boot_small(64, 1);
+	sim_log_to(ignore_log);
+	sim_log_take(NULL);
+	page = alloc_pages(GFP_KERNEL, 1);
+	for (unsigned int n = 1; n < MISC_COUNT_SATURATED - 2; n++)
+		plain_get(page);
+	assert_true(plain_try_get(page + 1));
+	assert_int_equal(plain_count(page), MISC_COUNT_SATURATED - 1);
+	/* a walker may not be the one who saturates it */
+	assert_false(plain_try_get(page));
+	assert_int_equal(plain_count(page), MISC_COUNT_SATURATED - 1);
+	plain_put(page);
+	plain_get(page + 1);
+	assert_int_equal(sim_log_take(NULL), 0);
+	plain_get(page);
+	assert_int_equal(sim_log_take(&line), 1);
+	assert_non_null(strstr(line, "saturated"));
+	for (int i = 0; i < 100; i++) {
+		plain_get(page);
+		assert_false(plain_try_get(page));
+		plain_put(page + 1);
+		plain_put(page);
+		assert_int_equal(plain_count(page), MISC_COUNT_SATURATED);
+	}
+	assert_int_equal(split_page(page, 1), -EBUSY);
+	__free_pages(page, 1);
+	check_words(page, 1, MISC_DRIVER, MISC_COUNT_SATURATED, false);
+	/* said once, though it was put many times */
+	assert_int_equal(sim_log_take(NULL), 0);
+	sim_log_to(NULL);
+	assert_true(octavo_validate());
+	assert_int_equal(sim_shutdown(), 2);
+}
+
+static struct page *shared;
+static u32 reached; /* threads that have begun */
+
+static void saturate(unsigned int cpu, void *arg)
+{
+	fetch_add_relaxed(&reached, 1u);
+	while (READ_ONCE(reached) < 3)
+		octavo_port_relax();
+	/* each holds a reference all the time: those that set_count() left are theirs */
+	for (int i = 0; i < 3000; i++) {
+		plain_get(shared);
+		if (plain_try_get(shared + 1))
+			plain_put(shared);
+		if (i % 4)
+			plain_put(shared + 1);
+	}
+}
+
+static void test_plain_saturation_from_many_sides(void **state)
+{
+	const char *line;
+
+	boot_small(64, 3);
+	sim_log_to(ignore_log);
+	sim_log_take(NULL);
+	reached = 0;
+	shared = alloc_pages(GFP_KERNEL, 1);
+	set_count(shared, MISC_COUNT_SATURATED - 1000);
+	sim_run(3, false, saturate, NULL);
+	/* 2250 more gets than puts: it is there, exactly there, and was announced once */
+	assert_int_equal(plain_count(shared), MISC_COUNT_SATURATED);
+	assert_int_equal(sim_log_take(&line), 1);
+	sim_log_to(NULL);
+	set_count(shared, 1);
+	__free_pages(shared, 1);
+	shutdown_clean();
+}
+
+static void count_only(unsigned int cpu, void *arg)
+{
+	for (int i = 0; i < 30000; i++) {
+		plain_get(shared + i % 4);
+		if (plain_try_get(shared + 3 - i % 4))
+			plain_put(shared + 1);
+		page_set_owner_bits(shared + cpu, (unsigned long)i);
+		plain_put(shared + i % 3);
+	}
+}
+
+/* Counts and owner bits share the head's word. */
+static void test_plain_counts_beside_setters(void **state)
+{
+	boot_small(64, 3);
+	shared = alloc_pages(GFP_KERNEL, 2);
+	sim_run(3, false, count_only, NULL);
+	assert_int_equal(plain_count(shared), 1);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(memdesc_owner_bits(word(shared + i)), 29999);
+	__free_pages(shared, 2);
+	check_free(shared, 4);
+	shutdown_clean();
+}
+
+/* ---- allocation and walkers ---- */
+
+static struct {
+	unsigned long pfn;
+	u32 stop;
+	u64 got;
+} walk;
+
+#define WALK_ORDER 3u
+
+static void allocate_or_walk(unsigned int cpu, void *arg)
+{
+	if (cpu == 0) {
+		for (u32 i = 0; i < 6000 || (i < 2000000 && READ_ONCE(walk.got) < 200); i++) {
+			unsigned int order = i % (WALK_ORDER + 1);
+			struct page *page;
+
+			/* a walker that was the last one out may be on its way to give the frames back */
+			while (!(page = alloc_plain_pages_at(walk.pfn, order, MISC_DRIVER, i & 4,
+							     0)))
+				octavo_port_relax();
+			if (i & 4)
+				free_frozen_pages(page, order);
+			else
+				__free_pages(page, order);
+		}
+		WRITE_ONCE(walk.stop, 1);
+		return;
+	}
+	for (unsigned long i = cpu; !READ_ONCE(walk.stop); i++) {
+		struct page *page = pfn_to_page(walk.pfn + i % (1u << WALK_ORDER));
+		unsigned int order;
+
+		if (!plain_try_get(page))
+			continue;
+		/* with the reference all words are those of one allocation, and stay so */
+		order = memdesc_order(word(page));
+		for (unsigned long k = 0; k < 1ul << order; k++) {
+			memdesc_t md = word(head_of(page, order) + k);
+
+			if (!memdesc_is_misc(md) || memdesc_order(md) != order ||
+			    memdesc_frozen(md))
+				abort();
+		}
+		if (!plain_count(page))
+			abort();
+		plain_put(page);
+		fetch_add_relaxed(&walk.got, 1ul);
+	}
+}
+
+static void test_plain_walkers_beside_alloc_and_free(void **state)
+{
+	boot_small(64, 3);
+	memset(&walk, 0, sizeof(walk));
+	walk.pfn = 1ul << 8;
+	sim_run(3, false, allocate_or_walk, NULL);
+	assert_true(walk.got > 0);
+	check_free(pfn_to_page(walk.pfn), 1ul << WALK_ORDER);
+	shutdown_clean();
+}
+
+/* ---- split ---- */
+
+COVERS("S0.1");
+static void test_plain_split_makes_single_pages(void **state)
+{
+	struct page *page;
+	u64 free;
+
+	boot_small(64, 1);
+	free = nr_free_pages();
+	for (int frozen = 0; frozen < 2; frozen++) {
+		for (unsigned int order = 0; order <= 5; order++) {
+			page = __alloc_plain_pages(GFP_KERNEL, order, NUMA_NO_NODE, MISC_VMALLOC,
+						   frozen);
+			page_set_mappable(page, true);
+			for (unsigned long i = 0; i < 1ul << order; i++)
+				page_set_owner_bits(page + i, i + 3);
+			assert_int_equal(split_page(page, order), 0);
+			for (unsigned long i = 0; i < 1ul << order; i++) {
+				check_words(page + i, 0, MISC_VMALLOC, frozen ? 0 : 1, frozen);
+				assert_true(memdesc_mappable(word(page + i)));
+				assert_int_equal(memdesc_owner_bits(word(page + i)), i + 3);
+			}
+			/* each is on its own */
+			for (unsigned long i = 1ul << order; i--;) {
+				if (frozen)
+					free_frozen_pages(page + i, 0);
+				else
+					plain_put(page + i);
+				assert_int_equal(nr_free_pages(), free - i);
+			}
+		}
+	}
+	shutdown_clean();
+}
+
+static void test_plain_split_of_a_shared_allocation_is_busy(void **state)
+{
+	struct page *page;
+
+	boot_small(64, 1);
+	page = alloc_pages(GFP_KERNEL, 2);
+	plain_get(page + 3);
+	assert_int_equal(split_page(page, 2), -EBUSY);
+	check_words(page, 2, MISC_DRIVER, 2, false);
+	plain_put(page);
+	assert_int_equal(split_page(page, 2), 0);
+	for (int i = 0; i < 4; i++)
+		__free_page(page + i);
+	shutdown_clean();
+}
+
+static void split_or_walk(unsigned int cpu, void *arg)
+{
+	if (cpu) {
+		allocate_or_walk(cpu, arg);
+		return;
+	}
+	for (u32 i = 0; i < 3000 || (i < 1000000 && READ_ONCE(walk.got) < 200); i++) {
+		struct page *page;
+
+		while (!(page = alloc_plain_pages_at(walk.pfn, WALK_ORDER, MISC_DRIVER, false, 0)))
+			octavo_port_relax();
+		while (split_page(page, WALK_ORDER))
+			octavo_port_relax();
+		for (unsigned long k = 0; k < 1ul << WALK_ORDER; k++) {
+			memdesc_t md = word(page + k);
+
+			if (memdesc_order(md) || memdesc_frozen(md) || !memdesc_count(md))
+				abort();
+			__free_page(page + k);
+		}
+	}
+	WRITE_ONCE(walk.stop, 1);
+}
+
+static void test_plain_split_beside_walkers(void **state)
+{
+	boot_small(64, 3);
+	memset(&walk, 0, sizeof(walk));
+	walk.pfn = 1ul << 8;
+	sim_run(3, false, split_or_walk, NULL);
+	assert_true(walk.got > 0);
+	check_free(pfn_to_page(walk.pfn), 1ul << WALK_ORDER);
+	shutdown_clean();
+}
+
+/* ---- exact, bulk, setters ---- */
+
+COVERS("S3.19");
+static void test_plain_exact_takes_no_page_too_many(void **state)
+{
+	const size_t sizes[] = { 1,
+				 PAGE_SIZE,
+				 PAGE_SIZE + 1,
+				 3 * PAGE_SIZE,
+				 7 * PAGE_SIZE - 9,
+				 8 * PAGE_SIZE,
+				 11 * PAGE_SIZE,
+				 33 * PAGE_SIZE };
+	u64 free;
+
+	boot_small(64, 1);
+	free = nr_free_pages();
+	for (u32 i = 0; i < ARRAY_SIZE(sizes); i++) {
+		unsigned long nr = DIV_ROUND_UP(sizes[i], PAGE_SIZE);
+		char *p = alloc_pages_exact(sizes[i], GFP_KERNEL | __GFP_ZERO);
+
+		assert_non_null(p);
+		assert_int_equal(nr_free_pages(), free - nr);
+		for (unsigned long k = 0; k < nr * PAGE_SIZE; k += 511)
+			assert_int_equal(p[k], 0);
+		memset(p, 0x5a, nr * PAGE_SIZE);
+		for (unsigned long k = 0; k < nr; k++)
+			check_words(virt_to_page(p) + k, 0, MISC_EXACT, 0, true);
+		free_pages_exact(p, sizes[i]);
+		check_free(virt_to_page(p), nr);
+		assert_int_equal(nr_free_pages(), free);
+	}
+	assert_null(alloc_pages_exact(0, GFP_KERNEL));
+	assert_null(alloc_pages_exact((PAGE_SIZE << MAX_FOLIO_ORDER) + 1, GFP_KERNEL));
+	assert_null(alloc_pages_exact(~(size_t)0, GFP_KERNEL));
+	shutdown_clean();
+}
+
+static void test_plain_bulk_fills_the_gaps(void **state)
+{
+	enum { NR = 300 };
+	static struct page *pages[NR];
+	struct page *mine;
+	u64 free;
+
+	boot_small(64, 1);
+	free = nr_free_pages();
+	memset(pages, 0, sizeof(pages));
+	mine = alloc_page(GFP_KERNEL);
+	pages[0] = pages[77] = pages[NR - 1] = mine;
+	assert_int_equal(alloc_pages_bulk(GFP_KERNEL, NR, pages), NR);
+	assert_int_equal(nr_free_pages(), free - (NR - 2));
+	for (int i = 0; i < NR; i++) {
+		check_words(pages[i], 0, MISC_DRIVER, 1, false);
+		assert_int_equal(pages[i] == mine, i == 0 || i == 77 || i == NR - 1);
+	}
+	assert_int_equal(alloc_pages_bulk(GFP_KERNEL, NR, pages), NR);
+	pages[0] = pages[77] = NULL;
+	/* somebody else holds one: it stays */
+	plain_get(mine);
+	free_pages_bulk(NR, pages);
+	for (int i = 0; i < NR; i++)
+		assert_null(pages[i]);
+	assert_int_equal(nr_free_pages(), free - 1);
+	check_words(mine, 0, MISC_DRIVER, 1, false);
+	__free_page(mine);
+	shutdown_clean();
+}
+
+static void test_plain_bulk_says_what_it_got_when_memory_ends(void **state)
+{
+	static struct page *pages[4096];
+	struct sim_config cfg = { .bytes = 4 << 20, .quiet = true };
+	unsigned long n, filled = 0;
+
+	assert_int_equal(sim_boot(&cfg), 0);
+	memset(pages, 0, sizeof(pages));
+	n = alloc_pages_bulk(__GFP_MEMALLOC, 4096, pages);
+	for (u32 i = 0; i < 4096; i++)
+		filled += pages[i] != NULL;
+	assert_int_equal(n, filled);
+	assert_in_range(n, 1, totalram_pages());
+	assert_null(alloc_page(__GFP_MEMALLOC));
+	free_pages_bulk(4096, pages);
+	shutdown_clean();
+}
+
+static void test_plain_setters_change_payload_only(void **state)
+{
+	struct page *page;
+
+	boot_small(64, 1);
+	page = alloc_pages(GFP_KERNEL, 2);
+	plain_get(page);
+	page_set_subtype(page + 2, MISC_VMALLOC);
+	check_words(page, 2, MISC_VMALLOC, 2, false);
+	page_set_mappable(page + 1, true);
+	for (int i = 0; i < 4; i++)
+		assert_true(memdesc_mappable(word(page + i)));
+	page_set_owner_bits(page + 3, (1ul << 21) - 1);
+	assert_int_equal(memdesc_owner_bits(word(page + 3)), (1ul << 21) - 1);
+	assert_int_equal(memdesc_owner_bits(word(page)), 0);
+	check_words(page, 2, MISC_VMALLOC, 2, false);
+	page_set_mappable(page + 1, false);
+	page_set_owner_bits(page + 3, 0);
+	for (int i = 0; i < 4; i++)
+		assert_false(memdesc_mappable(word(page + i)));
+	plain_put(page);
+	plain_put(page);
+	check_free(page, 4);
+	shutdown_clean();
+}
+
+static struct page *device_freed;
+static unsigned int device_order;
+
+static void device_page_free(struct page *page, unsigned int order)
+{
+	device_freed = page;
+	device_order = order;
+}
+
+static void test_plain_device_pages_go_back_to_their_driver(void **state)
+{
+	static const struct octavo_hooks hooks = { .device_page_free = device_page_free };
+	struct page *page;
+	u64 free;
+
+	octavo_set_hooks(&hooks);
+	boot_small(64, 1);
+	free = nr_free_pages();
+	page = __alloc_plain_pages(GFP_KERNEL, 2, NUMA_NO_NODE, MISC_DEVICE, false);
+	device_freed = NULL;
+	plain_get(page + 1);
+	plain_put(page);
+	assert_null(device_freed);
+	plain_put(page + 3);
+	assert_ptr_equal(device_freed, page);
+	assert_int_equal(device_order, 2);
+	/* not to the allocator */
+	assert_int_equal(nr_free_pages(), free - 4);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(word(page + i).v, memdesc_pointer(MEMDESC_DEVICE, NULL).v);
+		WRITE_ONCE(page[i].memdesc.v, 0ul);
+	}
+	frame_free(page_to_pfn(page), 2);
+	shutdown_clean();
+	octavo_set_hooks(NULL);
+}
+
+/* ---- misuse ---- */
+
+static struct page *counted, *frozen, *other;
+
+static void misuse_put_frozen(void *arg)
+{
+	plain_put(frozen);
+}
+static void misuse_get_frozen_tail(void *arg)
+{
+	plain_get(frozen + 1);
+}
+static void misuse_put_free(void *arg)
+{
+	__free_pages(counted, 2);
+	plain_put(counted + 1);
+}
+static void misuse_get_free(void *arg)
+{
+	__free_pages(counted, 2);
+	plain_get(counted);
+}
+static void misuse_put_too_often(void *arg)
+{
+	plain_put(counted);
+	plain_put(counted);
+}
+static void misuse_put_of_a_tail_without_head(void *arg)
+{
+	WRITE_ONCE(counted->memdesc.v, 0ul);
+	plain_put(counted + 1);
+}
+static void misuse_get_of_a_tail_without_head(void *arg)
+{
+	WRITE_ONCE(counted->memdesc.v, memdesc_misc(MISC_DRIVER, 1, 1).v);
+	plain_get(counted + 1);
+}
+static void misuse_free_wrong_order(void *arg)
+{
+	__free_pages(counted, 1);
+}
+static void misuse_free_a_tail(void *arg)
+{
+	__free_pages(counted + 2, 2);
+}
+static void misuse_free_frozen_as_counted(void *arg)
+{
+	__free_pages(frozen, 2);
+}
+static void misuse_free_counted_as_frozen(void *arg)
+{
+	free_frozen_pages(counted, 2);
+}
+static void misuse_free_frozen_wrong_order(void *arg)
+{
+	free_frozen_pages(frozen, 3);
+}
+static void misuse_free_frozen_tail(void *arg)
+{
+	free_frozen_pages(frozen + 1, 2);
+}
+static void misuse_free_frozen_twice(void *arg)
+{
+	free_frozen_pages(frozen, 2);
+	free_frozen_pages(frozen, 2);
+}
+static void misuse_free_reserved(void *arg)
+{
+	WRITE_ONCE(frozen->memdesc.v, memdesc_misc_frozen(MISC_RESERVED, 0).v);
+	free_frozen_pages(frozen, 0);
+}
+static void misuse_put_slab(void *arg)
+{
+	WRITE_ONCE(other->memdesc.v, memdesc_pointer(MEMDESC_SLAB, (void *)0x1000).v);
+	plain_put(other);
+}
+static void misuse_get_hwpoison(void *arg)
+{
+	WRITE_ONCE(other->memdesc.v, memdesc_pointer(MEMDESC_HWPOISON, NULL).v);
+	plain_get(other);
+}
+static void misuse_split_tail(void *arg)
+{
+	split_page(counted + 1, 2);
+}
+static void misuse_split_wrong_order(void *arg)
+{
+	split_page(counted, 3);
+}
+static void misuse_split_free(void *arg)
+{
+	__free_pages(counted, 2);
+	split_page(counted, 2);
+}
+static void misuse_bulk_free_of_order_2(void *arg)
+{
+	free_pages_bulk(1, &counted);
+}
+static void misuse_exact_free_too_long(void *arg)
+{
+	char *p = alloc_pages_exact(3 * PAGE_SIZE, GFP_KERNEL);
+
+	free_pages_exact(p, 4 * PAGE_SIZE);
+}
+static void misuse_set_subtype_of_free(void *arg)
+{
+	__free_pages(counted, 2);
+	page_set_owner_bits(counted, 1);
+}
+static void misuse_set_mappable_of_slab(void *arg)
+{
+	misuse_put_slab(NULL);
+}
+static void misuse_set_subtype_reserved(void *arg)
+{
+	page_set_subtype(counted, MISC_RESERVED);
+}
+static void misuse_set_subtype_unknown(void *arg)
+{
+	page_set_subtype(counted, (enum misc_subtype)MISC_NR_SUBTYPES);
+}
+static void misuse_owner_bits_too_wide(void *arg)
+{
+	page_set_owner_bits(counted, 1ul << 21);
+}
+
+static char dumped[4096];
+
+static void keep_dump(enum octavo_log_level level, const char *line)
+{
+	size_t n = strlen(dumped);
+
+	if (level == OCTAVO_LOG_DUMP)
+		snprintf(dumped + n, sizeof(dumped) - n, "%s\n", line);
+}
+
+COVERS("S3.7 S3.27 S0.7");
+static void test_plain_misuse_is_fatal_with_a_dump(void **state)
+{
+	static const struct {
+		void (*fn)(void *arg);
+		const char *text;
+	} misuse[] = {
+		{ misuse_put_frozen, "not counted" },
+		{ misuse_get_frozen_tail, "not counted" },
+		{ misuse_put_free, "not counted" },
+		{ misuse_get_free, "not counted" },
+		{ misuse_put_too_often, "not counted" },
+		{ misuse_put_of_a_tail_without_head, "no reference" },
+		{ misuse_get_of_a_tail_without_head, "no reference" },
+		{ misuse_free_wrong_order, "not a counted allocation" },
+		{ misuse_free_a_tail, "not a counted allocation" },
+		{ misuse_free_frozen_as_counted, "not a counted allocation" },
+		{ misuse_free_counted_as_frozen, "not a frozen allocation" },
+		{ misuse_free_frozen_wrong_order, "not a frozen allocation" },
+		{ misuse_free_frozen_tail, "not a frozen allocation" },
+		{ misuse_free_frozen_twice, "not a frozen allocation" },
+		{ misuse_free_reserved, "not a frozen allocation" },
+		{ misuse_put_slab, "not counted" },
+		{ misuse_get_hwpoison, "not counted" },
+		{ misuse_split_tail, "split_page" },
+		{ misuse_split_wrong_order, "split_page" },
+		{ misuse_split_free, "split_page" },
+		{ misuse_bulk_free_of_order_2, "not a counted allocation" },
+		{ misuse_exact_free_too_long, "free_pages_exact" },
+		{ misuse_set_subtype_of_free, "not plain" },
+		{ misuse_set_mappable_of_slab, "not counted" },
+		{ misuse_set_subtype_reserved, "subtype" },
+		{ misuse_set_subtype_unknown, "subtype" },
+		{ misuse_owner_bits_too_wide, "BUG" },
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(misuse); i++) {
+		boot_small(64, 1);
+		counted = alloc_pages(GFP_KERNEL, 2);
+		frozen = alloc_frozen_pages(GFP_KERNEL, 2);
+		other = alloc_page(GFP_KERNEL);
+		dumped[0] = 0;
+		sim_log_to(keep_dump);
+		expect_panic(misuse[i].fn, NULL, misuse[i].text);
+		sim_log_to(NULL);
+		if (misuse[i].fn != misuse_owner_bits_too_wide)
+			assert_non_null(strstr(dumped, "word 0x"));
+	}
+}
+
+static void test_plain_dump_says_what_a_page_is(void **state)
+{
+	struct page *page;
+	unsigned long pfn;
+
+	boot_small(64, 1);
+	page = alloc_pages(GFP_KERNEL, 2);
+	plain_get(page);
+	pfn = page_to_pfn(page);
+	sim_log_to(keep_dump);
+#define DUMP(p, ...)                                                           \
+	do {                                                                   \
+		static const char *const want[] = { __VA_ARGS__ };             \
+		dumped[0] = 0;                                                 \
+		dump_page(p, "because");                                       \
+		for (u32 w = 0; w < ARRAY_SIZE(want); w++)                     \
+			if (!strstr(dumped, want[w]))                          \
+				fail_msg("no \"%s\" in: %s", want[w], dumped); \
+	} while (0)
+	DUMP(pfn, "because", "misc", "driver", "order 2", "count 2", "Normal", "node 0");
+	DUMP(pfn + 3, "page 3 of the allocation", "count 2", "not mappable");
+	DUMP(~0ul, "no such frame");
+	WRITE_ONCE(page->memdesc.v, memdesc_pointer(MEMDESC_SLAB, (void *)0xabc0).v);
+	DUMP(pfn, "slab", "descriptor 0xabc0");
+	WRITE_ONCE(page->memdesc.v, ~0ul);
+	DUMP(pfn, "invalid", "malformed");
+	WRITE_ONCE(page->memdesc.v, memdesc_misc(MISC_DRIVER, 2, 1).v);
+#undef DUMP
+	sim_log_to(NULL);
+	__free_pages(page, 2);
+	shutdown_clean();
+	sim_log_to(keep_dump);
+	dumped[0] = 0;
+	dump_page(0, "without a machine");
+	assert_non_null(strstr(dumped, "no such frame"));
+	sim_log_to(NULL);
+}
+
+/* ---- fail at step k ---- */
+
+#if OCTAVO_FAULTS
+static bool op_alloc(void)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 3);
+
+	if (page)
+		__free_pages(page, 3);
+	return page;
+}
+
+static bool op_frozen(void)
+{
+	struct page *page = alloc_frozen_pages(GFP_KERNEL, 1);
+
+	if (page)
+		free_frozen_pages(page, 1);
+	return page;
+}
+
+static bool op_at(void)
+{
+	struct page *page = alloc_plain_pages_at(1ul << 8, 2, MISC_DRIVER, false, 0);
+
+	if (page)
+		plain_put(page + 2);
+	return page;
+}
+
+static bool op_exact(void)
+{
+	void *p = alloc_pages_exact(11 * PAGE_SIZE, GFP_KERNEL);
+
+	if (p)
+		free_pages_exact(p, 11 * PAGE_SIZE);
+	return p;
+}
+
+static bool op_bulk(void)
+{
+	struct page *pages[150] = { NULL };
+	unsigned long n = alloc_pages_bulk(GFP_KERNEL, 150, pages), have = 0;
+
+	for (u32 i = 0; i < 150; i++)
+		have += pages[i] != NULL;
+	if (n != have)
+		abort();
+	free_pages_bulk(150, pages);
+	return n == 150;
+}
+
+/* Counts never fail but for a refused try: compare-and-swap is tried again. */
+static bool op_counts(void)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 2);
+	bool got;
+
+	if (!page)
+		return false;
+	plain_get(page + 1);
+	got = plain_try_get(page + 2);
+	page_set_owner_bits(page, 5);
+	page_set_mappable(page, true);
+	page_set_subtype(page, MISC_VMALLOC);
+	if (got)
+		plain_put(page);
+	plain_put(page + 3);
+	if (plain_count(page) != 1 || split_page(page, 2))
+		abort();
+	for (int i = 0; i < 4; i++)
+		plain_put(page + i);
+	return got;
+}
+#endif
+
+static void test_plain_fails_at_any_step(void **state)
+{
+#if OCTAVO_FAULTS
+	static bool (*const ops[])(void) = { op_alloc, op_frozen, op_at,
+					     op_exact, op_bulk,	  op_counts };
+	const u32 kinds = OCTAVO_FAULT_ALL;
+	u64 free;
+
+	boot_small(64, 2);
+	frame_drain_all();
+	free = nr_free_pages();
+	for (int mode = OCTAVO_FAULT_ONCE; mode <= OCTAVO_FAULT_AFTER; mode++) {
+		for (u32 i = 0; i < ARRAY_SIZE(ops); i++) {
+			for_each_fault(k, mode, kinds, hit)
+			{
+				bool done = ops[i]();
+
+				hit = octavo_fault_disarm();
+				assert_true(done || hit);
+				assert_true(octavo_validate());
+				assert_int_equal(nr_free_pages(), free);
+				check_free(pfn_to_page(1ul << 8), 4);
+			}
+		}
+	}
+	shutdown_clean();
+#endif
+}
+
+/* After a failed test the machine is in the way of the next one. */
+static int forget(void **state)
+{
+	sim_log_to(NULL);
+	sim_reset();
+	return 0;
+}
+
+#define T(test) cmocka_unit_test_teardown(test, forget)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_plain_words_of_every_order),
+		T(test_plain_zeroed_if_asked),
+		T(test_plain_pages_at_a_place),
+		T(test_plain_word_validity),
+		T(test_plain_counted_get_put_through_any_page),
+		T(test_plain_try_get_fails_on_whatever_has_no_count),
+		T(test_plain_try_get_through_a_stale_tail),
+		T(test_plain_count_saturates_and_sticks),
+		T(test_plain_saturation_from_many_sides),
+		T(test_plain_counts_beside_setters),
+		T(test_plain_walkers_beside_alloc_and_free),
+		T(test_plain_split_makes_single_pages),
+		T(test_plain_split_of_a_shared_allocation_is_busy),
+		T(test_plain_split_beside_walkers),
+		T(test_plain_exact_takes_no_page_too_many),
+		T(test_plain_bulk_fills_the_gaps),
+		T(test_plain_bulk_says_what_it_got_when_memory_ends),
+		T(test_plain_setters_change_payload_only),
+		T(test_plain_device_pages_go_back_to_their_driver),
+		T(test_plain_misuse_is_fatal_with_a_dump),
+		T(test_plain_dump_says_what_a_page_is),
+		T(test_plain_fails_at_any_step),
+	};
+
+	return cmocka_run_group_tests_name("plain", tests, NULL, NULL);
+}
