@@ -97,8 +97,11 @@ int octavo_add_memory(u64 base, u64 size, u32 node, bool movable);
  * @base: as added, or any section-aligned part
  * @size: bytes
  *
- * Context: may sleep. Return: 0: the frames are no longer valid; -EINVAL; -EBUSY something in it is
- * allocated or reserved, and everything is as before.
+ * Words of the range stay readable, as FREE.
+ *
+ * Context: may sleep. Return: 0: the frames are no longer valid; or an error, and everything is as before: -EINVAL
+ * unaligned, empty, or not all of it is present; -EBUSY something in it is allocated or reserved;
+ * -E2BIG what is left of its zone would be too many ranges.
  */
 int octavo_remove_memory(u64 base, u64 size);
 
