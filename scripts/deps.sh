@@ -9,7 +9,7 @@ set -u
 build="gcc libc6-dev binutils meson ninja-build pkgconf|pkg-config liburcu-dev"
 case "${1:-}" in
 build)	want="$build" ;;
-bench)	want="$build libmimalloc-dev" ;;
+bench)	want="$build libmimalloc-dev valgrind" ;;
 format)	want="clang-format" ;;
 test)	want="$build clang libclang-rt-14-dev clang-format libcmocka-dev libmimalloc-dev" ;;
 *)	echo "usage: $0 build|test|bench|format" >&2; exit 2 ;;

@@ -9,6 +9,9 @@
 #ifndef OCTAVO_CONFIG_H
 #define OCTAVO_CONFIG_H
 
+/* First of all: it renames what everything after it declares. */
+#include <octavo/prefix.h>
+
 /* CPU slots (port.h). Per-CPU memory is carved for boot.nr_cpus of them, not for all. */
 #ifndef OCTAVO_NR_CPUS
 #define OCTAVO_NR_CPUS 64
