@@ -96,6 +96,9 @@ static void add_piece(struct range r, u32 node, enum zone_type type)
 	for (u32 i = r.first; i < r.end; i++) {
 		bool removed = section[i] & SECTION_REMOVED;
 
+		/* the zone takes over what is isolated, and frame_unisolate() counts it off */
+		if (removed)
+			fetch_add_relaxed(&z->isolated, (s64)PAGES_PER_SECTION);
 		/* release: pairs with pfn_valid() and the allocator: span, node, zone, counts are set */
 		smp_store_release(&section[i],
 				  (section_t)(SECTION_PRESENT | (u32)type << SECTION_ZONE_SHIFT |
@@ -164,6 +167,8 @@ static void remove_piece(struct range r)
 		/* release: whoever reads that it is absent also reads that its frames were given up */
 		smp_store_release(&octavo_state.frame.section[i], (section_t)SECTION_REMOVED);
 	zone_span_cut(z, r.first, r.end - r.first);
+	/* all of it is free, so that much of it is isolated */
+	fetch_sub_relaxed(&z->isolated, (s64)frames(r));
 	z->present -= frames(r);
 	z->managed -= frames(r);
 	zone_account_free(z, -(s64)frames(r));

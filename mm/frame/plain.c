@@ -367,29 +367,35 @@ void free_pages_exact(void *addr, size_t size)
 
 #define BULK 64 /* pfns on the stack */
 
+/* At least one unless there is no memory; as many as are to be had at once. */
+static unsigned long take_some(gfp_t gfp, unsigned long want, unsigned long *pfns)
+{
+	unsigned long n =
+		frame_alloc_bulk(gfp, 0, NUMA_NO_NODE, min(want, (unsigned long)BULK), pfns);
+	long pfn;
+
+	if (n)
+		return n;
+	pfn = frame_alloc(gfp, 0, NUMA_NO_NODE);
+	pfns[0] = (unsigned long)pfn;
+	return pfn >= 0;
+}
+
 unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long nr, struct page **pages)
 {
-	unsigned long pfns[BULK], have = 0, used = 0, missing = 0, filled = 0;
+	unsigned long pfns[BULK], have = 0, missing = 0, filled = 0;
 
 	for (unsigned long i = 0; i < nr; i++)
 		missing += !pages[i];
 	for (unsigned long i = 0; i < nr; i++) {
-		if (pages[i]) {
-			filled++;
-			continue;
+		if (!pages[i] && !have && missing) {
+			have = take_some(gfp, missing, pfns);
+			/* none: only count from here on */
+			missing = have ? missing - have : 0;
 		}
-		if (used == have && missing) {
-			unsigned long want = min(missing, (unsigned long)BULK);
-
-			have = frame_alloc_bulk(gfp, 0, NUMA_NO_NODE, want, pfns);
-			used = 0;
-			/* fewer than asked for: there is no more, only count from here on */
-			missing = have < want ? 0 : missing - have;
-		}
-		if (used < have) {
-			pages[i] = publish(pfns[used++], gfp, 0, MISC_DRIVER, false);
-			filled++;
-		}
+		if (!pages[i] && have)
+			pages[i] = publish(pfns[--have], gfp, 0, MISC_DRIVER, false);
+		filled += pages[i] != NULL;
 	}
 	return filled;
 }
