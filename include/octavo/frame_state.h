@@ -60,8 +60,9 @@ struct zone {
 	/* Private to the allocator. */
 	s64 isolated; /* (a) free frames in isolated blocks */
 	u64 fold;     /* (h) a CPU folds its delta into free when it is larger than this */
-	unsigned long rover[MIGRATE_TYPES]
-			   [2]; /* (a) hints: no tree below has room; [1]: whole blocks */
+	/* (a) hints: no tree below has room for an allocation of this migratetype and class, or any */
+	unsigned long rover[MIGRATE_TYPES][3];
+	unsigned long rover_any;
 };
 
 struct frame_cpu; /* mm/frame/frame_cpu.h: magazines, reservations, counter deltas of one CPU */
@@ -83,6 +84,12 @@ struct frame_state {
 	u32 nr_zones_made;			      /* (h) entries used of zones */
 	struct zone *zones;			      /* the array they are in, in metadata */
 	spinlock_t hotplug_lock;
+	/*
+	 * (h) For the allocator's fast path: the section_t of the first zone that an allocation from a node and at
+	 * most a zone type tries, 0: none; and the node of those that do not care.
+	 */
+	section_t first_zone[OCTAVO_NR_NODES][ZONE_MOVABLE + 1];
+	u32 home_node;
 };
 
 #endif /* OCTAVO_FRAME_STATE_H */
