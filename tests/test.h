@@ -44,7 +44,7 @@ static inline void expect_panic(void (*fn)(void *arg), void *arg, const char *te
 
 	if (!reason)
 		fail_msg("no panic, expected \"%s\"", text);
-	if (!strstr(reason, text))
+	else if (!strstr(reason, text))
 		fail_msg("panic \"%s\", expected \"%s\"", reason, text);
 	sim_reset();
 }
