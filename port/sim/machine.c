@@ -18,6 +18,13 @@ static struct {
 	u64 ram_bytes, meta_bytes;
 } machine;
 
+static u64 machines_ended;
+
+u64 sim_machine_nr(void)
+{
+	return machines_ended;
+}
+
 static char *map_hollow(u64 bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -28,6 +35,7 @@ static char *map_hollow(u64 bytes)
 
 static void unmap_machine(void)
 {
+	machines_ended++;
 	if (machine.ram)
 		munmap(machine.ram, machine.ram_bytes);
 	if (machine.meta)

@@ -7,7 +7,8 @@
  * names clash with rcu.h's, so it is reached through urcu_shim.c.
  *
  * liburcu's worker is a thread without a CPU slot, so it may not enter the core: it only moves a callback
- * to the ready list, and a CPU that calls RCU runs it. One runner at a time, in order.
+ * to the ready list, and a CPU that calls RCU runs it. One runner at a time, in order. Callbacks of a machine
+ * that is gone are dropped without looking at them: what they were in is unmapped.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <octavo/debug.h>
 #include <octavo/rcu.h>
 
+#include "sim.h"
 #include "urcu_shim.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -76,25 +78,30 @@ static bool gp_poll(u64 cookie)
 	return false;
 }
 
-static struct rcu_head *ready, **ready_tail = &ready; /* under lock */
+struct callback {
+	struct callback *next;
+	struct rcu_head *head;
+	u64 machine; /* sim_machine_nr() when it was queued */
+};
+
+static struct callback *ready, **ready_tail = &ready; /* under lock */
 static bool running;				      /* under lock: somebody runs callbacks */
 
 /* On liburcu's worker: the grace period of this one is over. */
 static void make_ready(void *p)
 {
-	struct rcu_head *head = p;
+	struct callback *cb = p;
 
-	head->next = NULL;
 	pthread_mutex_lock(&lock);
-	*ready_tail = head;
-	ready_tail = &head->next;
+	*ready_tail = cb;
+	ready_tail = &cb->next;
 	pthread_mutex_unlock(&lock);
 }
 
 /* False if another CPU is at it: what is ready now may not have run on return. */
 static bool run_ready(void)
 {
-	struct rcu_head *head;
+	struct callback *cb;
 
 	pthread_mutex_lock(&lock);
 	if (running) {
@@ -102,12 +109,14 @@ static bool run_ready(void)
 		return false;
 	}
 	running = true;
-	while ((head = ready)) {
-		ready = head->next;
+	while ((cb = ready)) {
+		ready = cb->next;
 		if (!ready)
 			ready_tail = &ready;
 		pthread_mutex_unlock(&lock);
-		head->func(head);
+		if (cb->machine == sim_machine_nr())
+			cb->head->func(cb->head);
+		free(cb);
 		pthread_mutex_lock(&lock);
 	}
 	running = false;
@@ -132,8 +141,13 @@ void synchronize_rcu(void)
 
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head))
 {
+	struct callback *cb = malloc(sizeof(*cb));
+
+	if (!cb)
+		abort();
+	*cb = (struct callback){ .head = head, .machine = sim_machine_nr() };
 	head->func = func;
-	shim_call(make_ready, head);
+	shim_call(make_ready, cb);
 	run_ready();
 }
 

@@ -42,6 +42,9 @@ u64 sim_shutdown(void);
 /* Forget the machine whatever state it is in, as after a panic. */
 void sim_reset(void);
 
+/* Grows with every machine that ends. */
+u64 sim_machine_nr(void);
+
 /* Host bytes resident behind RAM and behind metadata. */
 u64 sim_resident_ram(void);
 u64 sim_resident_meta(void);
