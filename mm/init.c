@@ -20,6 +20,12 @@ int octavo_init(const struct octavo_boot *boot)
 	if (err)
 		return err;
 	slab_init();
+	err = desc_init();
+	if (err) {
+		slab_exit();
+		frame_exit();
+		return err;
+	}
 	octavo_state.up = 1;
 	return 0;
 }
@@ -32,6 +38,7 @@ u64 octavo_shutdown(void)
 	if (!octavo_state.up)
 		return 0;
 	rcu_barrier();
+	desc_exit();
 	slab_exit();
 	leaked = frame_exit();
 	memset(&octavo_state, 0, sizeof(octavo_state));
@@ -46,5 +53,6 @@ bool octavo_validate(void)
 	ok &= frame_validate();
 	ok &= memmap_validate();
 	ok &= slab_validate_all();
+	ok &= desc_validate();
 	return ok;
 }

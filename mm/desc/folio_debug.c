@@ -10,6 +10,7 @@
 
 #include "../init.h"
 #include "folio_desc.h"
+#include "typed.h"
 
 static const char *const flag_names[] = {
 	[PG_locked] = "locked",
@@ -231,5 +232,5 @@ bool desc_validate(void)
 			census.ok = false;
 		}
 	}
-	return census.ok;
+	return typed_validate() && census.ok;
 }

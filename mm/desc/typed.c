@@ -2,8 +2,9 @@
 /*
  * typed.c - memory with a descriptor: frames, a descriptor and words that name it, all or nothing.
  *
- * The descriptor is taken first, because it is small and usually at hand; then the frames. Whatever
- * comes second and fails gives the first one back, and no word was written. On the way back the order is
+ * The frames are taken first: the other way round, a descriptor for which its cache needs a new slab could get
+ * the very frames that the caller asked for by name. If then there is no descriptor the frames go back, and no
+ * word was written. On the way back the order is
  * the reverse, and nothing of the run is touched once the frames are handed over: they may be somebody
  * else's in the next moment. The descriptor goes last, because as long as a word names it, it must
  * not start another life.
@@ -30,14 +31,14 @@ static long take_frames(const struct typed_want *want)
 
 void *typed_take(const struct typed_want *want, unsigned long *pfn, int *err)
 {
-	void *desc = kmem_cache_alloc(want->cache, desc_gfp(want->gfp));
-	long first = -ENOMEM;
+	long first = take_frames(want);
+	void *desc = NULL;
 
-	if (desc) {
-		first = take_frames(want);
-		if (first < 0) {
-			kmem_cache_free(want->cache, desc);
-			desc = NULL;
+	if (first >= 0) {
+		desc = kmem_cache_alloc(want->cache, desc_gfp(want->gfp));
+		if (!desc) {
+			frame_free((unsigned long)first, want->order);
+			first = -ENOMEM;
 		}
 	}
 	if (!desc) {

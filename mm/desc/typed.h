@@ -60,4 +60,10 @@ void typed_check(enum memdesc_type type, const void *desc, u64 pfn_order, const 
 void typed_retire(struct kmem_cache *cache, enum memdesc_type type, void *desc, u64 pfn_order,
 		  const char *who);
 
+/*
+ * desc_stat.c: page-table, managed and movable words name live descriptors of theirs, each of which is named.
+ * Nothing else running. False if not (logged).
+ */
+bool typed_validate(void);
+
 #endif /* OCTAVO_MM_TYPED_H */
