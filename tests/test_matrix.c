@@ -1,0 +1,693 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_matrix.c - the matrix of docs/memdesc.md: what each function does to a page of each type.
+ *
+ * The table below is the matrix, a line a kind of page, a column an operation; every cell is executed on
+ * a fresh machine, because many of them end it.
+ */
+#include "test.h"
+
+#include <octavo/string.h>
+
+/* ---- kinds of pages: how to make one and give it back ---- */
+
+struct subject {
+	struct page *page; /* what the operation gets */
+	unsigned int order;
+	struct page *first; /* of its allocation */
+	void *desc;
+	struct kmem_cache *cache;
+};
+
+static struct subject pages_of(struct page *first, unsigned int order, unsigned long at, void *desc)
+{
+	assert_non_null(first);
+	return (struct subject){ .page = first + at, .order = order, .first = first, .desc = desc };
+}
+
+static struct subject make_plain(enum misc_subtype subtype, unsigned int order, bool frozen,
+				 unsigned long at)
+{
+	return pages_of(__alloc_plain_pages(GFP_KERNEL, order, NUMA_NO_NODE, subtype, frozen),
+			order, at, NULL);
+}
+
+static struct subject counted_0(void)
+{
+	return make_plain(MISC_DRIVER, 0, false, 0);
+}
+static struct subject counted_2(void)
+{
+	return make_plain(MISC_DRIVER, 2, false, 0);
+}
+static struct subject counted_2_inside(void)
+{
+	return make_plain(MISC_DRIVER, 2, false, 3);
+}
+static struct subject frozen_0(void)
+{
+	return make_plain(MISC_DRIVER, 0, true, 0);
+}
+static struct subject frozen_2(void)
+{
+	return make_plain(MISC_DRIVER, 2, true, 0);
+}
+static struct subject frozen_2_inside(void)
+{
+	return make_plain(MISC_DRIVER, 2, true, 1);
+}
+static struct subject zero_page(void)
+{
+	return make_plain(MISC_ZEROPAGE, 0, true, 0);
+}
+
+/* Reserved pages are not allocated: in the machine of these tests firmware has two pages before the last. */
+#define MACHINE	 (64ul << 20)
+#define FIRMWARE (MACHINE - 3 * PAGE_SIZE)
+
+static struct subject reserved_page(void)
+{
+	return pages_of(pfn_to_page(FIRMWARE >> PAGE_SHIFT), 0, 1, NULL);
+}
+
+static struct subject large_kmalloc(void)
+{
+	void *p = kmalloc(4 * PAGE_SIZE, GFP_KERNEL);
+
+	assert_non_null(p);
+	return pages_of(virt_to_page(p), 2, 0, NULL);
+}
+
+static struct subject make_folio(enum folio_kind kind, unsigned int order, unsigned long at)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, order, kind);
+
+	assert_non_null(folio);
+	return pages_of(folio_page(folio, 0), order, at, folio);
+}
+
+static struct subject file_0(void)
+{
+	return make_folio(FOLIO_FILE, 0, 0);
+}
+static struct subject anon_2(void)
+{
+	return make_folio(FOLIO_ANON, 2, 0);
+}
+static struct subject anon_2_inside(void)
+{
+	return make_folio(FOLIO_ANON, 2, 2);
+}
+
+static struct subject slab_page(void)
+{
+	struct kmem_cache *cache = kmem_cache_create("matrix", 64, 0, 0, NULL);
+	struct subject s;
+	void *obj;
+
+	assert_non_null(cache);
+	obj = kmem_cache_alloc(cache, GFP_KERNEL);
+	assert_non_null(obj);
+	s = pages_of(virt_to_page(obj), 0, 0, obj);
+	s.cache = cache;
+	return s;
+}
+
+static struct subject make_table(unsigned int order, unsigned long at)
+{
+	struct ptdesc *pt = pagetable_alloc(GFP_KERNEL, order);
+
+	assert_non_null(pt);
+	return pages_of(pfn_to_page(ptdesc_pfn(pt)), order, at, pt);
+}
+static struct subject table_0(void)
+{
+	return make_table(0, 0);
+}
+static struct subject table_1_inside(void)
+{
+	return make_table(1, 1);
+}
+
+static struct subject make_managed(unsigned int order, unsigned long at)
+{
+	struct mgdesc *mg = mgdesc_alloc(GFP_KERNEL, order);
+
+	assert_non_null(mg);
+	return pages_of(pfn_to_page(mgdesc_pfn(mg)), order, at, mg);
+}
+static struct subject managed_0(void)
+{
+	return make_managed(0, 0);
+}
+static struct subject managed_2_inside(void)
+{
+	return make_managed(2, 1);
+}
+
+static int never_migrate(struct movable *dst, struct movable *src)
+{
+	return -EAGAIN;
+}
+static const struct movable_operations matrix_ops = { .migrate = never_migrate };
+
+static struct subject make_movable(unsigned int order, unsigned long at)
+{
+	struct movable *mv = movable_alloc(GFP_KERNEL, order, &matrix_ops, NULL);
+
+	assert_non_null(mv);
+	return pages_of(pfn_to_page(movable_pfn(mv)), order, at, mv);
+}
+static struct subject movable_0(void)
+{
+	return make_movable(0, 0);
+}
+static struct subject movable_2_inside(void)
+{
+	return make_movable(2, 3);
+}
+
+static unsigned long free_pfn(void)
+{
+	long pfn = frame_alloc(GFP_KERNEL, 0, NUMA_NO_NODE);
+
+	assert_true(pfn >= 0);
+	frame_free((unsigned long)pfn, 0);
+	return (unsigned long)pfn;
+}
+
+static struct subject free_page(void)
+{
+	return pages_of(pfn_to_page(free_pfn()), 0, 0, NULL);
+}
+
+static struct subject poisoned_page(void)
+{
+	unsigned long pfn = free_pfn();
+
+	assert_int_equal(memory_failure(pfn), MF_RECOVERED);
+	return pages_of(pfn_to_page(pfn), 0, 0, NULL);
+}
+
+/* Words that no allocator of this layer makes, in a bare frame that the test owns. */
+static struct subject make_word(unsigned long word)
+{
+	long pfn = frame_alloc(GFP_KERNEL, 0, NUMA_NO_NODE);
+
+	assert_true(pfn >= 0);
+	WRITE_ONCE(pfn_to_page((unsigned long)pfn)->memdesc.v, word);
+	return pages_of(pfn_to_page((unsigned long)pfn), 0, 0, NULL);
+}
+static struct subject device_idle(void)
+{
+	return make_word(MEMDESC_DEVICE);
+}
+static struct subject future_type(void)
+{
+	return make_word(0x7f0000001230ul | MEMDESC_ZPDESC);
+}
+
+/* ---- giving back ---- */
+
+static void end_plain(struct subject *s)
+{
+	if (memdesc_frozen(page_memdesc(s->first)))
+		free_frozen_pages(s->first, s->order);
+	else
+		__free_pages(s->first, s->order);
+}
+static void end_kmalloc(struct subject *s)
+{
+	kfree(page_address(s->first));
+}
+static void end_folio(struct subject *s)
+{
+	folio_put(s->desc);
+}
+static void end_slab(struct subject *s)
+{
+	kmem_cache_free(s->cache, s->desc);
+	kmem_cache_destroy(s->cache);
+}
+static void end_table(struct subject *s)
+{
+	pagetable_free(s->desc);
+}
+static void end_managed(struct subject *s)
+{
+	mgdesc_put(s->desc);
+}
+static void end_movable(struct subject *s)
+{
+	assert_int_equal(movable_free(s->desc), 0);
+}
+static void end_poisoned(struct subject *s)
+{
+	assert_int_equal(unpoison_memory(page_to_pfn(s->first)), 0);
+}
+static void end_word(struct subject *s)
+{
+	WRITE_ONCE(s->first->memdesc.v, 0ul);
+	frame_free(page_to_pfn(s->first), 0);
+}
+static void end_nothing(struct subject *s)
+{
+}
+
+/* ---- the matrix ---- */
+
+enum outcome {
+	no,    /* refused: NULL, false, 0 or an error, and nothing has changed */
+	yes,   /* does it, on the page's own allocation */
+	FATAL, /* panics with a dump, in every build */
+	gone,  /* does it, and the allocation is gone afterwards */
+	ok = yes,
+};
+
+struct row {
+	const char *name;
+	struct subject (*make)(void);
+	void (*end)(struct subject *s);
+	enum memdesc_type type;
+	/* columns */
+	enum outcome get;	 /* get_page(), and put_page() of what it got */
+	enum outcome put;	 /* put_page() of the allocation's own reference */
+	enum outcome try_get;	 /* try_get_page() */
+	unsigned int count;	 /* page_count() */
+	enum outcome folio;	 /* page_folio(), and none of the other views unless of that type */
+	enum outcome head;	 /* compound_head() */
+	enum outcome split;	 /* split_page() */
+	enum outcome free_pages; /* __free_pages() */
+	enum outcome free_frozen; /* free_frozen_pages() */
+	enum outcome migratable;  /* isolate_movable_page() */
+	enum outcome exact;	  /* snapshot_page() vouches for more than the type */
+	int failure;		  /* memory_failure() */
+};
+
+/* clang-format off */
+static const struct row matrix[] = {
+/*                                                                  get    put    try  count folio head split  __free free_   isolate snap memory_
+ *                                                                                                             _pages frozen          shot failure */
+{ "plain counted",          counted_0,        end_plain,    MEMDESC_MISC,     ok,    gone,  ok,  1, no,  yes, yes,   gone,  FATAL, no,  yes, MF_DELAYED },
+{ "plain counted, first",   counted_2,        end_plain,    MEMDESC_MISC,     ok,    gone,  ok,  1, no,  yes, yes,   gone,  FATAL, no,  yes, MF_DELAYED },
+{ "plain counted, inside",  counted_2_inside, end_plain,    MEMDESC_MISC,     ok,    gone,  ok,  1, no,  yes, FATAL, FATAL, FATAL, no,  yes, MF_DELAYED },
+{ "plain frozen",           frozen_0,         end_plain,    MEMDESC_MISC,     FATAL, FATAL, no,  0, no,  yes, yes,   FATAL, gone,  no,  yes, MF_DELAYED },
+{ "plain frozen, first",    frozen_2,         end_plain,    MEMDESC_MISC,     FATAL, FATAL, no,  0, no,  yes, yes,   FATAL, gone,  no,  yes, MF_DELAYED },
+{ "plain frozen, inside",   frozen_2_inside,  end_plain,    MEMDESC_MISC,     FATAL, FATAL, no,  0, no,  yes, FATAL, FATAL, FATAL, no,  yes, MF_DELAYED },
+{ "zero page",              zero_page,        end_plain,    MEMDESC_MISC,     FATAL, FATAL, no,  0, no,  yes, yes,   FATAL, gone,  no,  yes, MF_DELAYED },
+{ "reserved",               reserved_page,    end_nothing,  MEMDESC_MISC,     FATAL, FATAL, no,  0, no,  yes, FATAL, FATAL, FATAL, no,  yes, MF_IGNORED },
+{ "large kmalloc",          large_kmalloc,    end_kmalloc,  MEMDESC_MISC,     FATAL, FATAL, no,  0, no,  yes, yes,   FATAL, gone,  no,  yes, MF_DELAYED },
+{ "folio",                  file_0,           end_folio,    MEMDESC_FILE,     ok,    gone,  ok,  1, yes, no,  FATAL, FATAL, FATAL, no,  yes, MF_DELAYED },
+{ "folio, first",           anon_2,           end_folio,    MEMDESC_ANON,     ok,    gone,  ok,  1, yes, no,  FATAL, FATAL, FATAL, no,  yes, MF_DELAYED },
+{ "folio, inside",          anon_2_inside,    end_folio,    MEMDESC_ANON,     ok,    gone,  ok,  1, yes, no,  FATAL, FATAL, FATAL, no,  yes, MF_DELAYED },
+{ "slab",                   slab_page,        end_slab,     MEMDESC_SLAB,     FATAL, FATAL, no,  0, no,  no,  FATAL, FATAL, FATAL, no,  no,  MF_DELAYED },
+{ "page table",             table_0,          end_table,    MEMDESC_PTDESC,   FATAL, FATAL, no,  0, no,  no,  FATAL, FATAL, FATAL, no,  no,  MF_DELAYED },
+{ "page table, inside",     table_1_inside,   end_table,    MEMDESC_PTDESC,   FATAL, FATAL, no,  0, no,  no,  FATAL, FATAL, FATAL, no,  no,  MF_DELAYED },
+{ "managed",                managed_0,        end_managed,  MEMDESC_MANAGED,  ok,    gone,  ok,  1, no,  no,  FATAL, FATAL, FATAL, no,  yes, MF_DELAYED },
+{ "managed, inside",        managed_2_inside, end_managed,  MEMDESC_MANAGED,  ok,    gone,  ok,  1, no,  no,  FATAL, FATAL, FATAL, no,  yes, MF_DELAYED },
+{ "movable",                movable_0,        end_movable,  MEMDESC_MOVABLE,  FATAL, FATAL, no,  0, no,  no,  FATAL, FATAL, FATAL, yes, yes, MF_DELAYED },
+{ "movable, inside",        movable_2_inside, end_movable,  MEMDESC_MOVABLE,  FATAL, FATAL, no,  0, no,  no,  FATAL, FATAL, FATAL, yes, yes, MF_DELAYED },
+{ "poisoned",               poisoned_page,    end_poisoned, MEMDESC_HWPOISON, FATAL, FATAL, no,  0, no,  no,  FATAL, FATAL, FATAL, no,  yes, MF_ALREADY },
+{ "free",                   free_page,        end_nothing,  MEMDESC_FREE,     FATAL, FATAL, no,  0, no,  no,  FATAL, FATAL, FATAL, no,  yes, MF_RECOVERED },
+{ "device, idle",           device_idle,      end_word,     MEMDESC_DEVICE,   FATAL, FATAL, no,  0, no,  no,  FATAL, FATAL, FATAL, no,  yes, MF_IGNORED },
+{ "a type to come",         future_type,      end_word,     MEMDESC_ZPDESC,   FATAL, FATAL, no,  0, no,  no,  FATAL, FATAL, FATAL, no,  no,  MF_DELAYED },
+};
+/* clang-format on */
+
+/* ---- running a cell ---- */
+
+static struct subject it; /* of the cell that runs */
+
+static void fresh(const struct row *row)
+{
+	const struct octavo_region map[] = {
+		{ 0, MACHINE, OCTAVO_MEM_USABLE, 0 },
+		{ FIRMWARE, 2 * PAGE_SIZE, OCTAVO_MEM_RESERVED, 0 },
+	};
+	struct sim_config cfg = { .regions = map, .nr_regions = ARRAY_SIZE(map) };
+
+	assert_int_equal(sim_boot(&cfg), 0);
+	it = row->make();
+	if (memdesc_type(page_memdesc(it.page)) != row->type)
+		fail_msg("%s: is a %s", row->name,
+			 memdesc_type_name(memdesc_type(page_memdesc(it.page))));
+}
+
+static void finish(const struct row *row, bool gone_already)
+{
+	if (gone_already)
+		assert_int_equal(page_memdesc(it.page).v, 0);
+	else
+		row->end(&it);
+	it = (struct subject){ 0 };
+	shutdown_clean();
+}
+
+#define CHECK(row, c)                                            \
+	do {                                                     \
+		if (!(c))                                        \
+			fail_msg("%s: not %s", (row)->name, #c); \
+	} while (0)
+
+static void call_get(void *arg)
+{
+	get_page(arg);
+}
+static void call_put(void *arg)
+{
+	put_page(arg);
+}
+static void call_free_pages(void *arg)
+{
+	__free_pages(arg, it.order);
+}
+static void call_free_frozen(void *arg)
+{
+	free_frozen_pages(arg, it.order);
+}
+static void call_split(void *arg)
+{
+	(void)split_page(arg, it.order);
+}
+
+static unsigned int dump_lines;
+static void count_dump(enum octavo_log_level level, const char *line)
+{
+	dump_lines += level == OCTAVO_LOG_DUMP;
+}
+
+/* The call panics, and shows the page. */
+static void must_die(const struct row *row, void (*call)(void *page), const char *name)
+{
+	const char *reason;
+
+	dump_lines = 0;
+	sim_log_to(count_dump);
+	reason = sim_expect_panic(call, it.page);
+	sim_log_to(NULL);
+	if (!reason)
+		fail_msg("%s: %s did not panic", row->name, name);
+	if (!dump_lines)
+		fail_msg("%s: %s: \"%s\" without a dump", row->name, name, reason);
+	sim_reset();
+}
+
+#define for_each_row(row) \
+	for (const struct row *row = matrix; row < matrix + ARRAY_SIZE(matrix); row++)
+
+COVERS("S3.6 S3.7 S3.19 S3.20 S3.22 SX.1 SX.3");
+static void test_matrix_get_page(void **state)
+{
+	for_each_row(row)
+	{
+		fresh(row);
+		if (row->get == FATAL) {
+			must_die(row, call_get, "get_page");
+			continue;
+		}
+		get_page(it.page);
+		CHECK(row, page_count(it.page) == 2);
+		/* the same count from every page of it */
+		CHECK(row, page_count(it.first) == 2);
+		put_page(it.first);
+		CHECK(row, page_count(it.page) == 1);
+		finish(row, false);
+	}
+}
+
+COVERS("S3.6 S3.7 S3.19 S3.20 S3.22 SX.1 SX.3");
+static void test_matrix_put_page(void **state)
+{
+	for_each_row(row)
+	{
+		fresh(row);
+		if (row->put == FATAL) {
+			must_die(row, call_put, "put_page");
+			continue;
+		}
+		put_page(it.page);
+		finish(row, true);
+	}
+}
+
+COVERS("S3.10 S3.14 SX.1");
+static void test_matrix_try_get_page(void **state)
+{
+	for_each_row(row)
+	{
+		unsigned long word;
+
+		fresh(row);
+		word = page_memdesc(it.page).v;
+		CHECK(row, try_get_page(it.page) == (row->try_get == yes));
+		CHECK(row, page_count(it.page) == row->count + (row->try_get == yes));
+		if (row->try_get == yes)
+			put_page(it.page);
+		CHECK(row, page_memdesc(it.page).v == word);
+		finish(row, false);
+	}
+}
+
+COVERS("S3.6 S3.24 SX.1");
+static void test_matrix_page_count(void **state)
+{
+	for_each_row(row)
+	{
+		fresh(row);
+		CHECK(row, page_count(it.page) == row->count);
+		finish(row, false);
+	}
+}
+
+COVERS("S0.1 S0.13 S0.15 S3.4 S3.28 SX.1");
+static void test_matrix_typed_views(void **state)
+{
+	for_each_row(row)
+	{
+		enum memdesc_type t = row->type;
+
+		fresh(row);
+		CHECK(row, page_folio(it.page) == (row->folio == yes ? it.desc : NULL));
+		CHECK(row, (page_slab(it.page) != NULL) == (t == MEMDESC_SLAB));
+		CHECK(row, page_ptdesc(it.page) == (t == MEMDESC_PTDESC ? it.desc : NULL));
+		CHECK(row, page_mgdesc(it.page) == (t == MEMDESC_MANAGED ? it.desc : NULL));
+		CHECK(row, page_movable(it.page) == (t == MEMDESC_MOVABLE ? it.desc : NULL));
+		finish(row, false);
+	}
+}
+
+COVERS("S0.1 S0.2 S0.5 S0.6 S0.24 S3.1 S3.4 S3.16 S3.22");
+static void test_matrix_compound_head(void **state)
+{
+	for_each_row(row)
+	{
+		fresh(row);
+		if (row->make == reserved_page)
+			it.first = it.page; /* each reserved page stands alone */
+		CHECK(row, compound_head(it.page) == (row->head == yes ? it.first : NULL));
+		/* no head and no tail: all words of a descriptor's run are identical */
+		if (memdesc_is_pointer(page_memdesc(it.page)) && it.desc && !it.cache)
+			for (unsigned long i = 0; i < 1ul << it.order; i++)
+				CHECK(row, memdesc_eq(page_memdesc(it.first + i),
+						      page_memdesc(it.page)));
+		finish(row, false);
+	}
+}
+
+COVERS("S0.7 S0.8 S0.20 SX.1");
+static void test_matrix_split_page(void **state)
+{
+	for_each_row(row)
+	{
+		unsigned int want;
+
+		fresh(row);
+		if (row->split == FATAL) {
+			must_die(row, call_split, "split_page");
+			continue;
+		}
+		want = page_count(it.page);
+		CHECK(row, split_page(it.page, it.order) == 0);
+		for (unsigned long i = 0; i < 1ul << it.order; i++) {
+			struct subject one = { .first = it.first + i };
+
+			CHECK(row, compound_head(it.first + i) == it.first + i);
+			CHECK(row, page_count(it.first + i) == want);
+			end_plain(&one);
+		}
+		finish(row, true);
+	}
+}
+
+COVERS("S0.7 S0.20 S3.27 SX.1");
+static void test_matrix_free_functions_match_the_type(void **state)
+{
+	for_each_row(row)
+	{
+		fresh(row);
+		if (row->free_pages == FATAL) {
+			must_die(row, call_free_pages, "__free_pages");
+		} else {
+			__free_pages(it.page, it.order);
+			finish(row, true);
+		}
+		fresh(row);
+		if (row->free_frozen == FATAL) {
+			must_die(row, call_free_frozen, "free_frozen_pages");
+		} else {
+			free_frozen_pages(it.page, it.order);
+			finish(row, true);
+		}
+	}
+}
+
+static void call_kfree(void *arg)
+{
+	kfree(page_address(arg));
+}
+
+COVERS("S3.27 S3.28");
+static void test_matrix_kfree_takes_kmalloc_memory_only(void **state)
+{
+	for_each_row(row)
+	{
+		if (row->make == large_kmalloc)
+			continue;
+		fresh(row);
+		if (!sim_expect_panic(call_kfree, it.page))
+			fail_msg("%s: kfree did not panic", row->name);
+		sim_reset();
+	}
+}
+
+COVERS("S3.15 SX.1");
+static void test_matrix_isolate_movable_page(void **state)
+{
+	for_each_row(row)
+	{
+		struct movable *mv;
+
+		fresh(row);
+		mv = isolate_movable_page(it.page);
+		CHECK(row, mv == (row->migratable == yes ? it.desc : NULL));
+		if (mv)
+			putback_movable_page(mv);
+		finish(row, false);
+	}
+}
+
+COVERS("S3.12 S3.14 S3.16 S3.24");
+static void test_matrix_snapshot(void **state)
+{
+	for_each_row(row)
+	{
+		struct page_snapshot ps;
+
+		fresh(row);
+		CHECK(row, snapshot_page(&ps, page_to_pfn(it.page)) == 0);
+		CHECK(row, ps.type == row->type && memdesc_eq(ps.word, page_memdesc(it.page)));
+		CHECK(row, ps.exact == (row->exact == yes));
+		CHECK(row, ps.refcount == row->count);
+		if (ps.exact && row->make != reserved_page) {
+			CHECK(row, ps.order == it.order);
+			CHECK(row, ps.first_pfn == page_to_pfn(it.first));
+		}
+		CHECK(row, page_count(it.page) == row->count);
+		finish(row, false);
+	}
+}
+
+COVERS("S3.14");
+static void test_matrix_memory_failure(void **state)
+{
+	for_each_row(row)
+	{
+		unsigned long pfn;
+		bool was_known;
+
+		fresh(row);
+		pfn = page_to_pfn(it.page);
+		was_known = pfn_poisoned(pfn);
+		CHECK(row, memory_failure(pfn) == row->failure);
+		CHECK(row, pfn_poisoned(pfn));
+		CHECK(row, memory_failure(pfn) == MF_ALREADY);
+		CHECK(row, page_count(it.page) == row->count);
+		if (row->failure == MF_RECOVERED || was_known) {
+			CHECK(row, memdesc_type(page_memdesc(it.page)) == MEMDESC_HWPOISON);
+			if (was_known) {
+				finish(row, false);
+				continue;
+			}
+		} else {
+			/* the word stands until whoever uses the page frees it */
+			CHECK(row, memdesc_type(page_memdesc(it.page)) == row->type);
+			row->end(&it);
+			if (row->end != end_nothing && row->end != end_slab)
+				CHECK(row, memdesc_type(page_memdesc(it.page)) == MEMDESC_HWPOISON);
+		}
+		CHECK(row, unpoison_memory(pfn) == 0);
+		CHECK(row, unpoison_memory(pfn) == -ENOENT);
+		it = (struct subject){ 0 };
+		shutdown_clean();
+	}
+}
+
+/* After a failure the machine is still there. */
+static int reset(void **state)
+{
+	sim_log_to(NULL);
+	if (octavo_state.up)
+		sim_reset();
+	return 0;
+}
+
+#define T(name) cmocka_unit_test_teardown(name, reset)
+
+static struct page *returned;
+static void take_back(struct page *page, unsigned int order)
+{
+	assert_int_equal(order, 1);
+	returned = page;
+}
+static const struct octavo_hooks device_hooks = { .device_page_free = take_back };
+
+/* The row "plain counted" for subtype Device: the last put gives the pages to their driver. */
+COVERS("S3.7 SX.1");
+static void test_matrix_device_pages_go_back_to_their_driver(void **state)
+{
+	octavo_set_hooks(&device_hooks);
+	boot_small(64, 1);
+	it = make_plain(MISC_DEVICE, 1, false, 1);
+	assert_true(try_get_page(it.page));
+	put_page(it.page);
+	returned = NULL;
+	put_page(it.page);
+	assert_ptr_equal(returned, it.first);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(page_memdesc(it.first + i).v, MEMDESC_DEVICE);
+	words_fill_release(&it.first->memdesc.v, 0, 2);
+	frame_free(page_to_pfn(it.first), 1);
+	shutdown_clean();
+	octavo_set_hooks(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_matrix_get_page),
+		T(test_matrix_put_page),
+		T(test_matrix_try_get_page),
+		T(test_matrix_page_count),
+		T(test_matrix_typed_views),
+		T(test_matrix_compound_head),
+		T(test_matrix_split_page),
+		T(test_matrix_free_functions_match_the_type),
+		T(test_matrix_kfree_takes_kmalloc_memory_only),
+		T(test_matrix_isolate_movable_page),
+		T(test_matrix_snapshot),
+		T(test_matrix_memory_failure),
+		T(test_matrix_device_pages_go_back_to_their_driver),
+	};
+
+	return cmocka_run_group_tests_name("matrix", tests, NULL, NULL);
+}
