@@ -131,9 +131,9 @@ static __always_inline memdesc_t kmalloc_word(const void *p)
 	return page_memdesc(pfn_to_page(pfn));
 }
 
-static __always_inline struct kmem_cache *kmalloc_cache_of(const void *p, memdesc_t md)
+/* A kmalloc cache, or fatal. */
+static __always_inline struct kmem_cache *kmalloc_cache_of(const void *p, const struct slab *slab)
 {
-	struct slab *slab = memdesc_ptr(md);
 	struct kmem_cache *s = slab->cache;
 
 	if (unlikely(!(s->flags & SLAB_KMALLOC)))
@@ -161,15 +161,19 @@ void kfree(const void *p)
 	if (unlikely(!p))
 		return;
 	md = kmalloc_word(p);
-	if (likely(memdesc_type(md) == MEMDESC_SLAB))
-		kmem_cache_free(kmalloc_cache_of(p, md), (void *)(uintptr_t)p);
-	else
+	if (likely(memdesc_type(md) == MEMDESC_SLAB)) {
+		struct slab *slab = memdesc_ptr(md);
+
+		slab_free_object(kmalloc_cache_of(p, slab), slab, (void *)(uintptr_t)p);
+	} else {
 		free_frozen_pages(large_page(p, md), memdesc_order(md));
+	}
 }
 
 size_t ksize(const void *p)
 {
 	struct kmem_cache *s;
+	struct slab *slab;
 	memdesc_t md;
 	u32 idx;
 
@@ -180,7 +184,9 @@ size_t ksize(const void *p)
 		large_page(p, md);
 		return PAGE_SIZE << memdesc_order(md);
 	}
-	s = kmalloc_cache_of(p, md);
-	slab_of(s, p, &idx);
+	slab = memdesc_ptr(md);
+	s = kmalloc_cache_of(p, slab);
+	if (!slab_index(s, slab, p, &idx))
+		bad_kfree(p, "is inside an object, not at its start");
 	return s->object_size;
 }

@@ -186,8 +186,7 @@ static bool cpu_make_room(struct kmem_cache *s, struct slab_cpu *c)
 		return false;
 	/* the half that was freed first: what was freed last is in the caches of this CPU */
 	half = (c->size + 1) / 2;
-	for (u32 i = 0; i < half; i++)
-		slab_give_locked(s, c->main->objs[i]);
+	slab_give_locked(s, c->main->objs, half);
 	slab_unlock(s);
 	memmove(c->main->objs, c->main->objs + half, (c->size - half) * sizeof(void *));
 	c->size = c->size - half;
@@ -202,6 +201,14 @@ static void *sheaf_pop(struct slab_cpu *c)
 
 	c->size = n;
 	return c->main->objs[n];
+}
+
+static void sheaf_push(struct slab_cpu *c, void *obj)
+{
+	u32 n = c->size;
+
+	c->main->objs[n] = obj;
+	c->size = n + 1;
 }
 
 /* Bring sheaves where they are missing: to this CPU, then to who asked. Not a failure if there are none. */
@@ -238,10 +245,30 @@ static void sheaf_supply(struct kmem_cache *s, gfp_t gfp)
 	}
 }
 
+/* Objects from the slabs, beyond what was asked for: as many as fit into main. */
+static void keep_or_give(struct kmem_cache *s, void *const *objs, u32 n)
+{
+	struct slab_cpu *c = slab_cpu(s, octavo_port_pin());
+
+	if (local_trylock(&c->lock)) {
+		while (n && c->size < c->capacity)
+			sheaf_push(c, objs[--n]);
+		local_unlock(&c->lock);
+	}
+	octavo_port_unpin();
+	while (n)
+		slab_give(s, objs[--n]);
+}
+
+/*
+ * An object with its marker in it, by every means. What could not be had pinned (a lock, a new slab) is
+ * done in batches too: one by one, CPUs that wait for the lock would be back there at once.
+ */
 static __noinline void *alloc_slow(struct kmem_cache *s, gfp_t gfp)
 {
 	struct slab_cpu *c = slab_cpu(s, octavo_port_pin());
-	void *obj = NULL;
+	void *objs[16], *obj = NULL;
+	u32 n;
 
 	if (local_trylock(&c->lock)) {
 		if (c->size || cpu_refill(s, c))
@@ -252,25 +279,10 @@ static __noinline void *alloc_slow(struct kmem_cache *s, gfp_t gfp)
 	if (obj)
 		return obj;
 	sheaf_supply(s, gfp);
-	return slab_take_one(s, gfp);
-}
-
-static __always_inline void *alloc_object(struct kmem_cache *s, gfp_t gfp)
-{
-	struct slab_cpu *c = slab_cpu(s, octavo_port_pin());
-	void *obj;
-
-	if (likely(local_trylock(&c->lock))) {
-		if (likely(c->size)) {
-			obj = sheaf_pop(c);
-			local_unlock(&c->lock);
-			octavo_port_unpin();
-			return obj;
-		}
-		local_unlock(&c->lock);
-	}
-	octavo_port_unpin();
-	return alloc_slow(s, gfp);
+	n = slab_take(s, gfp, min((u32)ARRAY_SIZE(objs), s->sheaf_size), objs);
+	if (n > 1)
+		keep_or_give(s, objs + 1, n - 1);
+	return n ? objs[0] : NULL;
 }
 
 static __cold void bad_zero(const struct kmem_cache *s)
@@ -280,26 +292,61 @@ static __cold void bad_zero(const struct kmem_cache *s)
 		s->name);
 }
 
-static __always_inline void finish_alloc(const struct kmem_cache *s, gfp_t gfp, void *obj)
+/* What an object needs besides the clearing of its marker; @needs_finish says whether it needs any. */
+static __always_inline bool needs_finish(const struct kmem_cache *s, gfp_t gfp)
 {
-	slab_activate(s, obj);
-	if (unlikely(gfp & __GFP_ZERO)) {
+	return (gfp & __GFP_ZERO) | (s->flags & SLAB_DEBUG_ALL);
+}
+
+static __noinline void *finish(const struct kmem_cache *s, gfp_t gfp, void *obj)
+{
+	if (s->flags & SLAB_DEBUG_ALL)
+		slab_debug_alloc(s, obj);
+	if (gfp & __GFP_ZERO) {
 		if (unlikely(s->ctor || s->stable_prefix))
 			bad_zero(s);
 		memset(obj, 0, s->object_size);
 	}
+	return obj;
 }
 
+static __noinline void *alloc_slow_finish(struct kmem_cache *s, gfp_t gfp)
+{
+	void *obj = alloc_slow(s, gfp);
+
+	if (!obj)
+		return NULL;
+	slab_clear_marker(s, obj);
+	return needs_finish(s, gfp) ? finish(s, gfp, obj) : obj;
+}
+
+/* Arranged so that little lives across the calls of the port: every register saved costs two instructions. */
 void *kmem_cache_alloc(struct kmem_cache *s, gfp_t gfp)
 {
+	struct slab_cpu *c;
 	void *obj;
 
 	if (octavo_fault(OCTAVO_FAULT_SLAB) && !(gfp & __GFP_NOFAIL))
 		return NULL;
-	obj = alloc_object(s, gfp);
-	if (likely(obj))
-		finish_alloc(s, gfp, obj);
+	c = slab_cpu(s, octavo_port_pin());
+	if (unlikely(!local_trylock(&c->lock)))
+		goto slow;
+	if (unlikely(!c->size)) {
+		local_unlock(&c->lock);
+		goto slow;
+	}
+	obj = sheaf_pop(c);
+	local_unlock(&c->lock);
+	slab_clear_marker(s, obj);
+	if (unlikely(needs_finish(s, gfp))) {
+		octavo_port_unpin();
+		return finish(s, gfp, obj);
+	}
+	octavo_port_unpin();
 	return obj;
+slow:
+	octavo_port_unpin();
+	return alloc_slow_finish(s, gfp);
 }
 
 static u32 alloc_from_main(struct kmem_cache *s, u32 n, void **objs)
@@ -329,20 +376,15 @@ int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
 			slab_give(s, objs[--got]);
 		return -ENOMEM;
 	}
-	for (u32 i = 0; i < n; i++)
-		finish_alloc(s, gfp, objs[i]);
+	for (u32 i = 0; i < n; i++) {
+		slab_clear_marker(s, objs[i]);
+		if (unlikely(needs_finish(s, gfp)))
+			finish(s, gfp, objs[i]);
+	}
 	return 0;
 }
 
 /* ---- freeing ---- */
-
-static void sheaf_push(struct slab_cpu *c, void *obj)
-{
-	u32 n = c->size;
-
-	c->main->objs[n] = obj;
-	c->size = n + 1;
-}
 
 static __noinline void free_slow(struct kmem_cache *s, void *obj)
 {
@@ -362,23 +404,35 @@ static __noinline void free_slow(struct kmem_cache *s, void *obj)
 		slab_reap(s, s->keep_empty, false);
 }
 
-void kmem_cache_free(struct kmem_cache *s, void *obj)
+static __always_inline void free_object(struct kmem_cache *s, struct slab *slab, void *obj)
 {
 	struct slab_cpu *c;
 
-	slab_deactivate(s, obj);
+	slab_deactivate(s, slab, obj);
 	c = slab_cpu(s, octavo_port_pin());
-	if (likely(local_trylock(&c->lock))) {
-		if (likely(c->size < c->capacity)) {
-			sheaf_push(c, obj);
-			local_unlock(&c->lock);
-			octavo_port_unpin();
-			return;
-		}
+	if (unlikely(!local_trylock(&c->lock)))
+		goto slow;
+	if (unlikely(c->size >= c->capacity)) {
 		local_unlock(&c->lock);
+		goto slow;
 	}
+	sheaf_push(c, obj);
+	local_unlock(&c->lock);
+	octavo_port_unpin();
+	return;
+slow:
 	octavo_port_unpin();
 	free_slow(s, obj);
+}
+
+void kmem_cache_free(struct kmem_cache *s, void *obj)
+{
+	free_object(s, slab_of(s, obj), obj);
+}
+
+void slab_free_object(struct kmem_cache *s, struct slab *slab, void *obj)
+{
+	free_object(s, slab, obj);
 }
 
 void kmem_cache_free_bulk(struct kmem_cache *s, u32 n, void *const *objs)
@@ -388,7 +442,7 @@ void kmem_cache_free_bulk(struct kmem_cache *s, u32 n, void *const *objs)
 
 	/* all checked before any moves: a bad one panics with the cache as it was */
 	for (u32 i = 0; i < n; i++)
-		slab_deactivate(s, objs[i]);
+		slab_deactivate(s, slab_of(s, objs[i]), objs[i]);
 	c = slab_cpu(s, octavo_port_pin());
 	if (local_trylock(&c->lock)) {
 		while (done < n && c->size < c->capacity)
@@ -463,8 +517,7 @@ void kmem_cache_return_sheaf(struct kmem_cache *s, struct slab_sheaf *sheaf)
 
 static void sheaf_flush(struct kmem_cache *s, struct slab_sheaf *sheaf)
 {
-	for (u32 i = 0; i < sheaf->size; i++)
-		slab_give_locked(s, sheaf->objs[i]);
+	slab_give_locked(s, sheaf->objs, sheaf->size);
 	sheaf->size = 0;
 }
 

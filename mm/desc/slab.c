@@ -266,25 +266,49 @@ static void slab_delist(struct kmem_cache *s, struct slab *slab)
 	list_del_init(&slab->list);
 }
 
-void slab_give_locked(struct kmem_cache *s, void *obj)
+/* @nr more objects of a slab are back in it. */
+static void slab_returned(struct kmem_cache *s, struct slab *slab, u32 nr)
 {
-	u32 idx;
-	struct slab *slab = slab_of(s, obj, &idx);
-	unsigned long bit = 1ul << idx % BITS_PER_LONG;
+	bool was_full = slab->inuse == slab->nr;
 
-	if (unlikely(slab->free[idx / BITS_PER_LONG] & bit))
-		slab_bad_free(s, obj);
-	slab->free[idx / BITS_PER_LONG] |= bit;
-	s->inuse--;
-	if (slab->inuse-- == slab->nr)
-		list_move(&slab->list, &s->partial);
-	if (slab->inuse)
+	s->inuse -= nr;
+	slab->inuse = (u16)(slab->inuse - nr);
+	if (slab->inuse) {
+		if (was_full)
+			list_move(&slab->list, &s->partial);
 		return;
+	}
 	if (s->flags & SLAB_TYPESAFE_BY_RCU)
 		slab->cookie = get_state_synchronize_rcu();
 	list_del_init(&slab->list);
 	list_add_tail(&slab->list, &s->empty);
 	WRITE_ONCE(s->nr_empty, s->nr_empty + 1);
+}
+
+/*
+ * Objects that were checked when they were freed, markers in them, back to their slabs. What was
+ * allocated together is often freed together, so neighbours in the array are often of one slab.
+ */
+void slab_give_locked(struct kmem_cache *s, void *const *objs, u32 n)
+{
+	u32 i = 0;
+
+	while (i < n) {
+		struct slab *slab = slab_of(s, objs[i]);
+		u64 span = (u64)slab->nr * s->size;
+		u32 first = i;
+
+		do {
+			u32 idx = slab_index_of(s, slab, objs[i]);
+			unsigned long bit = 1ul << idx % BITS_PER_LONG;
+
+			if (unlikely(slab->free[idx / BITS_PER_LONG] & bit))
+				slab_bad_free(s, objs[i]);
+			slab->free[idx / BITS_PER_LONG] |= bit;
+			i++;
+		} while (i < n && (u64)((char *)objs[i] - slab->objects) < span);
+		slab_returned(s, slab, i - first);
+	}
 }
 
 static u32 slab_take_bits(struct kmem_cache *s, struct slab *slab, void **objs, u32 n)
@@ -360,7 +384,7 @@ static void slab_give_deferred(struct kmem_cache *s, void *obj)
 		if (unlikely(next == 0))
 			slab_bad_free(s, obj);
 		*slab_link(s, obj) = slab_marker(s, obj);
-		slab_give_locked(s, obj);
+		slab_give_locked(s, &obj, 1);
 		obj = next == DEFERRED_END ? NULL : (void *)next;
 	}
 }
@@ -447,10 +471,11 @@ static u32 slab_take_existing(struct kmem_cache *s, gfp_t gfp, u32 n, void **obj
 }
 
 /*
- * Up to @n objects, at least one unless there is no memory. When frames are short the free objects in
+ * Up to @n objects, markers in them, at least one unless there is no memory. Context: any; not pinned if
+ * @gfp may sleep. When frames are short the free objects in
  * other CPUs' sheaves are worth an interrupt each.
  */
-static u32 slab_take(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
+u32 slab_take(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
 {
 	u32 got = slab_take_existing(s, gfp, n, objs);
 	struct slab *slab;
@@ -468,14 +493,6 @@ static u32 slab_take(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
 		got = slab_take_existing(s, gfp, n, objs);
 	}
 	return got;
-}
-
-/* One object, its marker still in it; NULL: no memory. Context: any; not pinned if @gfp may sleep. */
-void *slab_take_one(struct kmem_cache *s, gfp_t gfp)
-{
-	void *obj;
-
-	return slab_take(s, gfp, 1, &obj) ? obj : NULL;
 }
 
 /* @n objects or none. */
@@ -504,7 +521,7 @@ void slab_give(struct kmem_cache *s, void *obj)
 		slab_defer(s, obj);
 		return;
 	}
-	slab_give_locked(s, obj);
+	slab_give_locked(s, &obj, 1);
 	slab_unlock(s);
 	if (unlikely(READ_ONCE(s->nr_empty) > s->keep_empty))
 		slab_reap(s, s->keep_empty, false);
@@ -512,16 +529,17 @@ void slab_give(struct kmem_cache *s, void *obj)
 
 void *slab_object_alloc(struct kmem_cache *s, gfp_t gfp)
 {
-	void *obj = slab_take_one(s, gfp);
+	void *obj;
 
-	if (obj)
-		slab_activate(s, obj);
+	if (!slab_take(s, gfp, 1, &obj))
+		return NULL;
+	slab_activate(s, obj);
 	return obj;
 }
 
 void slab_object_free(struct kmem_cache *s, void *obj)
 {
-	slab_deactivate(s, obj);
+	slab_deactivate(s, slab_of(s, obj), obj);
 	slab_give(s, obj);
 }
 

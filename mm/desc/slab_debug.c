@@ -158,6 +158,7 @@ void slab_debug_free(const struct kmem_cache *s, void *obj)
 		bad_byte(s, obj, bad, "its guard was written to");
 	set_guards(s, obj, SLAB_RED_FREE);
 	set_poison(s, obj, SLAB_POISON_FREE);
+	*slab_link(s, obj) = slab_marker(s, obj);
 }
 
 /* ---- validation ---- */

@@ -86,19 +86,30 @@ static __always_inline bool slab_index(const struct kmem_cache *s, const struct 
 	return i < slab->nr && i * s->size == off;
 }
 
+/* The same of an address that has been checked before. */
+static __always_inline u32 slab_index_of(const struct kmem_cache *s, const struct slab *slab,
+					 const void *obj)
+{
+	return (u32)((u64)((const char *)obj - slab->objects) * s->recip >> SLAB_RECIP_SHIFT);
+}
+
 /* Why an object cannot be freed, then panic. */
 __noreturn __cold void slab_bad_free(const struct kmem_cache *s, const void *obj);
 
-/* The slab of an address that must be an object of @s. Fatal if not. */
-static __always_inline struct slab *slab_of(const struct kmem_cache *s, const void *obj, u32 *idx)
+/* The slab of an address that must be in one of @s. Fatal if not. */
+static __always_inline struct slab *slab_of(const struct kmem_cache *s, const void *obj)
 {
 	unsigned long pfn = virt_to_pfn(obj);
 	struct slab *slab;
+	memdesc_t md;
 
 	if (unlikely(pfn >= octavo_state.frame.max_pfn))
 		slab_bad_free(s, obj);
-	slab = page_slab(pfn_to_page(pfn));
-	if (unlikely(!slab || slab->cache != s || !slab_index(s, slab, obj, idx)))
+	md = page_memdesc(pfn_to_page(pfn));
+	if (unlikely(memdesc_type(md) != MEMDESC_SLAB))
+		slab_bad_free(s, obj);
+	slab = memdesc_ptr(md);
+	if (unlikely(slab->cache != s))
 		slab_bad_free(s, obj);
 	return slab;
 }
@@ -106,13 +117,13 @@ static __always_inline struct slab *slab_of(const struct kmem_cache *s, const vo
 /* ---- slab.c ---- */
 
 bool slab_set_geometry(struct kmem_cache *s);
-void *slab_take_one(struct kmem_cache *s, gfp_t gfp);
+u32 slab_take(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs);
 bool slab_take_bulk(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs);
 void slab_give(struct kmem_cache *s, void *obj);
 bool slab_trylock(struct kmem_cache *s, u32 turns);
 void slab_unlock(struct kmem_cache *s);
 u32 slab_fill_locked(struct kmem_cache *s, void **objs, u32 n);
-void slab_give_locked(struct kmem_cache *s, void *obj);
+void slab_give_locked(struct kmem_cache *s, void *const *objs, u32 n);
 void slab_drain_locked(struct kmem_cache *s);
 u64 slab_reap(struct kmem_cache *s, u32 keep, bool may_spin);
 
@@ -123,6 +134,8 @@ void slab_object_free(struct kmem_cache *s, void *obj);
 /* ---- sheaf.c ---- */
 
 void sheaf_drain_all(struct kmem_cache *s);
+/* As kmem_cache_free() when the caller has found the slab. */
+void slab_free_object(struct kmem_cache *s, struct slab *slab, void *obj);
 
 /* ---- slab_cache.c ---- */
 
@@ -148,34 +161,37 @@ void slab_debug_init(const struct kmem_cache *s, void *obj);
 void slab_debug_alloc(const struct kmem_cache *s, void *obj);
 void slab_debug_free(const struct kmem_cache *s, void *obj);
 
-/*
- * From free to allocated: the marker must be as it was left, or somebody wrote to a free object.
- */
 __noreturn __cold void slab_bad_marker(const struct kmem_cache *s, const void *obj);
 
-static __always_inline void slab_activate(const struct kmem_cache *s, void *obj)
+/* From free to allocated: the marker must be as it was left, or somebody wrote to a free object. */
+static __always_inline void slab_clear_marker(const struct kmem_cache *s, void *obj)
 {
 	unsigned long *link = slab_link(s, obj);
 
 	if (unlikely(*link != slab_marker(s, obj)))
 		slab_bad_marker(s, obj);
 	*link = 0;
-	if (unlikely(s->flags & SLAB_DEBUG_ALL))
+}
+
+static inline void slab_activate(const struct kmem_cache *s, void *obj)
+{
+	slab_clear_marker(s, obj);
+	if (s->flags & SLAB_DEBUG_ALL)
 		slab_debug_alloc(s, obj);
 }
 
-/* From allocated to free. Fatal: not an object of @s, free already, guards written. */
-static __always_inline void slab_deactivate(const struct kmem_cache *s, void *obj)
+/* From allocated to free. Fatal: not an object's start, free already, guards written. */
+static __always_inline void slab_deactivate(const struct kmem_cache *s, const struct slab *slab,
+					    void *obj)
 {
 	unsigned long *link = slab_link(s, obj);
 	u32 idx;
 
-	slab_of(s, obj, &idx);
-	if (unlikely(*link == slab_marker(s, obj)))
+	if (unlikely(!slab_index(s, slab, obj, &idx) || *link == slab_marker(s, obj)))
 		slab_bad_free(s, obj);
+	*link = slab_marker(s, obj);
 	if (unlikely(s->flags & SLAB_DEBUG_ALL))
 		slab_debug_free(s, obj);
-	*link = slab_marker(s, obj);
 }
 
 #endif /* OCTAVO_MM_SLAB_PRIV_H */
