@@ -377,13 +377,16 @@ static struct {
 static void allocate_or_walk(unsigned int cpu, void *arg)
 {
 	if (cpu == 0) {
-		for (u32 i = 0; i < 6000 || (i < 2000000 && READ_ONCE(walk.got) < 200); i++) {
+		for (u32 i = 0; i < 1500 || (i < 8000 && READ_ONCE(walk.got) < 200); i++) {
 			unsigned int order = i % (WALK_ORDER + 1);
 			struct page *page;
 
 			/* a walker that was the last one out may be on its way to give the frames back */
 			while (!(page = alloc_plain_pages_at(walk.pfn, order, MISC_DRIVER, i & 4,
 							     0)))
+				octavo_port_relax();
+			/* now and then long enough for a walker to come by */
+			for (u32 turn = 0; turn < i % 64; turn++)
 				octavo_port_relax();
 			if (i & 4)
 				free_frozen_pages(page, order);
@@ -484,10 +487,12 @@ static void split_or_walk(unsigned int cpu, void *arg)
 		allocate_or_walk(cpu, arg);
 		return;
 	}
-	for (u32 i = 0; i < 3000 || (i < 1000000 && READ_ONCE(walk.got) < 200); i++) {
+	for (u32 i = 0; i < 1500 || (i < 8000 && READ_ONCE(walk.got) < 200); i++) {
 		struct page *page;
 
 		while (!(page = alloc_plain_pages_at(walk.pfn, WALK_ORDER, MISC_DRIVER, false, 0)))
+			octavo_port_relax();
+		for (u32 turn = 0; turn < i % 64; turn++)
 			octavo_port_relax();
 		while (split_page(page, WALK_ORDER))
 			octavo_port_relax();
