@@ -377,7 +377,7 @@ static struct {
 static void allocate_or_walk(unsigned int cpu, void *arg)
 {
 	if (cpu == 0) {
-		for (u32 i = 0; i < 1500 || (i < 8000 && READ_ONCE(walk.got) < 200); i++) {
+		for (u32 i = 0; i < 300 || (i < 3000 && READ_ONCE(walk.got) < 50); i++) {
 			unsigned int order = i % (WALK_ORDER + 1);
 			struct page *page;
 
@@ -386,7 +386,7 @@ static void allocate_or_walk(unsigned int cpu, void *arg)
 							     0)))
 				octavo_port_relax();
 			/* now and then long enough for a walker to come by */
-			for (u32 turn = 0; turn < i % 64; turn++)
+			for (u32 turn = 0; turn < i % 32; turn++)
 				octavo_port_relax();
 			if (i & 4)
 				free_frozen_pages(page, order);
@@ -487,12 +487,12 @@ static void split_or_walk(unsigned int cpu, void *arg)
 		allocate_or_walk(cpu, arg);
 		return;
 	}
-	for (u32 i = 0; i < 1500 || (i < 8000 && READ_ONCE(walk.got) < 200); i++) {
+	for (u32 i = 0; i < 300 || (i < 3000 && READ_ONCE(walk.got) < 50); i++) {
 		struct page *page;
 
 		while (!(page = alloc_plain_pages_at(walk.pfn, WALK_ORDER, MISC_DRIVER, false, 0)))
 			octavo_port_relax();
-		for (u32 turn = 0; turn < i % 64; turn++)
+		for (u32 turn = 0; turn < i % 32; turn++)
 			octavo_port_relax();
 		while (split_page(page, WALK_ORDER))
 			octavo_port_relax();

@@ -382,7 +382,7 @@ struct zone_walk {
 
 static void zone_walk_start(struct zone_walk *w, gfp_t gfp, int nid)
 {
-	w->nid = nid == NUMA_NO_NODE ? (s32)octavo_state.frame.home_node : nid;
+	w->nid = nid == NUMA_NO_NODE ? (s32)READ_ONCE(octavo_state.frame.home_node) : nid;
 	w->at = 0;
 	w->top = (s32)gfp_zone(gfp);
 	w->type = w->top;
@@ -419,7 +419,7 @@ void zone_refresh_first(void)
 
 	zone_walk_start(&w, __GFP_MOVABLE, 0);
 	z = zone_walk_next(&w);
-	f->home_node = z ? z->node : 0;
+	WRITE_ONCE(f->home_node, z ? z->node : 0);
 	for (int nid = 0; nid < OCTAVO_NR_NODES; nid++)
 		for (int type = 0; type <= ZONE_MOVABLE; type++) {
 			zone_walk_start(&w, flags[type] | __GFP_THISNODE, nid);
@@ -592,7 +592,7 @@ long frame_alloc(gfp_t gfp, unsigned int order, int nid)
 	if (octavo_fault(OCTAVO_FAULT_FRAME) && !(gfp & __GFP_NOFAIL))
 		return -ENOMEM;
 	if (order < MAG_ORDERS) {
-		int node = nid == NUMA_NO_NODE ? (int)octavo_state.frame.home_node : nid;
+		int node = nid == NUMA_NO_NODE ? (int)READ_ONCE(octavo_state.frame.home_node) : nid;
 		section_t key = READ_ONCE(octavo_state.frame.first_zone[node][gfp_zone(gfp)]);
 		long pfn = -ENOMEM;
 

@@ -89,8 +89,8 @@ static void add_piece(struct range r, u32 node, enum zone_type type)
 	struct zone *z = zone_get(node, type);
 
 	zone_span_add(z, r.first, r.end - r.first);
-	z->present += frames(r);
-	z->managed += frames(r);
+	WRITE_ONCE(z->present, z->present + frames(r));
+	WRITE_ONCE(z->managed, z->managed + frames(r));
 	zone_account_free(z, (s64)frames(r));
 	zone_calc_watermarks(z);
 	for (u32 i = r.first; i < r.end; i++) {
@@ -169,8 +169,8 @@ static void remove_piece(struct range r)
 	zone_span_cut(z, r.first, r.end - r.first);
 	/* all of it is free, so that much of it is isolated */
 	fetch_sub_relaxed(&z->isolated, (s64)frames(r));
-	z->present -= frames(r);
-	z->managed -= frames(r);
+	WRITE_ONCE(z->present, z->present - frames(r));
+	WRITE_ONCE(z->managed, z->managed - frames(r));
 	zone_account_free(z, -(s64)frames(r));
 	zone_calc_watermarks(z);
 }
