@@ -50,7 +50,8 @@ struct map {
 	u32 (*count)[POP_NR];
 	u32 rows;
 	struct row *row;
-	u32 drawn; /* rows that are drawn cell by cell */
+	u32 drawn; /* height in rows, holes aside */
+	bool bands;
 	double height;
 };
 
@@ -126,8 +127,7 @@ static void place_rows(struct map *m)
 		nr = 1;
 		while (colour >= 0 && row + nr < m->rows && row_colour(m, row + nr) == colour)
 			m->row[row + nr++].nr = 0;
-		if (nr < BAND && colour != COLOUR_HOLE) {
-			/* too few for a band */
+		if ((nr < BAND || !m->bands) && colour != COLOUR_HOLE) {
 			for (u32 i = 0; i < nr; i++, y += CELL)
 				m->row[row + i] = (struct row){ y, 1 };
 			m->drawn += nr;
@@ -170,6 +170,10 @@ static int make_map(struct map *m)
 		return -ENOMEM;
 	}
 	count_cells(m);
+	/* Bands are there to leave room for what is not alike. Where nearly all is, a plain map says more. */
+	m->bands = true;
+	place_rows(m);
+	m->bands = m->drawn >= MAX_ROWS / 4;
 	for (place_rows(m); m->drawn > MAX_ROWS; place_rows(m))
 		coarsen(m);
 	return 0;
@@ -238,7 +242,7 @@ static void draw_band(FILE *f, const struct map *m, u32 row)
 	rect(f, LEFT, y, COLUMNS * CELL, BAND * CELL, (unsigned int)colour);
 	fprintf(f, "<text class=\"m\" x=\"%d\" y=\"%g\"%s>%s %s</text>\n",
 		LEFT + COLUMNS * CELL / 2, y + BAND * CELL / 2.0 + 5,
-		palette[colour].dark ? " fill=\"#ffffff\"" : "", tool_size(size, bytes),
+		palette[colour].dark ? " style=\"fill:#ffffff\"" : "", tool_size(size, bytes),
 		pop_type_title(palette[colour].type));
 }
 
