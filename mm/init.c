@@ -20,12 +20,6 @@ int octavo_init(const struct octavo_boot *boot)
 	if (err)
 		return err;
 	slab_init();
-	err = desc_init();
-	if (err) {
-		slab_exit();
-		frame_exit();
-		return err;
-	}
 	octavo_state.up = 1;
 	return 0;
 }

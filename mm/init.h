@@ -17,8 +17,7 @@ void slab_init(void);
 /* Ends every cache; frames of those with live objects stay allocated. */
 void slab_exit(void);
 
-/* mm/desc/desc_init.c: descriptor caches; the slab layer is up. -ENOMEM, nothing changed. */
-int desc_init(void);
+/* mm/desc/desc_init.c: ends the descriptor caches, which are made at first use. */
 void desc_exit(void);
 /* Every live folio, and that every folio descriptor has frames. Nothing else running. */
 bool desc_validate(void);

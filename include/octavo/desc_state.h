@@ -22,9 +22,12 @@ enum folio_class {
 	NR_FOLIO_CLASSES,
 };
 
-/* (i) set by desc_init(), then constant until desc_exit(); (a) atomic. */
+/*
+ * (o) stored once, release, under the lock of the list of caches, by whoever needs the first descriptor; constant until
+ * desc_exit(); loaded with acquire; (a) atomic.
+ */
 struct desc_state {
-	/* (i) */
+	/* (o) */
 	struct kmem_cache *folio[NR_FOLIO_CLASSES];
 	struct kmem_cache *ptdesc;
 	struct kmem_cache *mgdesc;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * desc_init.c - the caches that descriptors come from.
+ * desc_init.c - the caches that descriptors come from, each made at first use, so that an idle machine has
+ * all its frames.
  *
  * Each embeds its struct slab at the front of the slab, so the recursion "a slab needs a descriptor, which
  * needs a slab" ends here. Those with a count or a state are type-stable under RCU: a PFN walker may hold a
@@ -17,6 +18,8 @@
 #include <octavo/slab.h>
 
 #include "../init.h"
+#include "desc.h"
+#include "slab_priv.h"
 
 #if OCTAVO_DEBUG
 #define DESC_CACHE_FLAGS (SLAB_EMBED | SLAB_DEBUG_ALL)
@@ -84,21 +87,46 @@ static struct kmem_cache **desc_slot(const struct desc_cache *dc)
 	return (struct kmem_cache **)(void *)((char *)&octavo_state.desc + dc->slot);
 }
 
-int desc_init(void)
+/* Called once a cache, or twice if two CPUs are first. */
+struct kmem_cache *desc_cache_make(struct kmem_cache **slot, gfp_t gfp)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(desc_caches); i++) {
-		const struct desc_cache *dc = &desc_caches[i];
-		const struct kmem_cache_args args = { .stable_prefix = dc->stable_prefix,
-						      .ctor = dc->ctor };
-		u32 flags = DESC_CACHE_FLAGS | (dc->stable_prefix ? SLAB_TYPESAFE_BY_RCU : 0);
+	struct slab_state *st = &octavo_state.slab;
+	const struct desc_cache *dc = desc_caches;
+	struct kmem_cache *s, *other;
 
-		*desc_slot(dc) = kmem_cache_create(dc->name, dc->size, dc->align, flags, &args);
-		if (!*desc_slot(dc)) {
-			desc_exit();
-			return -ENOMEM;
-		}
+	while (desc_slot(dc) != slot)
+		dc++;
+	const struct kmem_cache_args args = { .stable_prefix = dc->stable_prefix,
+					      .ctor = dc->ctor };
+	const struct slab_cache_spec spec = {
+		.name = dc->name,
+		.size = dc->size,
+		.align = dc->align,
+		.flags = DESC_CACHE_FLAGS | (dc->stable_prefix ? SLAB_TYPESAFE_BY_RCU : 0),
+		.args = &args,
+	};
+
+	s = slab_cache_make(&spec, gfp);
+	if (!s)
+		return NULL;
+	/* this may be an interrupt of somebody who holds it; then it is an allocation that failed */
+	if (gfpflags_allow_blocking(gfp))
+		spin_lock(&st->lock);
+	else if (!spin_trylock(&st->lock)) {
+		slab_cache_unmake(s);
+		return NULL;
 	}
-	return 0;
+	other = *slot;
+	if (!other) {
+		list_add_tail(&s->node_in_caches, &st->caches);
+		/* release: pairs with the acquire in desc_cache(): the cache is seen set up */
+		smp_store_release(slot, s);
+	}
+	spin_unlock(&st->lock);
+	if (!other)
+		return s;
+	slab_cache_unmake(s);
+	return other;
 }
 
 /*

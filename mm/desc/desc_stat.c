@@ -17,6 +17,8 @@ static u64 active_in(struct kmem_cache *cache, struct desc_stat *st)
 {
 	struct kmem_cache_stat cs;
 
+	if (!cache)
+		return 0;
 	kmem_cache_stat(cache, &cs);
 	st->descriptor_frames += cs.frames;
 	st->descriptor_bytes += cs.frames * PAGE_SIZE + cs.desc_bytes;

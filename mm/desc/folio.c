@@ -40,7 +40,7 @@
 struct folio *folio_desc_alloc(gfp_t gfp, unsigned int order)
 {
 	enum folio_class class = folio_class_for(order);
-	struct folio *folio = kmem_cache_alloc(octavo_state.desc.folio[class], desc_gfp(gfp));
+	struct folio *folio = desc_alloc(&octavo_state.desc.folio[class], gfp);
 	struct large_folio *lf;
 
 	if (unlikely(!folio))
@@ -145,15 +145,18 @@ enum { FOLIO_BULK = 64 };
 static unsigned long alloc_batch(gfp_t gfp, enum folio_kind kind, unsigned long want,
 				 struct folio **folios)
 {
+	struct kmem_cache *cache = desc_cache(&octavo_state.desc.folio[FOLIO_CLASS_SMALL], gfp);
 	unsigned long pfns[FOLIO_BULK], n, got = 0;
 	void *descs[FOLIO_BULK];
+
+	if (!cache)
+		return 0;
 
 	n = frame_alloc_bulk(gfp, 0, NUMA_NO_NODE, want, pfns);
 	if (!n)
 		return 0;
 	/* All or none; if none, as many as there are. */
-	if (!kmem_cache_alloc_bulk(octavo_state.desc.folio[FOLIO_CLASS_SMALL], desc_gfp(gfp),
-				   (u32)n, descs)) {
+	if (!kmem_cache_alloc_bulk(cache, desc_gfp(gfp), (u32)n, descs)) {
 		got = n;
 	} else {
 		while (got < n && (descs[got] = folio_desc_alloc(gfp, 0)))

@@ -223,9 +223,10 @@ bool desc_validate(void)
 
 	for_each_folio_page(census_folio, &census);
 	for (unsigned int class = 0; class < NR_FOLIO_CLASSES; class ++) {
-		struct kmem_cache_stat st;
+		struct kmem_cache_stat st = { .name = "no folio cache" };
 
-		kmem_cache_stat(octavo_state.desc.folio[class], &st);
+		if (octavo_state.desc.folio[class])
+			kmem_cache_stat(octavo_state.desc.folio[class], &st);
 		if (st.active != census.live[class]) {
 			pr_err("%s: %lu descriptors allocated, %lu named by words", st.name,
 			       (unsigned long)st.active, (unsigned long)census.live[class]);

@@ -19,7 +19,7 @@ static struct mgdesc *mgdesc_make(unsigned long at, unsigned int order, gfp_t gf
 				  unsigned int at_flags)
 {
 	const struct typed_want want = {
-		.cache = octavo_state.desc.mgdesc,
+		.slot = &octavo_state.desc.mgdesc,
 		.gfp = gfp & ~__GFP_MOVABLE,
 		.order = order,
 		.nid = NUMA_NO_NODE,

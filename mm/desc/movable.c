@@ -66,7 +66,7 @@ static void movable_retire(struct movable *mv, const char *who)
 static struct typed_want movable_want(gfp_t gfp, unsigned int order, int nid)
 {
 	return (struct typed_want){
-		.cache = octavo_state.desc.movable,
+		.slot = &octavo_state.desc.movable,
 		.gfp = gfp | __GFP_MOVABLE,
 		.order = order,
 		.nid = nid,

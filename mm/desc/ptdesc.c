@@ -22,7 +22,7 @@ static struct ptdesc *pagetable_make(unsigned long at, unsigned int order, gfp_t
 				     unsigned int at_flags)
 {
 	const struct typed_want want = {
-		.cache = octavo_state.desc.ptdesc,
+		.slot = &octavo_state.desc.ptdesc,
 		.gfp = (gfp & ~__GFP_MOVABLE) | __GFP_ZERO,
 		.order = order,
 		.nid = NUMA_NO_NODE,

@@ -35,7 +35,7 @@ void *typed_take(const struct typed_want *want, unsigned long *pfn, int *err)
 	void *desc = NULL;
 
 	if (first >= 0) {
-		desc = kmem_cache_alloc(want->cache, desc_gfp(want->gfp));
+		desc = desc_alloc(want->slot, want->gfp);
 		if (!desc) {
 			frame_free((unsigned long)first, want->order);
 			first = -ENOMEM;

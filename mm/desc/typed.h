@@ -29,7 +29,7 @@ static inline u64 desc_pack(unsigned long pfn, unsigned int order)
 }
 
 struct typed_want {
-	struct kmem_cache *cache; /* of the descriptor */
+	struct kmem_cache **slot; /* of octavo_state.desc: the descriptor's cache */
 	gfp_t gfp;		  /* for the frames; its effort for the descriptor too */
 	unsigned int order;
 	int nid;
