@@ -502,7 +502,7 @@ static void test_desc_managed_beside_speculative_references(void **state)
 	struct crowd c = { .seed = { 1, 2, 3 } };
 
 	/* far from where slabs come and go */
-	c.base = (unsigned long)MIB << (20 - PAGE_SHIFT) >> 1;
+	c.base = ((unsigned long)MIB << (20 - PAGE_SHIFT)) / 4 * 3;
 	sim_run(3, false, crowd, &c);
 	assert_false(c.wrong);
 	assert_true(words_are(c.base, 6, 0));
