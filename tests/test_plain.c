@@ -377,7 +377,7 @@ static struct {
 static void allocate_or_walk(unsigned int cpu, void *arg)
 {
 	if (cpu == 0) {
-		for (u32 i = 0; i < 300 || (i < 3000 && READ_ONCE(walk.got) < 50); i++) {
+		for (u32 i = 0; i < 150 || (i < 3000 && READ_ONCE(walk.got) < 50); i++) {
 			unsigned int order = i % (WALK_ORDER + 1);
 			struct page *page;
 
@@ -487,7 +487,7 @@ static void split_or_walk(unsigned int cpu, void *arg)
 		allocate_or_walk(cpu, arg);
 		return;
 	}
-	for (u32 i = 0; i < 300 || (i < 3000 && READ_ONCE(walk.got) < 50); i++) {
+	for (u32 i = 0; i < 150 || (i < 3000 && READ_ONCE(walk.got) < 50); i++) {
 		struct page *page;
 
 		while (!(page = alloc_plain_pages_at(walk.pfn, WALK_ORDER, MISC_DRIVER, false, 0)))
