@@ -203,8 +203,6 @@ static bool claim(struct handle *h, unsigned long pfn, unsigned long nr)
 			return wrong("pfn %lu was handed out, which does not exist", p);
 		if (m.owner[p])
 			return wrong("pfn %lu was handed out twice", p);
-		if (m.poisoned[p])
-			return wrong("pfn %lu is bad and was handed out", p);
 		m.owner[p] = (short)(h - m.h + 1);
 		if (h->kind != PTDESC) {
 			((unsigned char *)pfn_to_virt(p))[0] = h->pattern;
@@ -222,18 +220,23 @@ static void disown(struct handle *h)
 	memset(h, 0, sizeof(*h));
 }
 
-static bool not_isolated(const struct handle *h)
+/* What the allocator may not hand out. Pieces of what was in use already may be bad or isolated. */
+static bool check_fresh(const struct handle *h)
 {
 	for (unsigned long p = h->pfn; p < h->pfn + h->nr; p++)
-		if (m.isolated[p])
-			return wrong("pfn %lu is isolated and was handed out", p);
+		if (m.isolated[p] || m.poisoned[p])
+			return wrong("pfn %lu is %s and was handed out", p, m.isolated[p] ? "isolated" : "bad");
 	return true;
 }
 
 /* ---- operations ---- */
 
-static const struct movable_operations
-	movable_ops; /* no callbacks: legal for memory that never moves */
+static int never_moves(struct movable *dst, struct movable *src)
+{
+	return -EBUSY;
+}
+
+static const struct movable_operations movable_ops = { .migrate = never_moves };
 
 static bool take(struct handle *h, enum kind kind, unsigned int order, unsigned int flags)
 {
@@ -281,7 +284,7 @@ static bool take(struct handle *h, enum kind kind, unsigned int order, unsigned 
 		m.st->failed++;
 		return true;
 	}
-	return claim(h, page_to_pfn(page), 1ul << order) && not_isolated(h) && check_handle(h);
+	return claim(h, page_to_pfn(page), 1ul << order) && check_fresh(h) && check_handle(h);
 }
 
 static bool take_memory(struct handle *h, enum kind kind, size_t bytes)
@@ -358,7 +361,7 @@ static bool give(struct handle *h)
 /* References through any page of the allocation. */
 static bool reference(struct handle *h, unsigned int amount, bool speculative)
 {
-	struct page *page = pfn_to_page(h->pfn + amount % h->nr);
+	struct page *page = h->mem ? NULL : pfn_to_page(h->pfn + amount % h->nr);
 	bool countable = h->kind == PLAIN || h->kind == FOLIO || h->kind == MANAGED;
 
 	if (h->mem)
