@@ -225,7 +225,8 @@ static bool check_fresh(const struct handle *h)
 {
 	for (unsigned long p = h->pfn; p < h->pfn + h->nr; p++)
 		if (m.isolated[p] || m.poisoned[p])
-			return wrong("pfn %lu is %s and was handed out", p, m.isolated[p] ? "isolated" : "bad");
+			return wrong("pfn %lu is %s and was handed out", p,
+				     m.isolated[p] ? "isolated" : "bad");
 	return true;
 }
 
