@@ -1,0 +1,992 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_folio.c - folios: allocation and publication, references, pins, the lock, freeing, speculation.
+ */
+#include "test.h"
+
+#include <octavo/lock.h>
+
+#define MIB 64
+
+static const enum folio_kind kinds[] = { FOLIO_FILE, FOLIO_ANON };
+
+/* Orders that a machine of MIB has room for several of. */
+static unsigned int top_order(void)
+{
+	return min(MAX_FOLIO_ORDER, 11);
+}
+
+static void boot(void)
+{
+	boot_small(MIB, 4);
+}
+
+static void check_fresh(struct folio *folio, unsigned int order, enum folio_kind kind)
+{
+	unsigned long pfn = folio_pfn(folio);
+	unsigned long word = memdesc_pointer((enum memdesc_type)kind, folio).v;
+
+	assert_int_equal(folio_order(folio), order);
+	assert_int_equal(folio_nr_pages(folio), 1ul << order);
+	assert_int_equal(folio_size(folio), PAGE_SIZE << order);
+	assert_int_equal(folio_test_large(folio), order != 0);
+	assert_int_equal(pfn & ((1ul << order) - 1), 0);
+	assert_int_equal(folio_ref_count(folio), 1);
+	assert_int_equal(folio_mapcount(folio), 0);
+	assert_int_equal(folio_entire_mapcount(folio), 0);
+	assert_false(folio_mapped(folio));
+	assert_false(folio_test_locked(folio));
+	assert_false(folio_maybe_dma_pinned(folio));
+	assert_null(folio->mapping);
+	assert_null(folio->private);
+	assert_int_equal(folio_test_anon(folio), kind == FOLIO_ANON);
+	for (unsigned long i = 0; i < 1ul << order; i++) {
+		struct page *page = folio_page(folio, i);
+
+		/* the identical word in every page; index by subtraction */
+		assert_int_equal(page_memdesc(page).v, word);
+		assert_ptr_equal(page_folio(page), folio);
+		assert_int_equal(folio_page_idx(folio, page), i);
+		assert_false(folio_test_anon_exclusive(folio, i));
+	}
+	assert_true(folio_validate(folio));
+}
+
+COVERS("S0.2 S0.3 S0.4 S0.5 S0.6 S0.7 S0.8 S3.25 SX.9");
+/*
+ * There is no conversion from anything to a folio, no head or tail to set up, and no field that some orders have and
+ * others have not room for: a folio of any order, order 1 included, is complete when it is allocated.
+ */
+static void test_folio_every_order_and_kind_is_complete(void **state)
+{
+	boot();
+	for (unsigned int order = 0; order <= top_order(); order++)
+		for (int k = 0; k < 2; k++) {
+			struct folio *folio = folio_alloc(GFP_KERNEL, order, kinds[k]);
+			unsigned long pfn;
+
+			assert_non_null(folio);
+			check_fresh(folio, order, kinds[k]);
+			pfn = folio_pfn(folio);
+			folio_put(folio);
+			for (unsigned long i = 0; i < 1ul << order; i++)
+				assert_int_equal(page_memdesc(pfn_to_page(pfn + i)).v, 0);
+			assert_true(octavo_validate());
+		}
+	assert_null(folio_alloc(GFP_KERNEL, MAX_FOLIO_ORDER + 1, FOLIO_ANON));
+	assert_null(folio_alloc(GFP_KERNEL, ~0u, FOLIO_ANON));
+	shutdown_clean();
+}
+
+/* What a descriptor's last life left behind must not show in the next. */
+static void test_folio_forgets_its_last_life(void **state)
+{
+	boot();
+	for (unsigned int order = 0; order <= top_order(); order++)
+		for (int turn = 0; turn < 8; turn++) {
+			struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+
+			assert_non_null(folio);
+			check_fresh(folio, order, FOLIO_ANON);
+			folio_set_flag(folio, PG_dirty);
+			folio_set_flag(folio, PG_hwpoison);
+			folio->mapping = folio;
+			folio->index = 77;
+			folio->private = folio;
+			folio_set_anon_exclusive(folio_subrange(folio, 0, 1ul << order));
+			folio_put(folio);
+		}
+	shutdown_clean();
+}
+
+static void test_folio_zeroes_when_asked(void **state)
+{
+	boot();
+	for (unsigned int order = 0; order <= min(top_order(), 6u); order++) {
+		struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+		unsigned char *p = folio_address(folio);
+		unsigned long pfn = folio_pfn(folio);
+		int err;
+
+		memset(p, 0xa5, folio_size(folio));
+		folio_put(folio);
+		folio = folio_alloc_at(pfn, order, FOLIO_ANON, __GFP_ZERO, 0, &err);
+		assert_non_null(folio);
+		for (size_t i = 0; i < folio_size(folio); i++)
+			assert_int_equal(p[i], 0);
+		folio_put(folio);
+	}
+	shutdown_clean();
+}
+
+static void test_folio_alloc_at_says_why_not(void **state)
+{
+	unsigned int order = min(top_order(), 3u);
+	struct folio *a, *b;
+	unsigned long pfn;
+	int err = 1;
+
+	boot();
+	a = folio_alloc(GFP_KERNEL, order, FOLIO_FILE);
+	assert_non_null(a);
+	pfn = folio_pfn(a);
+	assert_null(folio_alloc_at(pfn, order, FOLIO_FILE, GFP_KERNEL, 0, &err));
+	assert_int_equal(err, -EBUSY);
+	assert_null(folio_alloc_at(pfn + (1ul << order) - 1, 0, FOLIO_FILE, GFP_KERNEL, 0, &err));
+	assert_int_equal(err, -EBUSY);
+	assert_null(folio_alloc_at(pfn + 1, order, FOLIO_FILE, GFP_KERNEL, 0, &err));
+	assert_int_equal(err, -EINVAL);
+	assert_null(folio_alloc_at(0, MAX_FOLIO_ORDER + 1, FOLIO_FILE, GFP_KERNEL, 0, &err));
+	assert_int_equal(err, -EINVAL);
+	assert_null(folio_alloc_at(1ul << 39, order, FOLIO_FILE, GFP_KERNEL, 0, &err));
+	assert_int_equal(err, -ENXIO);
+	folio_put(a);
+	b = folio_alloc_at(pfn, order, FOLIO_ANON, GFP_KERNEL, 0, &err);
+	assert_non_null(b);
+	assert_int_equal(err, 0);
+	assert_int_equal(folio_pfn(b), pfn);
+	check_fresh(b, order, FOLIO_ANON);
+	folio_put(b);
+	shutdown_clean();
+}
+
+static void test_folio_alloc_bulk_gives_what_there_is(void **state)
+{
+	enum { N = 150 };
+	struct folio *folios[N];
+	u64 counts[NR_ORDERS];
+
+	boot();
+	for (unsigned long n = 0; n <= N; n += 25) {
+		assert_int_equal(folio_alloc_bulk(GFP_KERNEL, FOLIO_FILE, n, folios), n);
+		for (unsigned long i = 0; i < n; i++)
+			check_fresh(folios[i], 0, FOLIO_FILE);
+		assert_int_equal(folio_count_live(counts), n);
+		assert_true(octavo_validate());
+		for (unsigned long i = 0; i < n; i++)
+			folio_put(folios[i]);
+	}
+	shutdown_clean();
+}
+
+static void test_folio_live_ones_are_counted_by_order(void **state)
+{
+	struct folio *folios[NR_ORDERS] = { NULL };
+	u64 counts[NR_ORDERS];
+
+	boot();
+	assert_int_equal(folio_count_live(counts), 0);
+	for (unsigned int order = 0; order <= min(top_order(), 9u); order++)
+		folios[order] = folio_alloc(GFP_KERNEL, order, kinds[order & 1]);
+	assert_int_equal(folio_count_live(counts), min(top_order(), 9u) + 1);
+	for (unsigned int order = 0; order < NR_ORDERS; order++) {
+		assert_int_equal(counts[order], folios[order] != NULL);
+		if (folios[order])
+			folio_put(folios[order]);
+	}
+	assert_int_equal(folio_count_live(counts), 0);
+	shutdown_clean();
+}
+
+/* ---- failing at step k ---- */
+
+#if OCTAVO_FAULTS
+static const int modes[] = { OCTAVO_FAULT_ONCE, OCTAVO_FAULT_AFTER };
+
+COVERS("S3.23");
+static void test_folio_alloc_fails_at_every_step_and_holds_nothing(void **state)
+{
+	u64 counts[NR_ORDERS];
+
+	boot();
+	for (unsigned int order = 0; order <= top_order(); order++)
+		for (int m = 0; m < 2; m++) {
+			/* fresh slabs each time: their frames are steps too */
+			kmem_cache_shrink_all();
+			for_each_fault (k, modes[m], OCTAVO_FAULT_ALL, hit) {
+				struct folio *folio =
+					folio_alloc(GFP_NOWAIT, order, kinds[k & 1]);
+
+				hit = octavo_fault_disarm();
+				if (folio) {
+					check_fresh(folio, order, kinds[k & 1]);
+					folio_put(folio);
+				} else {
+					assert_int_not_equal(hit, 0);
+				}
+				assert_int_equal(folio_count_live(counts), 0);
+				assert_true(octavo_validate());
+				if (k % 4 == 0)
+					kmem_cache_shrink_all();
+			}
+		}
+	shutdown_clean();
+}
+
+static void test_folio_alloc_at_fails_at_every_step_and_holds_nothing(void **state)
+{
+	unsigned int order = min(top_order(), 10u);
+	u64 counts[NR_ORDERS];
+
+	boot();
+	for (int m = 0; m < 2; m++)
+		for_each_fault (k, modes[m], OCTAVO_FAULT_ALL, hit) {
+			int err;
+			struct folio *folio = folio_alloc_at(1ul << order, order, FOLIO_ANON,
+							     GFP_NOWAIT, 0, &err);
+
+			hit = octavo_fault_disarm();
+			if (folio) {
+				assert_int_equal(err, 0);
+				folio_put(folio);
+			} else {
+				assert_int_not_equal(hit, 0);
+				assert_true(err == -ENOMEM || err == -EBUSY);
+			}
+			assert_int_equal(folio_count_live(counts), 0);
+			assert_true(octavo_validate());
+		}
+	shutdown_clean();
+}
+
+static void test_folio_alloc_bulk_fails_at_every_step_and_keeps_what_it_got(void **state)
+{
+	enum { N = 80 };
+	struct folio *folios[N];
+	u64 counts[NR_ORDERS];
+
+	boot();
+	for (int m = 0; m < 2; m++)
+		for_each_fault (k, modes[m], OCTAVO_FAULT_ALL, hit) {
+			unsigned long n = folio_alloc_bulk(GFP_NOWAIT, FOLIO_ANON, N, folios);
+
+			hit = octavo_fault_disarm();
+			assert_true(hit || n == N);
+			assert_int_equal(folio_count_live(counts), n);
+			for (unsigned long i = 0; i < n; i++) {
+				check_fresh(folios[i], 0, FOLIO_ANON);
+				folio_put(folios[i]);
+			}
+			assert_true(octavo_validate());
+			if (k % 4 == 0)
+				kmem_cache_shrink_all();
+		}
+	shutdown_clean();
+}
+
+static void test_folio_free_asks_for_nothing(void **state)
+{
+	boot();
+	for (unsigned int order = 0; order <= top_order(); order++) {
+		struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+
+		octavo_fault_arm(1, OCTAVO_FAULT_AFTER, OCTAVO_FAULT_FRAME | OCTAVO_FAULT_SLAB);
+		folio_put(folio);
+		assert_int_equal(octavo_fault_disarm(), 0);
+	}
+	shutdown_clean();
+}
+
+static void test_folio_try_get_refused_changes_nothing(void **state)
+{
+	struct folio *folio;
+
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	for (int m = 0; m < 2; m++)
+		for_each_fault (k, modes[m], OCTAVO_FAULT_ALL, hit) {
+			struct folio *got = page_try_get_folio(folio_page(folio, 0));
+
+			hit = octavo_fault_disarm();
+			/* a compare-and-swap that fails for no reason is tried again */
+			if (got)
+				folio_put(got);
+			assert_int_equal(folio_ref_count(folio), 1);
+		}
+	for_each_fault (k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_ALL, hit) {
+		bool got = folio_try_pin(folio, 1);
+
+		hit = octavo_fault_disarm();
+		if (got)
+			folio_unpin(folio, 1);
+		assert_int_equal(folio_ref_count(folio), 1);
+	}
+	octavo_fault_arm(1, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_TRYLOCK);
+	assert_false(folio_trylock(folio));
+	assert_int_equal(octavo_fault_disarm(), 1);
+	octavo_fault_arm(1, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_CAS);
+	assert_false(folio_ref_freeze(folio, 1));
+	assert_int_equal(octavo_fault_disarm(), 1);
+	assert_int_equal(folio_ref_count(folio), 1);
+	folio_put(folio);
+	shutdown_clean();
+}
+#endif
+
+/* ---- the count ---- */
+
+static void test_folio_last_put_frees(void **state)
+{
+	struct folio *folio;
+	unsigned long pfn;
+
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 2, FOLIO_ANON);
+	pfn = folio_pfn(folio);
+	folio_get(folio);
+	folio_ref_add(folio, 5);
+	assert_int_equal(folio_ref_count(folio), 7);
+	folio_put(folio);
+	folio_put_refs(folio, 5);
+	assert_int_equal(folio_ref_count(folio), 1);
+	assert_ptr_equal(page_folio(pfn_to_page(pfn + 3)), folio);
+	folio_put(folio);
+	assert_null(page_folio(pfn_to_page(pfn + 3)));
+	shutdown_clean();
+}
+
+COVERS("S3.10");
+static void test_folio_descriptor_stays_one_while_somebody_may_look(void **state)
+{
+	boot();
+	for (unsigned int order = 0; order <= top_order(); order++) {
+		struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+		enum folio_class class = folio_class(folio);
+
+		rcu_read_lock();
+		folio_put(folio);
+		kmem_cache_shrink_all();
+		/* what a late reader finds: count 0, the same class, and a refusal that writes nothing */
+		assert_int_equal(folio_ref_count(folio), 0);
+		assert_int_equal(folio_class(folio), class);
+		assert_false(folio_try_get(folio));
+		assert_false(folio_try_pin(folio, 1));
+		assert_int_equal(folio_ref_count(folio), 0);
+		rcu_read_unlock();
+	}
+	shutdown_clean();
+}
+
+static void test_folio_frozen_refuses(void **state)
+{
+	struct folio *folio;
+
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 1, FOLIO_FILE);
+	folio_get(folio);
+	assert_false(folio_ref_freeze(folio, 1));
+	assert_true(folio_ref_freeze(folio, 2));
+	assert_false(folio_try_get(folio));
+	assert_false(folio_try_pin(folio, 1));
+	assert_null(page_try_get_folio(folio_page(folio, 1)));
+	assert_int_equal(folio_ref_count(folio), 0);
+	folio_ref_unfreeze(folio, 2);
+	assert_ptr_equal(page_try_get_folio(folio_page(folio, 1)), folio);
+	folio_put_refs(folio, 3);
+	shutdown_clean();
+}
+
+static unsigned int saturated_at(struct folio *folio, u32 count, void (*op)(struct folio *))
+{
+	unsigned int warned;
+
+	WRITE_ONCE(folio->refcount, count);
+	sim_log_take(NULL);
+	op(folio);
+	warned = sim_log_take(NULL);
+	assert_int_equal(folio_ref_count(folio), FOLIO_REF_SATURATED);
+	return warned;
+}
+
+static void test_folio_count_saturates_and_sticks(void **state)
+{
+	struct folio *folio;
+
+	boot();
+	sim_log_quiet(true);
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	/* reported by the one that goes over the edge, and never again */
+	assert_int_equal(saturated_at(folio, 0x7fffffffu, folio_get), 1);
+	assert_int_equal(saturated_at(folio, FOLIO_REF_SATURATED, folio_get), 0);
+	assert_int_equal(saturated_at(folio, FOLIO_REF_SATURATED, folio_put), 0);
+	assert_int_equal(saturated_at(folio, 0x80000000u, folio_put), 0);
+	assert_int_equal(saturated_at(folio, 0xffffffffu, folio_get), 0);
+	assert_false(folio_try_get(folio));
+	assert_true(folio_maybe_dma_pinned(folio));
+	/* close to the edge a speculative get does not go over it */
+	WRITE_ONCE(folio->refcount, 0x7fffffffu);
+	assert_false(folio_try_get(folio));
+	assert_false(folio_try_pin(folio, 1));
+	assert_int_equal(folio_ref_count(folio), 0x7fffffffu);
+	WRITE_ONCE(folio->refcount, 0xffffffffu);
+	assert_false(folio_try_get(folio));
+	WRITE_ONCE(folio->refcount, 1);
+	folio_put(folio);
+	sim_log_quiet(false);
+	shutdown_clean();
+}
+
+static void do_put(void *folio)
+{
+	folio_put(folio);
+}
+
+static void do_get(void *folio)
+{
+	folio_get(folio);
+}
+
+static void do_put_5(void *folio)
+{
+	folio_put_refs(folio, 5);
+}
+
+static void do_unlock(void *folio)
+{
+	folio_unlock(folio);
+}
+
+static void do_unpin(void *folio)
+{
+	folio_unpin(folio, 1);
+}
+
+static void do_unpin_many(void *folio)
+{
+	folio_unpin(folio, 1u << 22);
+}
+
+static void do_alloc_kind(void *kind)
+{
+	folio_put(folio_alloc(GFP_KERNEL, 0, (enum folio_kind)(uintptr_t)kind));
+}
+
+static void do_alloc_bulk_kind(void *kind)
+{
+	struct folio *folio;
+
+	folio_alloc_bulk(GFP_KERNEL, (enum folio_kind)(uintptr_t)kind, 1, &folio);
+}
+
+COVERS("S0.7 S3.27");
+static void test_folio_misuse_is_fatal(void **state)
+{
+	struct folio *folio;
+
+	/* the same folio is put and got after it was freed */
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	folio_put(folio);
+	expect_panic(do_put, folio, "folio_put() of 1 references with a count of 0");
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 2, FOLIO_ANON);
+	folio_put(folio);
+	expect_panic(do_get, folio, "folio_get() of 1 references with a count of 0");
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	folio_get(folio);
+	expect_panic(do_put_5, folio, "folio_put() of 5 references with a count of 2");
+
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 3, FOLIO_ANON);
+	folio->mapcount = 1;
+	expect_panic(do_put, folio, "freed while mapped");
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 3, FOLIO_ANON);
+	folio_large(folio)->pincount = 1;
+	expect_panic(do_put, folio, "freed while pinned");
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	folio_lock(folio);
+	expect_panic(do_put, folio, "freed while locked");
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	folio_page(folio, 0)->memdesc = memdesc_mk(0);
+	expect_panic(do_put, folio, "word does not name it");
+
+	boot();
+	expect_panic(do_unlock, folio_alloc(GFP_KERNEL, 0, FOLIO_ANON), "was not locked");
+	boot();
+	expect_panic(do_unpin, folio_alloc(GFP_KERNEL, 0, FOLIO_ANON), "with a count of 1");
+	boot();
+	expect_panic(do_unpin, folio_alloc(GFP_KERNEL, 4, FOLIO_ANON), "unpinned more often");
+	boot();
+	expect_panic(do_unpin_many, folio_alloc(GFP_KERNEL, 0, FOLIO_ANON), "unpinned more often");
+
+	boot();
+	expect_panic(do_alloc_kind, (void *)MEMDESC_SLAB, "not a kind of folio");
+	boot();
+	expect_panic(do_alloc_bulk_kind, (void *)MEMDESC_FREE, "not a kind of folio");
+}
+
+/* ---- look-ups by frame ---- */
+
+COVERS("S3.16 S3.12 S3.13 S3.22");
+static void test_folio_is_found_from_its_pages_only(void **state)
+{
+	struct folio *folio, *found;
+	struct page *plain, *frozen;
+	unsigned long pfn;
+
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 3, FOLIO_FILE);
+	pfn = folio_pfn(folio);
+	for (unsigned long i = 0; i < 8; i++) {
+		struct page *page = pfn_to_page(pfn + i);
+
+		assert_ptr_equal(page_try_get_folio(page), folio);
+		folio_put(folio);
+		found = folio_get_nontail_page(page);
+		assert_ptr_equal(found, i ? NULL : folio);
+		if (found)
+			folio_put(found);
+	}
+	assert_int_equal(folio_ref_count(folio), 1);
+	folio_put(folio);
+
+	/* free, plain counted, plain frozen, slab: no folio */
+	assert_null(page_try_get_folio(pfn_to_page(pfn)));
+	assert_null(folio_get_nontail_page(pfn_to_page(pfn)));
+	plain = alloc_page(GFP_KERNEL);
+	frozen = alloc_frozen_pages(GFP_KERNEL, 0);
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_FILE);
+	assert_null(page_try_get_folio(plain));
+	assert_null(page_try_get_folio(frozen));
+	assert_null(page_try_get_folio(virt_to_page(folio)));
+	assert_null(page_folio(plain));
+	folio_put(folio);
+	put_page(plain);
+	free_frozen_pages(frozen, 0);
+	shutdown_clean();
+}
+
+/*
+ * A reader stops between the word and the count; meanwhile the folio is freed and its descriptor has another
+ * life. The reader gets a reference on that, sees that the word has changed, and puts; by then it is the last one.
+ */
+static void test_folio_put_frees_what_the_descriptor_says(void **state)
+{
+	struct folio *folio, *again[64];
+	unsigned long pfn, other;
+	unsigned int n = 0;
+	int err;
+
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	pfn = folio_pfn(folio);
+	rcu_read_lock();
+	folio_put(folio);
+	/* the old frame gets another owner, so that the new life is elsewhere */
+	assert_int_equal(frame_alloc_at(pfn, 0, 0), 0);
+	do {
+		again[n] = folio_alloc(GFP_KERNEL, 0, FOLIO_FILE);
+		assert_non_null(again[n]);
+	} while (again[n] != folio && ++n < 64);
+	if (n < 64) {
+		other = folio_pfn(folio);
+		assert_int_not_equal(other, pfn);
+		assert_true(folio_try_get(folio));
+		assert_null(page_folio(pfn_to_page(pfn)));
+		folio_put(folio);
+		folio_put(folio);
+		assert_int_equal(page_memdesc(pfn_to_page(other)).v, 0);
+		assert_int_equal(folio_ref_count(folio), 0);
+	}
+	rcu_read_unlock();
+	while (n--)
+		folio_put(again[n]);
+	frame_free(pfn, 0);
+	assert_non_null(again[0] = folio_alloc_at(pfn, 0, FOLIO_ANON, GFP_KERNEL, 0, &err));
+	folio_put(again[0]);
+	shutdown_clean();
+}
+
+/* ---- the release hook ---- */
+
+static struct {
+	struct folio *folio;
+	unsigned int calls;
+	bool sane;
+} released;
+
+static void on_release(struct folio *folio)
+{
+	released.folio = folio;
+	released.calls++;
+	released.sane = folio_ref_count(folio) == 0 && page_folio(folio_page(folio, 0)) == folio &&
+			!folio_try_get(folio);
+}
+
+static const struct octavo_hooks release_hooks = { .folio_release = on_release };
+static const struct octavo_hooks no_hooks = { NULL };
+
+static void test_folio_release_hook_sees_it_once_still_whole(void **state)
+{
+	const struct octavo_hooks *tables[] = { &release_hooks, &no_hooks, NULL };
+
+	for (int t = 0; t < 3; t++) {
+		octavo_set_hooks(tables[t]);
+		boot();
+		released.calls = 0;
+		for (unsigned int order = 0; order < 3; order++) {
+			struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+
+			folio_get(folio);
+			folio_put(folio);
+			assert_int_equal(released.calls, t ? 0 : order);
+			folio_put(folio);
+			if (t == 0) {
+				assert_int_equal(released.calls, order + 1);
+				assert_ptr_equal(released.folio, folio);
+				assert_true(released.sane);
+			}
+		}
+		shutdown_clean();
+	}
+}
+
+/* ---- pins ---- */
+
+COVERS("SX.7");
+static void test_folio_pins_small_by_bias_large_exactly(void **state)
+{
+	struct folio *folio;
+
+	boot();
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	assert_true(folio_try_pin(folio, 2));
+	assert_int_equal(folio_ref_count(folio), 1 + 2 * GUP_PIN_COUNTING_BIAS);
+	assert_true(folio_maybe_dma_pinned(folio));
+	folio_unpin(folio, 1);
+	assert_true(folio_maybe_dma_pinned(folio));
+	folio_unpin(folio, 1);
+	assert_false(folio_maybe_dma_pinned(folio));
+	/* a false alarm is possible, a miss is not */
+	folio_ref_add(folio, GUP_PIN_COUNTING_BIAS - 2);
+	assert_false(folio_maybe_dma_pinned(folio));
+	folio_get(folio);
+	assert_true(folio_maybe_dma_pinned(folio));
+	assert_false(folio_try_pin(folio, ~0u));
+	folio_put_refs(folio, GUP_PIN_COUNTING_BIAS);
+
+	for (unsigned int order = 1; order <= top_order(); order++) {
+		folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+		folio_ref_add(folio, 3 * GUP_PIN_COUNTING_BIAS);
+		assert_false(folio_maybe_dma_pinned(folio));
+		assert_true(folio_try_pin(folio, 512));
+		assert_int_equal(folio_ref_count(folio), 1 + 3 * GUP_PIN_COUNTING_BIAS + 512);
+		assert_int_equal(folio_large(folio)->pincount, 512);
+		assert_true(folio_maybe_dma_pinned(folio));
+		assert_true(folio_validate(folio));
+		folio_unpin(folio, 511);
+		assert_true(folio_maybe_dma_pinned(folio));
+		folio_unpin(folio, 1);
+		assert_false(folio_maybe_dma_pinned(folio));
+		folio_put_refs(folio, 1 + 3 * GUP_PIN_COUNTING_BIAS);
+	}
+	shutdown_clean();
+}
+
+/*
+ * Pin against unmap-and-share, as in docs/memdesc.md "Look-ups": a word stands for the page-table entry. Both sides must
+ * not succeed at once.
+ */
+static struct {
+	struct folio *folio;
+	unsigned long pte;
+	u32 shared, stop;
+	unsigned long pinned, backed_off;
+} pin_race;
+
+static void pin_side(void)
+{
+	for (int i = 0; i < 30000; i++) {
+		unsigned long pte = READ_ONCE(pin_race.pte);
+
+		if (!pte || !folio_try_pin(pin_race.folio, 1))
+			continue;
+		/* seq_cst: pairs with the clearing of the entry in share_side() */
+		if (smp_load_seq_cst(&pin_race.pte) == pte &&
+		    folio_test_anon_exclusive(pin_race.folio, 0)) {
+			pin_race.pinned++;
+			/* while we have the pin nobody shares the page */
+			assert_false(READ_ONCE(pin_race.shared));
+		}
+		folio_unpin(pin_race.folio, 1);
+	}
+	smp_store_release(&pin_race.stop, 1u);
+}
+
+static void share_side(void)
+{
+	const struct folio_subrange sr = folio_subrange(pin_race.folio, 0, 1);
+
+	while (!smp_load_acquire(&pin_race.stop)) {
+		/* seq_cst: pairs with the re-read in pin_side() */
+		xchg_seq_cst(&pin_race.pte, 0ul);
+		if (folio_maybe_dma_pinned(pin_race.folio)) {
+			pin_race.backed_off++;
+			smp_store_release(&pin_race.pte, 1ul);
+			continue;
+		}
+		folio_clear_anon_exclusive(sr);
+		WRITE_ONCE(pin_race.shared, 1u);
+		/* the entry comes back with its old value; the exclusivity does not */
+		smp_store_release(&pin_race.pte, 1ul);
+		octavo_port_relax();
+		xchg_seq_cst(&pin_race.pte, 0ul);
+		WRITE_ONCE(pin_race.shared, 0u);
+		folio_set_anon_exclusive(sr);
+		smp_store_release(&pin_race.pte, 1ul);
+	}
+}
+
+static void pin_against_share(unsigned int cpu, void *arg)
+{
+	if (cpu)
+		share_side();
+	else
+		pin_side();
+}
+
+COVERS("S2.29 SX.7");
+static void test_folio_pin_or_share_never_both(void **state)
+{
+	boot();
+	for (unsigned int order = 0; order < 2; order++) {
+		memset(&pin_race, 0, sizeof(pin_race));
+		pin_race.folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+		folio_set_anon_exclusive(folio_subrange(pin_race.folio, 0, 1));
+		pin_race.pte = 1;
+		sim_run(2, false, pin_against_share, NULL);
+		assert_int_equal(folio_ref_count(pin_race.folio), 1);
+		folio_put(pin_race.folio);
+	}
+	shutdown_clean();
+}
+
+/* ---- the lock ---- */
+
+static struct {
+	struct folio *folio;
+	unsigned long sum;
+} lock_race;
+
+static void lock_and_add(unsigned int cpu, void *arg)
+{
+	for (int i = 0; i < 20000; i++) {
+		if (i % 8 == 0) {
+			while (!folio_trylock(lock_race.folio))
+				octavo_port_relax();
+		} else {
+			folio_lock(lock_race.folio);
+		}
+		lock_race.sum++;
+		/* other flags change beside it, by those who have no lock */
+		folio_set_flag(lock_race.folio, PG_referenced);
+		folio_unlock(lock_race.folio);
+		folio_clear_flag(lock_race.folio, PG_referenced);
+	}
+}
+
+static void test_folio_lock_excludes_and_wakes(void **state)
+{
+	boot();
+	lock_race.sum = 0;
+	lock_race.folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	assert_true(folio_trylock(lock_race.folio));
+	assert_false(folio_trylock(lock_race.folio));
+	folio_unlock(lock_race.folio);
+	sim_run(3, false, lock_and_add, NULL);
+	assert_int_equal(lock_race.sum, 60000);
+	assert_false(folio_test_locked(lock_race.folio));
+	assert_false(folio_test_flag(lock_race.folio, PG_waiters));
+	folio_put(lock_race.folio);
+	shutdown_clean();
+}
+
+static void sleeper(unsigned int cpu, void *arg)
+{
+	if (cpu == 0) {
+		/* long enough that the others are parked, not spinning */
+		for (int i = 0; i < 20000; i++)
+			octavo_port_relax();
+	} else {
+		folio_lock(lock_race.folio);
+		lock_race.sum++;
+	}
+	folio_unlock(lock_race.folio);
+}
+
+static void test_folio_unlock_wakes_all_who_sleep_one_by_one(void **state)
+{
+	boot();
+	lock_race.sum = 0;
+	lock_race.folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	folio_lock(lock_race.folio);
+	sim_run(4, false, sleeper, NULL);
+	assert_int_equal(lock_race.sum, 3);
+	folio_put(lock_race.folio);
+	shutdown_clean();
+}
+
+/* ---- validate ---- */
+
+static void expect_invalid(struct folio *folio)
+{
+	assert_false(folio_validate(folio));
+	assert_false(octavo_validate());
+	assert_int_not_equal(sim_log_take(NULL), 0);
+}
+
+static void ignore_log(enum octavo_log_level level, const char *line)
+{
+	(void)level;
+	(void)line;
+}
+
+COVERS("S3.24");
+static void test_folio_validate_finds_what_is_wrong(void **state)
+{
+	struct folio *folio;
+	memdesc_t word;
+	u64 was;
+
+	boot();
+	sim_log_to(ignore_log);
+	folio = folio_alloc(GFP_KERNEL, 2, FOLIO_ANON);
+	assert_true(octavo_validate());
+	word = folio_page(folio, 3)->memdesc;
+	folio_page(folio, 3)->memdesc = memdesc_pointer(MEMDESC_FILE, folio);
+	expect_invalid(folio);
+	folio_page(folio, 3)->memdesc = word;
+	folio->mapcount = -1;
+	expect_invalid(folio);
+	folio->mapcount = 0;
+	folio_large(folio)->excl = 0x10;
+	expect_invalid(folio);
+	folio_large(folio)->excl = 0;
+	folio_large(folio)->pincount = 2;
+	expect_invalid(folio);
+	folio_large(folio)->pincount = 0;
+	was = folio->pfn_order_group;
+	folio->pfn_order_group -= 1ul << FOLIO_ORDER_SHIFT;
+	assert_false(octavo_validate());
+	folio->pfn_order_group = was;
+	assert_true(octavo_validate());
+	folio_dump(folio, "test");
+	dump_page(folio_pfn(folio), "test");
+	sim_log_to(NULL);
+	folio_put(folio);
+	shutdown_clean();
+}
+
+/* ---- all at once ---- */
+
+/*
+ * Two CPUs allocate, share and free folios of random orders in a small range of memory; the third takes references by pfn
+ * and checks that what it has is what it asked for.
+ */
+static void churn(unsigned int cpu, void *arg)
+{
+	struct folio *mine[24] = { NULL };
+	unsigned int seed = cpu + 1;
+	int rounds = 6000;
+
+	while (rounds--) {
+		int i = rand_r(&seed) % 24;
+
+		if (mine[i]) {
+			u32 tag = *(u32 *)folio_address(mine[i]);
+
+			/* nobody else writes to it */
+			assert_int_equal(tag, cpu << 16 | (u32)i);
+			folio_put(mine[i]);
+			mine[i] = NULL;
+		} else {
+			unsigned int order = (unsigned int)rand_r(&seed) % 4;
+
+			mine[i] = folio_alloc(GFP_KERNEL, order, kinds[i & 1]);
+			if (mine[i])
+				*(u32 *)folio_address(mine[i]) = cpu << 16 | (u32)i;
+		}
+	}
+	for (int i = 0; i < 24; i++)
+		if (mine[i])
+			folio_put(mine[i]);
+}
+
+static void peek(unsigned long pfns)
+{
+	unsigned int seed = 99, got = 0;
+
+	for (int i = 0; i < 40000; i++) {
+		unsigned long pfn = (unsigned long)rand_r(&seed) % pfns;
+		struct folio *folio;
+
+		if (!pfn_valid(pfn))
+			continue;
+		folio = page_try_get_folio(pfn_to_page(pfn));
+		if (!folio)
+			continue;
+		got++;
+		assert_true(folio_contains(folio, pfn));
+		assert_ptr_equal(page_folio(pfn_to_page(pfn)), folio);
+		assert_true(folio_ref_count(folio) >= 1);
+		assert_int_equal(folio_pfn(folio) & (folio_nr_pages(folio) - 1), 0);
+		/* often the last one by now: then the walker frees it */
+		folio_put(folio);
+	}
+}
+
+static void churn_and_peek(unsigned int cpu, void *arg)
+{
+	if (cpu == 2)
+		peek(*(unsigned long *)arg);
+	else
+		churn(cpu, NULL);
+}
+
+static void test_folio_walkers_and_owners_do_not_meet(void **state)
+{
+	unsigned long pfns = 512;
+
+	boot_small(MIB / 8, 4);
+	sim_run(3, false, churn_and_peek, &pfns);
+	shutdown_clean();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_folio_every_order_and_kind_is_complete),
+		cmocka_unit_test(test_folio_forgets_its_last_life),
+		cmocka_unit_test(test_folio_zeroes_when_asked),
+		cmocka_unit_test(test_folio_alloc_at_says_why_not),
+		cmocka_unit_test(test_folio_alloc_bulk_gives_what_there_is),
+		cmocka_unit_test(test_folio_live_ones_are_counted_by_order),
+#if OCTAVO_FAULTS
+		cmocka_unit_test(test_folio_alloc_fails_at_every_step_and_holds_nothing),
+		cmocka_unit_test(test_folio_alloc_at_fails_at_every_step_and_holds_nothing),
+		cmocka_unit_test(test_folio_alloc_bulk_fails_at_every_step_and_keeps_what_it_got),
+		cmocka_unit_test(test_folio_free_asks_for_nothing),
+		cmocka_unit_test(test_folio_try_get_refused_changes_nothing),
+#endif
+		cmocka_unit_test(test_folio_last_put_frees),
+		cmocka_unit_test(test_folio_descriptor_stays_one_while_somebody_may_look),
+		cmocka_unit_test(test_folio_frozen_refuses),
+		cmocka_unit_test(test_folio_count_saturates_and_sticks),
+		cmocka_unit_test(test_folio_misuse_is_fatal),
+		cmocka_unit_test(test_folio_is_found_from_its_pages_only),
+		cmocka_unit_test(test_folio_put_frees_what_the_descriptor_says),
+		cmocka_unit_test(test_folio_release_hook_sees_it_once_still_whole),
+		cmocka_unit_test(test_folio_pins_small_by_bias_large_exactly),
+		cmocka_unit_test(test_folio_pin_or_share_never_both),
+		cmocka_unit_test(test_folio_lock_excludes_and_wakes),
+		cmocka_unit_test(test_folio_unlock_wakes_all_who_sleep_one_by_one),
+		cmocka_unit_test(test_folio_validate_finds_what_is_wrong),
+		cmocka_unit_test(test_folio_walkers_and_owners_do_not_meet),
+	};
+
+	return cmocka_run_group_tests_name("folio", tests, NULL, NULL);
+}
