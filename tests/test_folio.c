@@ -203,9 +203,9 @@ static void test_folio_alloc_fails_at_every_step_and_holds_nothing(void **state)
 		for (int m = 0; m < 2; m++) {
 			/* fresh slabs each time: their frames are steps too */
 			kmem_cache_shrink_all();
-			for_each_fault (k, modes[m], OCTAVO_FAULT_ALL, hit) {
-				struct folio *folio =
-					folio_alloc(GFP_NOWAIT, order, kinds[k & 1]);
+			for_each_fault(k, modes[m], OCTAVO_FAULT_ALL, hit)
+			{
+				struct folio *folio = folio_alloc(GFP_NOWAIT, order, kinds[k & 1]);
 
 				hit = octavo_fault_disarm();
 				if (folio) {
@@ -230,7 +230,8 @@ static void test_folio_alloc_at_fails_at_every_step_and_holds_nothing(void **sta
 
 	boot();
 	for (int m = 0; m < 2; m++)
-		for_each_fault (k, modes[m], OCTAVO_FAULT_ALL, hit) {
+		for_each_fault(k, modes[m], OCTAVO_FAULT_ALL, hit)
+		{
 			int err;
 			struct folio *folio = folio_alloc_at(1ul << order, order, FOLIO_ANON,
 							     GFP_NOWAIT, 0, &err);
@@ -257,7 +258,8 @@ static void test_folio_alloc_bulk_fails_at_every_step_and_keeps_what_it_got(void
 
 	boot();
 	for (int m = 0; m < 2; m++)
-		for_each_fault (k, modes[m], OCTAVO_FAULT_ALL, hit) {
+		for_each_fault(k, modes[m], OCTAVO_FAULT_ALL, hit)
+		{
 			unsigned long n = folio_alloc_bulk(GFP_NOWAIT, FOLIO_ANON, N, folios);
 
 			hit = octavo_fault_disarm();
@@ -294,7 +296,8 @@ static void test_folio_try_get_refused_changes_nothing(void **state)
 	boot();
 	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
 	for (int m = 0; m < 2; m++)
-		for_each_fault (k, modes[m], OCTAVO_FAULT_ALL, hit) {
+		for_each_fault(k, modes[m], OCTAVO_FAULT_ALL, hit)
+		{
 			struct folio *got = page_try_get_folio(folio_page(folio, 0));
 
 			hit = octavo_fault_disarm();
@@ -303,7 +306,8 @@ static void test_folio_try_get_refused_changes_nothing(void **state)
 				folio_put(got);
 			assert_int_equal(folio_ref_count(folio), 1);
 		}
-	for_each_fault (k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_ALL, hit) {
+	for_each_fault(k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_ALL, hit)
+	{
 		bool got = folio_try_pin(folio, 1);
 
 		hit = octavo_fault_disarm();

@@ -1,0 +1,850 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_folio_split.c - split, split out, merge: what the pieces are, failing at every step, and against walkers.
+ */
+#include "test.h"
+
+#define MAX_PAGES (1 << 11)
+
+static unsigned int top_order(void)
+{
+	return min(MAX_FOLIO_ORDER, 11);
+}
+
+static void boot(void)
+{
+	boot_small(64, 4);
+}
+
+/* ---- a folio with something in every field, and its pieces ---- */
+
+static char a_mapping[16];
+
+struct whole {
+	struct folio *folio;
+	unsigned long pfn, nr;
+	unsigned int order;
+	enum folio_kind kind;
+	enum folio_class class;
+	u32 extra;
+	bool excl[MAX_PAGES];
+};
+
+static const u64 group = 0x2abcdull << FOLIO_GROUP_SHIFT;
+
+static void make(struct whole *w, unsigned int order, enum folio_kind kind, u32 extra_per_page,
+		 unsigned int seed)
+{
+	w->folio = folio_alloc(GFP_KERNEL, order, kind);
+	assert_non_null(w->folio);
+	w->order = order;
+	w->nr = 1ul << order;
+	w->pfn = folio_pfn(w->folio);
+	w->kind = kind;
+	w->class = folio_class(w->folio);
+	w->extra = extra_per_page << order;
+	w->folio->mapping = a_mapping;
+	w->folio->index = 0x1000;
+	w->folio->spare = 0x5eed;
+	w->folio->pfn_order_group |= group;
+	folio_set_flag(w->folio, PG_dirty);
+	folio_set_flag(w->folio, PG_owner_2);
+	if (w->extra)
+		folio_ref_add(w->folio, w->extra);
+	for (unsigned long i = 0; i < w->nr; i++) {
+		w->excl[i] = rand_r(&seed) & 1;
+		if (w->excl[i])
+			folio_set_anon_exclusive(folio_subrange(w->folio, i, 1));
+		/* the page says which it is */
+		*(unsigned long *)pfn_to_virt(w->pfn + i) = w->pfn + i;
+	}
+	folio_lock(w->folio);
+}
+
+static void check_piece(const struct whole *w, struct folio *folio, unsigned long at,
+			unsigned int order)
+{
+	assert_int_equal(folio_pfn(folio), w->pfn + at);
+	assert_int_equal(folio_order(folio), order);
+	assert_int_equal(folio->pfn_order_group & FOLIO_GROUP_MASK, group);
+	assert_int_equal(folio_ref_count(folio), 1 + ((w->extra >> w->order) << order));
+	assert_int_equal(folio_mapcount(folio), 0);
+	assert_int_equal(folio_entire_mapcount(folio), 0);
+	assert_ptr_equal(folio->mapping, a_mapping);
+	assert_int_equal(folio->index, 0x1000 + at);
+	assert_int_equal(folio->spare, 0x5eed);
+	assert_null(folio->private);
+	assert_int_equal(folio_test_anon(folio), w->kind == FOLIO_ANON);
+	assert_true(folio_test_locked(folio));
+	assert_true(folio_test_flag(folio, PG_dirty));
+	assert_true(folio_test_flag(folio, PG_owner_2));
+	assert_false(folio_test_flag(folio, PG_uptodate));
+	assert_false(folio_test_flag(folio, PG_hwpoison));
+	assert_false(folio_maybe_dma_pinned(folio));
+	for (unsigned long i = 0; i < 1ul << order; i++) {
+		assert_int_equal(folio_test_anon_exclusive(folio, i), w->excl[at + i]);
+		assert_ptr_equal(page_folio(pfn_to_page(w->pfn + at + i)), folio);
+		assert_int_equal(*(unsigned long *)pfn_to_virt(w->pfn + at + i), w->pfn + at + i);
+	}
+	assert_true(folio_validate(folio));
+}
+
+static void check_whole(const struct whole *w)
+{
+	check_piece(w, w->folio, 0, w->order);
+	assert_int_equal(folio_class(w->folio), w->class);
+}
+
+static void put_piece(const struct whole *w, struct folio *folio)
+{
+	u32 share = (w->extra >> w->order) << folio_order(folio);
+
+	folio_unlock(folio);
+	if (share)
+		folio_put_refs(folio, share);
+	folio_put(folio);
+}
+
+/* Check every piece; @put them too. Return: how many. */
+static unsigned long walk_pieces(const struct whole *w, unsigned int uniform, bool put)
+{
+	unsigned long at = 0, n = 0;
+
+	while (at < w->nr) {
+		struct folio *folio = page_folio(pfn_to_page(w->pfn + at));
+		unsigned int order = folio_order(folio);
+
+		if (uniform != ~0u)
+			assert_int_equal(order, uniform);
+		if (at == 0) {
+			/* the first piece stays in the old descriptor, and so in its class */
+			assert_ptr_equal(folio, w->folio);
+			assert_int_equal(folio_class(folio), w->class);
+		}
+		check_piece(w, folio, at, order);
+		if (put)
+			put_piece(w, folio);
+		at += 1ul << order;
+		n++;
+	}
+	assert_int_equal(at, w->nr);
+	return n;
+}
+
+/* ---- split ---- */
+
+COVERS("S0.8 SX.5 SX.9");
+static void test_folio_split_uniform_to_every_order(void **state)
+{
+	static struct whole w;
+
+	boot();
+	for (unsigned int order = 1; order <= top_order(); order++)
+		for (unsigned int new_order = 0; new_order < order; new_order++) {
+			make(&w, order, order & 1 ? FOLIO_ANON : FOLIO_FILE, new_order % 3, order);
+			assert_int_equal(folio_split(w.folio, new_order, w.extra, GFP_KERNEL), 0);
+			assert_int_equal(walk_pieces(&w, new_order, false),
+					 1ul << (order - new_order));
+			assert_true(octavo_validate());
+			walk_pieces(&w, new_order, true);
+			/* the old descriptor went back where it came from */
+			assert_true(octavo_validate());
+		}
+	shutdown_clean();
+}
+
+static void check_out(const struct whole *w, unsigned long target, unsigned int new_order)
+{
+	struct folio *folio = page_folio(pfn_to_page(w->pfn + target));
+
+	assert_int_equal(folio_order(folio), new_order);
+	/* its buddy, then one each of new_order + 1 ... order - 1: order 9 to 0 is ten, not 512 */
+	assert_int_equal(walk_pieces(w, ~0u, false), w->order - new_order + 1);
+	for (unsigned int o = new_order; o < w->order; o++) {
+		unsigned long buddy = (target >> o ^ 1) << o;
+
+		folio = page_folio(pfn_to_page(w->pfn + buddy));
+		assert_int_equal(folio_order(folio), o);
+		assert_int_equal(folio_pfn(folio), w->pfn + buddy);
+	}
+}
+
+static void test_folio_split_out_leaves_the_buddies(void **state)
+{
+	static struct whole w;
+	unsigned int seed = 5;
+
+	boot();
+	for (unsigned int order = 1; order <= top_order(); order++)
+		for (unsigned int new_order = 0; new_order < order; new_order++)
+			for (unsigned int t = 0; t < (order < 4 ? 1u << order : 6); t++) {
+				unsigned long target = order < 4 ? t
+						       : t == 0	 ? 0
+						       : t == 1	 ? (1ul << order) - 1
+								 : (unsigned long)rand_r(&seed) &
+									  ((1ul << order) - 1);
+
+				make(&w, order, t & 1 ? FOLIO_ANON : FOLIO_FILE, t % 3, t);
+				assert_int_equal(folio_split_out(w.folio,
+								 folio_page(w.folio, target),
+								 new_order, w.extra, GFP_KERNEL),
+						 0);
+				check_out(&w, target, new_order);
+				assert_true(octavo_validate());
+				walk_pieces(&w, ~0u, true);
+			}
+	shutdown_clean();
+}
+
+/* Pieces can be split again, the one in the old descriptor too. */
+static void test_folio_split_again_down_to_pages(void **state)
+{
+	static struct whole w;
+
+	boot();
+	for (unsigned int order = 1; order <= top_order(); order++) {
+		make(&w, order, FOLIO_ANON, 2, order);
+		for (unsigned int new_order = order; new_order-- > 0;)
+			for (unsigned long at = 0; at < w.nr; at += 2ul << new_order) {
+				struct folio *folio = page_folio(pfn_to_page(w.pfn + at));
+				u32 extra = 2u << folio_order(folio);
+
+				assert_int_equal(folio_split(folio, new_order, extra, GFP_KERNEL),
+						 0);
+			}
+		assert_int_equal(walk_pieces(&w, 0, false), w.nr);
+		assert_true(octavo_validate());
+		walk_pieces(&w, 0, true);
+		assert_true(octavo_validate());
+	}
+	shutdown_clean();
+}
+
+/* An order-0 folio in a large folio's descriptor: pins are exact, exclusivity is a bit of its bitmap. */
+static void test_folio_split_keeps_the_class_of_the_old_descriptor(void **state)
+{
+	static struct whole w;
+
+	boot();
+	for (unsigned int order = 1; order <= top_order(); order++) {
+		make(&w, order, FOLIO_ANON, 0, order);
+		assert_int_equal(folio_split(w.folio, 0, 0, GFP_KERNEL), 0);
+		assert_int_equal(folio_class(w.folio), w.class);
+		folio_ref_add(w.folio, GUP_PIN_COUNTING_BIAS + 1);
+		assert_false(folio_maybe_dma_pinned(w.folio));
+		assert_true(folio_try_pin(w.folio, 1));
+		assert_true(folio_maybe_dma_pinned(w.folio));
+		assert_int_equal(folio_ref_count(w.folio), GUP_PIN_COUNTING_BIAS + 3);
+		folio_unpin(w.folio, 1);
+		folio_put_refs(w.folio, GUP_PIN_COUNTING_BIAS + 1);
+		folio_set_anon_exclusive(folio_subrange(w.folio, 0, 1));
+		assert_true(folio_test_anon_exclusive(w.folio, 0));
+		assert_false(folio_test_flag(w.folio, PG_anon_exclusive));
+		folio_clear_anon_exclusive(folio_subrange(w.folio, 0, 1));
+		w.excl[0] = false;
+		walk_pieces(&w, 0, true);
+	}
+	shutdown_clean();
+}
+
+static void test_folio_split_advances_swap_entries(void **state)
+{
+	unsigned int order = min(top_order(), 4u);
+	struct folio *folio;
+	unsigned long pfn;
+
+	boot();
+	folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+	pfn = folio_pfn(folio);
+	folio->swap = 0x700;
+	folio_set_flag(folio, PG_swapcache);
+	folio_lock(folio);
+	assert_int_equal(folio_split(folio, 1, 0, GFP_KERNEL), 0);
+	for (unsigned long i = 0; i < 1ul << order; i += 2) {
+		folio = page_folio(pfn_to_page(pfn + i));
+		assert_true(folio_test_flag(folio, PG_swapcache));
+		assert_int_equal(folio->swap, 0x700 + i);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	shutdown_clean();
+}
+
+/* Everything of a folio and its words, to compare. */
+struct image {
+	struct huge_folio desc;
+	unsigned long words[MAX_PAGES];
+	unsigned long excl[MAX_PAGES / BITS_PER_LONG];
+	u64 live[NR_ORDERS];
+};
+
+static void take_image(struct image *image, const struct whole *w)
+{
+	memset(image, 0, sizeof(*image));
+	memcpy(&image->desc, w->folio,
+	       w->class == FOLIO_CLASS_HUGE ? sizeof(struct huge_folio)
+					    : sizeof(struct large_folio));
+	for (unsigned long i = 0; i < w->nr; i++)
+		image->words[i] = page_memdesc(pfn_to_page(w->pfn + i)).v;
+	for (unsigned long i = 0; i < w->nr; i++)
+		image->excl[i / BITS_PER_LONG] |=
+			(unsigned long)folio_test_anon_exclusive(w->folio, i)
+			<< (i % BITS_PER_LONG);
+	folio_count_live(image->live);
+}
+
+static struct image before, after;
+
+static void expect_unchanged(const struct whole *w)
+{
+	take_image(&after, w);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_true(octavo_validate());
+}
+
+static void expect_split_refused(const struct whole *w, unsigned int new_order, u32 extra, int err)
+{
+	take_image(&before, w);
+	assert_int_equal(folio_split(w->folio, new_order, extra, GFP_KERNEL), err);
+	expect_unchanged(w);
+	assert_int_equal(folio_split_out(w->folio, folio_page(w->folio, w->nr - 1), new_order,
+					 extra, GFP_KERNEL),
+			 err);
+	expect_unchanged(w);
+}
+
+static void test_folio_split_refused_changes_nothing(void **state)
+{
+	static struct whole w;
+
+	boot();
+	for (unsigned int order = 1; order <= top_order(); order++) {
+		make(&w, order, FOLIO_ANON, 1, order);
+		/* the wrong number of references, either way */
+		expect_split_refused(&w, 0, 0, -EBUSY);
+		expect_split_refused(&w, 0, 2 * w.extra, -EBUSY);
+		folio_get(w.folio);
+		expect_split_refused(&w, 0, w.extra, -EBUSY);
+		folio_put(w.folio);
+		assert_true(folio_try_pin(w.folio, 1));
+		expect_split_refused(&w, 0, w.extra, -EBUSY);
+		folio_unpin(w.folio, 1);
+		/* the right number, but the caller's own reference is a pin */
+		folio_large(w.folio)->pincount = 1;
+		expect_split_refused(&w, 0, w.extra, -EBUSY);
+		folio_large(w.folio)->pincount = 0;
+		w.folio->mapcount = 1;
+		expect_split_refused(&w, 0, w.extra, -EBUSY);
+		w.folio->mapcount = 0;
+		w.folio->private = &w;
+		expect_split_refused(&w, 0, w.extra, -EBUSY);
+		w.folio->private = NULL;
+		folio_set_flag(w.folio, PG_writeback);
+		expect_split_refused(&w, 0, w.extra, -EBUSY);
+		folio_clear_flag(w.folio, PG_writeback);
+		/* arguments */
+		expect_split_refused(&w, order, w.extra, -EINVAL);
+		expect_split_refused(&w, order + 1, w.extra, -EINVAL);
+		expect_split_refused(&w, ~0u, w.extra, -EINVAL);
+		expect_split_refused(&w, 0, w.extra + 1, -EINVAL);
+		expect_split_refused(&w, 0, 1u << 31, -EINVAL);
+		take_image(&before, &w);
+		assert_int_equal(folio_split_out(w.folio, folio_page(w.folio, 0) - 1, 0, w.extra,
+						 GFP_KERNEL),
+				 -EINVAL);
+		assert_int_equal(
+			folio_split_out(w.folio, folio_page(w.folio, w.nr), 0, w.extra, GFP_KERNEL),
+			-EINVAL);
+		expect_unchanged(&w);
+		check_whole(&w);
+		put_piece(&w, w.folio);
+	}
+	shutdown_clean();
+}
+
+static void split_unlocked(void *folio)
+{
+	folio_split(folio, 0, 0, GFP_KERNEL);
+}
+
+static void split_out_unlocked(void *folio)
+{
+	folio_split_out(folio, folio_page(folio, 0), 0, 0, GFP_KERNEL);
+}
+
+static void merge_unlocked(void *folio)
+{
+	int err;
+
+	folio_merge(folio, 1, GFP_KERNEL, &err);
+}
+
+static void test_folio_split_and_merge_without_the_lock_are_fatal(void **state)
+{
+	boot();
+	expect_panic(split_unlocked, folio_alloc(GFP_KERNEL, 2, FOLIO_ANON), "not locked");
+	boot();
+	expect_panic(split_out_unlocked, folio_alloc(GFP_KERNEL, 2, FOLIO_ANON), "not locked");
+	boot();
+	expect_panic(merge_unlocked, folio_alloc(GFP_KERNEL, 0, FOLIO_ANON), "not locked");
+}
+
+/* ---- merge ---- */
+
+/* What a merge adds to the flags of make(). */
+static struct folio *merge_back(struct whole *w)
+{
+	int err = 1;
+	struct folio *folio = folio_merge(w->folio, w->order, GFP_KERNEL, &err);
+
+	assert_non_null(folio);
+	assert_int_equal(err, 0);
+	w->folio = folio;
+	w->class = folio_class(folio);
+	check_whole(w);
+	return folio;
+}
+
+COVERS("SX.4");
+static void test_folio_merge_is_the_inverse_of_split(void **state)
+{
+	static struct whole w;
+
+	boot();
+	for (unsigned int order = 1; order <= top_order(); order++)
+		for (unsigned int new_order = 0; new_order < order; new_order++) {
+			make(&w, order, order & 1 ? FOLIO_FILE : FOLIO_ANON, 0, order);
+			for (int turn = 0; turn < 2; turn++) {
+				assert_int_equal(folio_split(w.folio, new_order, 0, GFP_KERNEL), 0);
+				merge_back(&w);
+				assert_true(octavo_validate());
+			}
+			/* of unlike pieces too */
+			assert_int_equal(
+				folio_split_out(w.folio,
+						folio_page(w.folio, w.nr / 2 - (order > 1)),
+						new_order, 0, GFP_KERNEL),
+				0);
+			merge_back(&w);
+			assert_true(octavo_validate());
+			put_piece(&w, w.folio);
+		}
+	shutdown_clean();
+}
+
+static void test_folio_merge_joins_flags(void **state)
+{
+	static struct whole w;
+	struct folio *piece[4];
+
+	boot();
+	for (int all = 0; all < 2; all++) {
+		make(&w, 2, FOLIO_ANON, 0, 1);
+		assert_int_equal(folio_split(w.folio, 0, 0, GFP_KERNEL), 0);
+		for (int i = 0; i < 4; i++) {
+			piece[i] = page_folio(pfn_to_page(w.pfn + (unsigned long)i));
+			if (i != 2 || all)
+				folio_set_flag(piece[i], PG_uptodate);
+		}
+		folio_set_flag(piece[3], PG_referenced);
+		w.folio = folio_merge(w.folio, 2, GFP_KERNEL, &(int){ 0 });
+		assert_non_null(w.folio);
+		/* uptodate if all were; the others if any was */
+		assert_int_equal(folio_test_flag(w.folio, PG_uptodate), all);
+		assert_true(folio_test_flag(w.folio, PG_referenced));
+		assert_true(folio_test_flag(w.folio, PG_dirty));
+		folio_unlock(w.folio);
+		folio_put(w.folio);
+	}
+	shutdown_clean();
+}
+
+static struct {
+	struct folio *folio[8];
+	u8 desc[8][sizeof(struct folio)];
+	unsigned long word[8];
+} run_image;
+
+static void take_run(unsigned long pfn)
+{
+	for (unsigned long i = 0; i < 8; i++) {
+		run_image.folio[i] = page_folio(pfn_to_page(pfn + i));
+		run_image.word[i] = page_memdesc(pfn_to_page(pfn + i)).v;
+		if (run_image.folio[i])
+			memcpy(run_image.desc[i], run_image.folio[i], sizeof(struct folio));
+	}
+}
+
+static void expect_merge_refused(const struct whole *w, unsigned int order, int want)
+{
+	int err = 1;
+
+	take_run(w->pfn);
+	assert_null(folio_merge(w->folio, order, GFP_KERNEL, &err));
+	assert_int_equal(err, want);
+	for (unsigned long i = 0; i < 8; i++) {
+		assert_int_equal(page_memdesc(pfn_to_page(w->pfn + i)).v, run_image.word[i]);
+		if (run_image.folio[i])
+			assert_memory_equal(run_image.desc[i], run_image.folio[i],
+					    sizeof(struct folio));
+	}
+}
+
+/* Each reason at each place of the run: those that were frozen before it are unfrozen. */
+static void refuse_at(const struct whole *w, unsigned long i)
+{
+	struct folio *piece = page_folio(pfn_to_page(w->pfn + i));
+
+	folio_get(piece);
+	expect_merge_refused(w, 3, -EBUSY);
+	folio_put(piece);
+	piece->mapcount = 1;
+	expect_merge_refused(w, 3, -EBUSY);
+	piece->mapcount = 0;
+	piece->private = piece;
+	expect_merge_refused(w, 3, -EBUSY);
+	piece->private = NULL;
+	folio_set_flag(piece, PG_writeback);
+	expect_merge_refused(w, 3, -EBUSY);
+	folio_clear_flag(piece, PG_writeback);
+	folio_set_flag(piece, PG_swapcache);
+	expect_merge_refused(w, 3, -EBUSY);
+	folio_clear_flag(piece, PG_swapcache);
+	if (folio_ref_freeze(piece, 1)) {
+		/* somebody else is splitting it; the first would be ours */
+		expect_merge_refused(w, 3, -EBUSY);
+		folio_ref_unfreeze(piece, 1);
+	}
+	if (i == 0)
+		return;
+	piece->pfn_order_group ^= 1ul << FOLIO_GROUP_SHIFT;
+	expect_merge_refused(w, 3, -EINVAL);
+	piece->pfn_order_group ^= 1ul << FOLIO_GROUP_SHIFT;
+	piece->index++;
+	expect_merge_refused(w, 3, -EINVAL);
+	piece->index--;
+	piece->mapping = NULL;
+	expect_merge_refused(w, 3, -EINVAL);
+	piece->mapping = a_mapping;
+	folio_unlock(piece);
+	expect_merge_refused(w, 3, -EINVAL);
+	folio_lock(piece);
+}
+
+static void test_folio_merge_refused_changes_nothing(void **state)
+{
+	static struct whole w;
+
+	boot();
+	make(&w, 3, FOLIO_ANON, 0, 3);
+	assert_int_equal(folio_split(w.folio, 0, 0, GFP_KERNEL), 0);
+	for (unsigned long i = 0; i < 8; i++)
+		refuse_at(&w, i);
+	expect_merge_refused(&w, 0, -EINVAL);
+	expect_merge_refused(&w, MAX_FOLIO_ORDER + 1, -EINVAL);
+	expect_merge_refused(&w, ~0u, -EINVAL);
+	assert_true(octavo_validate());
+	merge_back(&w);
+	put_piece(&w, w.folio);
+	shutdown_clean();
+}
+
+static void test_folio_merge_takes_only_folios_of_its_kind(void **state)
+{
+	static struct whole w;
+	struct folio *piece;
+	int err;
+
+	boot();
+	make(&w, 3, FOLIO_ANON, 0, 3);
+	assert_int_equal(folio_split(w.folio, 2, 0, GFP_KERNEL), 0);
+	piece = page_folio(pfn_to_page(w.pfn + 4));
+	/* not aligned for the order */
+	assert_null(folio_merge(piece, 3, GFP_KERNEL, &err));
+	assert_int_equal(err, -EINVAL);
+	/* free, of the other kind, plain */
+	folio_unlock(piece);
+	folio_put(piece);
+	expect_merge_refused(&w, 3, -EINVAL);
+	piece = folio_alloc_at(w.pfn + 4, 2, FOLIO_FILE, GFP_KERNEL, 0, &err);
+	assert_non_null(piece);
+	piece->mapping = a_mapping;
+	piece->index = 0x1004;
+	piece->pfn_order_group |= group;
+	folio_lock(piece);
+	expect_merge_refused(&w, 3, -EINVAL);
+	folio_unlock(piece);
+	folio_put(piece);
+	assert_int_equal(frame_alloc_at(w.pfn + 4, 2, 0), 0);
+	expect_merge_refused(&w, 3, -EINVAL);
+	frame_free(w.pfn + 4, 2);
+	put_piece(&w, w.folio);
+	shutdown_clean();
+}
+
+/* ---- failing at step k ---- */
+
+#if OCTAVO_FAULTS
+static const int modes[] = { OCTAVO_FAULT_ONCE, OCTAVO_FAULT_AFTER };
+
+static void split_with_faults(unsigned int order, unsigned int new_order, bool out, int mode)
+{
+	static struct whole w;
+
+	for_each_fault(k, mode, OCTAVO_FAULT_ALL, hit)
+	{
+		int err;
+
+		octavo_fault_disarm();
+		make(&w, order, k & 1 ? FOLIO_ANON : FOLIO_FILE, k % 3, k);
+		take_image(&before, &w);
+		octavo_fault_arm(k, mode, OCTAVO_FAULT_ALL);
+		err = out ? folio_split_out(w.folio, folio_page(w.folio, k % w.nr), new_order,
+					    w.extra, GFP_NOWAIT)
+			  : folio_split(w.folio, new_order, w.extra, GFP_NOWAIT);
+		hit = octavo_fault_disarm();
+		if (err) {
+			assert_int_not_equal(hit, 0);
+			/* no descriptor, or the freeze did not succeed */
+			assert_true(err == -ENOMEM || err == -EBUSY);
+			expect_unchanged(&w);
+			check_whole(&w);
+		} else {
+			assert_true(octavo_validate());
+		}
+		walk_pieces(&w, ~0u, true);
+		assert_true(octavo_validate());
+	}
+}
+
+static void test_folio_split_fails_at_every_step_and_changes_nothing(void **state)
+{
+	boot();
+	for (unsigned int order = 1; order <= top_order(); order++)
+		for (unsigned int new_order = 0; new_order < order; new_order++) {
+			/* not a thousand descriptors for each of a thousand steps */
+			if (order - new_order <= 6)
+				split_with_faults(order, new_order, false, modes[new_order & 1]);
+			for (int m = 0; m < 2; m++)
+				split_with_faults(order, new_order, true, modes[m]);
+		}
+	shutdown_clean();
+}
+
+static void merge_with_faults(unsigned int order, unsigned int new_order, int mode)
+{
+	static struct whole w;
+	u64 live[2][NR_ORDERS];
+
+	make(&w, order, FOLIO_ANON, 0, order);
+	assert_int_equal(folio_split(w.folio, new_order, 0, GFP_KERNEL), 0);
+	for_each_fault(k, mode, OCTAVO_FAULT_ALL, hit)
+	{
+		struct folio *folio;
+		int err;
+
+		octavo_fault_disarm();
+		folio_count_live(live[0]);
+		octavo_fault_arm(k, mode, OCTAVO_FAULT_ALL);
+		folio = folio_merge(w.folio, order, GFP_NOWAIT, &err);
+		hit = octavo_fault_disarm();
+		folio_count_live(live[1]);
+		assert_int_equal(err == 0, folio != NULL);
+		if (folio) {
+			w.folio = folio;
+			w.class = folio_class(folio);
+			check_whole(&w);
+			assert_true(octavo_validate());
+			if (!hit)
+				break;
+			assert_int_equal(folio_split(w.folio, new_order, 0, GFP_KERNEL), 0);
+		} else {
+			assert_int_not_equal(hit, 0);
+			assert_true(err == -ENOMEM || err == -EBUSY);
+			assert_memory_equal(live[0], live[1], sizeof(live[0]));
+			walk_pieces(&w, new_order, false);
+			assert_true(octavo_validate());
+		}
+	}
+	put_piece(&w, w.folio);
+}
+
+static void test_folio_merge_fails_at_every_step_and_changes_nothing(void **state)
+{
+	boot();
+	for (unsigned int order = 1; order <= top_order(); order++)
+		for (unsigned int new_order = 0; new_order < order; new_order++)
+			if (order - new_order <= 5)
+				for (int m = 0; m < 2; m++)
+					merge_with_faults(order, new_order, modes[m]);
+	shutdown_clean();
+}
+#endif
+
+/* ---- poison ---- */
+
+/* The flag is of the whole folio, the set knows the page: after a split only its piece has it. */
+static void test_folio_split_keeps_poison_with_its_page(void **state)
+{
+	boot();
+	for (unsigned int order = 1; order <= min(top_order(), 10u); order++)
+		for (int out = 0; out < 2; out++) {
+			struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+			unsigned long pfn = folio_pfn(folio), nr = 1ul << order, at;
+			unsigned long bad = pfn + (nr * 5 / 8) % nr;
+
+			assert_int_equal(memory_failure(bad), MF_DELAYED);
+			assert_true(folio_test_flag(folio, PG_hwpoison));
+			folio_lock(folio);
+			if (out)
+				assert_int_equal(
+					folio_split_out(folio, pfn_to_page(bad), 0, 0, GFP_KERNEL),
+					0);
+			else
+				assert_int_equal(folio_split(folio, 0, 0, GFP_KERNEL), 0);
+			for (at = 0; at < nr; at += folio_nr_pages(folio)) {
+				folio = page_folio(pfn_to_page(pfn + at));
+				assert_int_equal(folio_test_flag(folio, PG_hwpoison),
+						 folio_contains(folio, bad));
+			}
+			if (out) {
+				/* and back: the large one has it again */
+				folio = folio_merge(page_folio(pfn_to_page(pfn)), order, GFP_KERNEL,
+						    &(int){ 0 });
+				assert_non_null(folio);
+				assert_true(folio_test_flag(folio, PG_hwpoison));
+			}
+			for (at = 0; at < nr; at += out ? nr : 1) {
+				folio = page_folio(pfn_to_page(pfn + at));
+				folio_unlock(folio);
+				folio_put(folio);
+			}
+			/* it belongs to nothing any more */
+			assert_int_equal(memdesc_type(page_memdesc(pfn_to_page(bad))),
+					 MEMDESC_HWPOISON);
+			assert_true(octavo_validate());
+			assert_int_equal(unpoison_memory(bad), 0);
+			assert_int_equal(page_memdesc(pfn_to_page(bad)).v, 0);
+		}
+	shutdown_clean();
+}
+
+/* ---- against walkers ---- */
+
+static struct {
+	unsigned long pfn, nr;
+	u32 stop;
+	unsigned long got, busy, done;
+} race;
+
+/* The owner splits, splits out, merges; the walkers' references make some of them fail. */
+static void owner(void)
+{
+	unsigned int order = (unsigned int)ilog2(race.nr), seed = 3;
+	struct folio *folio = page_folio(pfn_to_page(race.pfn));
+
+	for (int i = 0; i < 4000; i++) {
+		unsigned long target = (unsigned long)rand_r(&seed) % race.nr;
+		unsigned int to = (unsigned int)rand_r(&seed) % order;
+		int err = i & 1 ? folio_split_out(folio, pfn_to_page(race.pfn + target), to, 0,
+						  GFP_KERNEL)
+				: folio_split(folio, to, 0, GFP_KERNEL);
+
+		if (err) {
+			assert_int_equal(err, -EBUSY);
+			race.busy++;
+			continue;
+		}
+		race.done++;
+		do {
+			folio = folio_merge(page_folio(pfn_to_page(race.pfn)), order, GFP_KERNEL,
+					    &err);
+			assert_true(folio || err == -EBUSY);
+			race.busy += !folio;
+		} while (!folio);
+	}
+	/* release: pairs with the acquire in walker() */
+	smp_store_release(&race.stop, 1u);
+}
+
+static void walker(unsigned int cpu)
+{
+	unsigned int seed = cpu;
+	unsigned long got = 0;
+
+	while (!smp_load_acquire(&race.stop)) {
+		unsigned long pfn = race.pfn + (unsigned long)rand_r(&seed) % race.nr;
+		struct folio *folio = page_try_get_folio(pfn_to_page(pfn));
+
+		if (!folio)
+			continue;
+		got++;
+		/* with the reference: the word names it, it covers the frame, and neither changes */
+		assert_true(folio_contains(folio, pfn));
+		assert_int_equal(folio_pfn(folio) & (folio_nr_pages(folio) - 1), 0);
+		assert_true(folio_ref_count(folio) >= 2);
+		for (unsigned long i = 0; i < folio_nr_pages(folio); i += 3)
+			assert_ptr_equal(page_folio(folio_page(folio, i)), folio);
+		if (got & 1 && folio_try_pin(folio, 1)) {
+			assert_true(folio_class(folio) == FOLIO_CLASS_SMALL ||
+				    folio_maybe_dma_pinned(folio));
+			folio_unpin(folio, 1);
+		}
+		folio_put(folio);
+	}
+	fetch_add_relaxed(&race.got, got);
+}
+
+static void own_or_walk(unsigned int cpu, void *arg)
+{
+	if (cpu == 0)
+		owner();
+	else
+		walker(cpu);
+}
+
+COVERS("SX.5 S3.16");
+static void test_folio_split_and_merge_under_walkers(void **state)
+{
+	unsigned int order = min(MAX_FOLIO_ORDER, 7);
+	struct folio *folio;
+
+	boot();
+	memset(&race, 0, sizeof(race));
+	folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+	race.pfn = folio_pfn(folio);
+	race.nr = 1ul << order;
+	folio_lock(folio);
+	sim_run(3, false, own_or_walk, NULL);
+	assert_int_not_equal(race.done, 0);
+	folio = page_folio(pfn_to_page(race.pfn));
+	assert_int_equal(folio_ref_count(folio), 1);
+	folio_unlock(folio);
+	folio_put(folio);
+	shutdown_clean();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_folio_split_uniform_to_every_order),
+		cmocka_unit_test(test_folio_split_out_leaves_the_buddies),
+		cmocka_unit_test(test_folio_split_again_down_to_pages),
+		cmocka_unit_test(test_folio_split_keeps_the_class_of_the_old_descriptor),
+		cmocka_unit_test(test_folio_split_advances_swap_entries),
+		cmocka_unit_test(test_folio_split_refused_changes_nothing),
+		cmocka_unit_test(test_folio_split_and_merge_without_the_lock_are_fatal),
+		cmocka_unit_test(test_folio_merge_is_the_inverse_of_split),
+		cmocka_unit_test(test_folio_merge_joins_flags),
+		cmocka_unit_test(test_folio_merge_refused_changes_nothing),
+		cmocka_unit_test(test_folio_merge_takes_only_folios_of_its_kind),
+#if OCTAVO_FAULTS
+		cmocka_unit_test(test_folio_split_fails_at_every_step_and_changes_nothing),
+		cmocka_unit_test(test_folio_merge_fails_at_every_step_and_changes_nothing),
+#endif
+		cmocka_unit_test(test_folio_split_keeps_poison_with_its_page),
+		cmocka_unit_test(test_folio_split_and_merge_under_walkers),
+	};
+
+	return cmocka_run_group_tests_name("folio_split", tests, NULL, NULL);
+}
