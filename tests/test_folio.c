@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_folio.c - folios: allocation and publication, references, pins, the lock, freeing, speculation.
+ * test_folio.c - folios: allocation and publication, references, pins, the lock, freeing,
+ * speculation.
  */
 #include "test.h"
 
@@ -54,8 +55,9 @@ static void check_fresh(struct folio *folio, unsigned int order, enum folio_kind
 
 COVERS("S0.2 S0.3 S0.4 S0.5 S0.6 S0.7 S0.8 S3.25 SX.9");
 /*
- * There is no conversion from anything to a folio, no head or tail to set up, and no field that some orders have and
- * others have not room for: a folio of any order, order 1 included, is complete when it is allocated.
+ * There is no conversion from anything to a folio, no head or tail to set up, and no field that
+ * some orders have and others have not room for: a folio of any order, order 1 included, is
+ * complete when it is allocated.
  */
 static void test_folio_every_order_and_kind_is_complete(void **state)
 {
@@ -565,8 +567,9 @@ static void test_folio_is_found_from_its_pages_only(void **state)
 }
 
 /*
- * A reader stops between the word and the count; meanwhile the folio is freed and its descriptor has another
- * life. The reader gets a reference on that, sees that the word has changed, and puts; by then it is the last one.
+ * A reader stops between the word and the count; meanwhile the folio is freed and its descriptor
+ * has another life. The reader gets a reference on that, sees that the word has changed, and puts;
+ * by then it is the last one.
  */
 static void test_folio_put_frees_what_the_descriptor_says(void **state)
 {
@@ -692,8 +695,8 @@ static void test_folio_pins_small_by_bias_large_exactly(void **state)
 }
 
 /*
- * Pin against unmap-and-share, as in docs/memdesc.md "Look-ups": a word stands for the page-table entry. Both sides must
- * not succeed at once.
+ * Pin against unmap-and-share, as in docs/memdesc.md "Look-ups": a word stands for the page-table
+ * entry. Both sides must not succeed at once.
  */
 static struct {
 	struct folio *folio;
@@ -888,8 +891,8 @@ static void test_folio_validate_finds_what_is_wrong(void **state)
 /* ---- all at once ---- */
 
 /*
- * Two CPUs allocate, share and free folios of random orders in a small range of memory; the third takes references by pfn
- * and checks that what it has is what it asked for.
+ * Two CPUs allocate, share and free folios of random orders in a small range of memory; the third
+ * takes references by pfn and checks that what it has is what it asked for.
  */
 static void churn(unsigned int cpu, void *arg)
 {

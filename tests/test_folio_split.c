@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_folio_split.c - split, split out, merge: what the pieces are, failing at every step, and against walkers.
+ * test_folio_split.c - split, split out, merge: what the pieces are, failing at every step, and
+ * against walkers.
  */
 #include "test.h"
 
@@ -220,7 +221,7 @@ static void test_folio_split_again_down_to_pages(void **state)
 	shutdown_clean();
 }
 
-/* An order-0 folio in a large folio's descriptor: pins are exact, exclusivity is a bit of its bitmap. */
+/* Order 0 in a large folio's descriptor: pins are exact, exclusivity is a bit of its bitmap. */
 static void test_folio_split_keeps_the_class_of_the_old_descriptor(void **state)
 {
 	static struct whole w;

@@ -242,7 +242,7 @@ static void test_subrange_exclusivity_of_every_run(void **state)
 }
 
 COVERS("S2.3");
-/* An entry above the last level uses the bit of the first page that it maps; mapping the pages spreads it. */
+/* A large entry uses the bit of the first page that it maps; mapping the pages spreads it. */
 static void test_subrange_exclusivity_of_a_large_mapping_is_its_first_bit(void **state)
 {
 	unsigned int order = min(MAX_FOLIO_ORDER, 10);
@@ -275,8 +275,8 @@ static struct {
 } split_word;
 
 /*
- * Each thread is a page-table lock: it changes the bits of its own pages only, and must never see them change. The
- * boundaries lie inside words.
+ * Each thread is a page-table lock: it changes the bits of its own pages only, and must never see
+ * them change. The boundaries lie inside words.
  */
 static void own_range(unsigned int cpu, void *arg)
 {

@@ -12,8 +12,9 @@ struct kmem_cache;
 #define DESC_REPORTED_MGDESC_SATURATED 0x1u
 
 /*
- * Which of the three folio structs a descriptor is. A property of the descriptor's memory: it is decided when its
- * slab is made and lives across free and reuse, while the order of the folio may shrink under it.
+ * Which of the three folio structs a descriptor is. A property of the descriptor's memory: it is
+ * decided when its slab is made and lives across free and reuse, while the order of the folio may
+ * shrink under it.
  */
 enum folio_class {
 	FOLIO_CLASS_SMALL, /* struct folio */

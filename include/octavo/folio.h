@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * folio.h - folios: memory that can be mapped to user space, cached, reclaimed and migrated, of one page or
- * 2^order, with a descriptor of its own.
+ * folio.h - folios: memory that can be mapped to user space, cached, reclaimed and migrated, of one
+ * page or 2^order, with a descriptor of its own.
  *
- * Lifetime: a folio lives while its count is above 0. Its descriptor is type-stable under RCU: a stale pointer to
- * it, inside a read-side section, is still a pointer to some folio, whose count may be tried.
+ * Lifetime: a folio lives while its count is above 0. Its descriptor is type-stable under RCU: a
+ * stale pointer to it, inside a read-side section, is still a pointer to some folio, whose count
+ * may be tried.
  */
 #ifndef OCTAVO_FOLIO_H
 #define OCTAVO_FOLIO_H
@@ -20,8 +21,9 @@
  *   (a) atomic operations, by anybody with a reference
  *   (c) the count protocol below
  *   (l) the folio lock
- * Stable prefix (lives across free and reuse): flags, count. Of a folio without a reference, inside an RCU section,
- * only these two mean anything: the class in flags, and whether the count can be got.
+ * Stable prefix (lives across free and reuse): flags, count. Of a folio without a reference, inside
+ * an RCU section, only these two mean anything: the class in flags, and whether the count can be
+ * got.
  */
 struct folio {
 	u32 flags;	     /* (a) PG_..., and the class of the descriptor */
@@ -39,9 +41,9 @@ struct folio {
 BUILD_BUG_ON(sizeof(struct folio) != 48);
 
 /*
- * Made for orders 1 and up. Orders to 6 keep exclusivity in one word, to 9 in eight, beyond behind a pointer. A split leaves
- * a folio in the struct that it was made with, so an order-0 folio can be one of these too: what a
- * descriptor has follows from folio_class(), never from the order.
+ * Made for orders 1 and up. Orders to 6 keep exclusivity in one word, to 9 in eight, beyond behind
+ * a pointer. A split leaves a folio in the struct that it was made with, so an order-0 folio can be
+ * one of these too: what a descriptor has follows from folio_class(), never from the order.
  */
 struct large_folio {
 	struct folio folio;
@@ -169,11 +171,12 @@ static inline bool folio_test_anon(const struct folio *folio)
  * @order: 0 to MAX_FOLIO_ORDER
  * @kind: FOLIO_FILE or FOLIO_ANON, for ever; anything else is fatal
  *
- * Frames and descriptor are two allocations; if the second fails the first is given back. Publication:
- * descriptor with count 0, its fields, the words (release), then the count (release).
+ * Frames and descriptor are two allocations; if the second fails the first is given back.
+ * Publication: descriptor with count 0, its fields, the words (release), then the count (release).
  *
- * Context: any; sleeps only with __GFP_DIRECT_RECLAIM. Return: the folio, unlocked, no flags, no mapping; NULL if
- * frames or descriptor cannot be had, or the order is impossible; then nothing is held.
+ * Context: any; sleeps only with __GFP_DIRECT_RECLAIM. Return: the folio, unlocked, no flags, no
+ * mapping; NULL if frames or descriptor cannot be had, or the order is impossible; then nothing is
+ * held.
  */
 struct folio *folio_alloc(gfp_t gfp, unsigned int order, enum folio_kind kind);
 
@@ -189,8 +192,8 @@ struct folio *folio_alloc_node(gfp_t gfp, unsigned int order, enum folio_kind ki
  * @at_flags: FRAME_AT_...
  * @err: where the reason goes; 0 on success
  *
- * Return: the folio; NULL with -EBUSY a frame is taken, -EINVAL misaligned or an impossible order, -ENXIO no such frames,
- * -ENOMEM no descriptor. On failure nothing is held.
+ * Return: the folio; NULL with -EBUSY a frame is taken, -EINVAL misaligned or an impossible order,
+ * -ENXIO no such frames, -ENOMEM no descriptor. On failure nothing is held.
  */
 struct folio *folio_alloc_at(unsigned long pfn, unsigned int order, enum folio_kind kind, gfp_t gfp,
 			     unsigned int at_flags, int *err);
@@ -217,9 +220,10 @@ static inline unsigned int folio_ref_count(const struct folio *folio)
 void __folio_put(struct folio *folio);
 
 /*
- * A count that should not have been what it was: @old, to which @delta was added. Without references, or fewer than
- * were dropped: somebody frees, or has freed, what others use; fatal. Out of range: it sticks at
- * FOLIO_REF_SATURATED for ever, the folio is leaked, and that is reported once, when it happens.
+ * A count that should not have been what it was: @old, to which @delta was added. Without
+ * references, or fewer than were dropped: somebody frees, or has freed, what others use; fatal. Out
+ * of range: it sticks at FOLIO_REF_SATURATED for ever, the folio is leaked, and that is reported
+ * once, when it happens.
  */
 __cold void folio_ref_bad(struct folio *folio, u32 old, s64 delta);
 
@@ -241,14 +245,15 @@ static inline void folio_get(struct folio *folio)
 /**
  * folio_put_refs() - drop @nr references; whoever drops the last frees
  *
- * What is freed is what the descriptor says, which after a failed re-read may be another folio than the caller
- * was looking for. Dropping more than there are is fatal. Context: any; never sleeps, never allocates.
+ * What is freed is what the descriptor says, which after a failed re-read may be another folio than
+ * the caller was looking for. Dropping more than there are is fatal. Context: any; never sleeps,
+ * never allocates.
  */
 static inline void folio_put_refs(struct folio *folio, u32 nr)
 {
 	/*
-	 * acq_rel: release pairs with the acquire of whoever drops the last reference (it must not free
-	 * under a former holder's accesses), acquire is that one.
+	 * acq_rel: release pairs with the acquire of whoever drops the last reference (it must not
+	 * free under a former holder's accesses), acquire is that one.
 	 */
 	u32 old = fetch_sub_acq_rel(&folio->refcount, nr);
 
@@ -268,8 +273,8 @@ static inline void folio_put(struct folio *folio)
  * @folio: any folio descriptor, live or free, inside an RCU read-side section
  * @nr: at least 1
  *
- * Writes nothing when it fails. After success look again at what led to the folio (word, page-table entry, cache
- * slot): it may be another one's by now, and the put that follows may be its last.
+ * Writes nothing when it fails. After success look again at what led to the folio (word, page-table
+ * entry, cache slot): it may be another one's by now, and the put that follows may be its last.
  *
  * Return: false if it is free, frozen, not yet published, or its count saturated or about to be.
  */
@@ -315,21 +320,23 @@ static inline void folio_ref_unfreeze(struct folio *folio, u32 count)
 /**
  * folio_get_nontail_page() - a reference for a PFN walker on the folio that starts at @page
  *
- * Context: any; takes the RCU read lock itself. Return: the folio; NULL if @page is in no folio, not its
- * first page, or in transition.
+ * Context: any; takes the RCU read lock itself. Return: the folio; NULL if @page is in no folio,
+ * not its first page, or in transition.
  */
 struct folio *folio_get_nontail_page(struct page *page);
 
 /**
  * page_try_get_folio() - a reference for a PFN walker on whatever folio @page is in
  *
- * Reads the word, tries the count, reads the word again. While the reference is held the folio has @page.
+ * Reads the word, tries the count, reads the word again. While the reference is held the folio has
+ * @page.
  *
- * Context: any; takes the RCU read lock itself; may free an unrelated folio. Return: NULL is always legal.
+ * Context: any; takes the RCU read lock itself; may free an unrelated folio. Return: NULL is always
+ * legal.
  */
 struct folio *page_try_get_folio(struct page *page);
 
-/* ---- the lock: bit PG_locked of flags; its holder, and everybody who waits for it, has a reference ---- */
+/* ---- the lock: PG_locked. Its holder, and whoever waits for it, has a reference ---- */
 
 /* Context: any. */
 bool folio_trylock(struct folio *folio);
@@ -362,9 +369,9 @@ static inline bool folio_test_locked(const struct folio *folio)
 /* ---- pins and mappings: counters; who calls them comes with address spaces ---- */
 
 /*
- * A descriptor made for a large folio counts pins apart from references, so "pinned?" is exact; a small one adds
- * GUP_PIN_COUNTING_BIAS to its count, so 1024 plain references look like a pin, never the reverse. The
- * class decides, not the order: it is known before there is a reference.
+ * A descriptor made for a large folio counts pins apart from references, so "pinned?" is exact; a
+ * small one adds GUP_PIN_COUNTING_BIAS to its count, so 1024 plain references look like a pin,
+ * never the reverse. The class decides, not the order: it is known before there is a reference.
  */
 
 /**
@@ -372,8 +379,9 @@ static inline bool folio_test_locked(const struct folio *folio)
  * @folio: as for folio_try_get_refs(): any descriptor, inside an RCU read-side section
  * @nr: pins
  *
- * Steps 3 and 5 of the look-up in docs/memdesc.md "Look-ups": whoever found the folio through page-table entries
- * re-reads the words and the entries after it, and gives the pins back with folio_unpin() if anything changed.
+ * Steps 3 and 5 of the look-up in docs/memdesc.md "Look-ups": whoever found the folio through
+ * page-table entries re-reads the words and the entries after it, and gives the pins back with
+ * folio_unpin() if anything changed.
  *
  * Return: false, with nothing written, in the cases of folio_try_get_refs().
  */
@@ -386,9 +394,9 @@ void folio_unpin(struct folio *folio, u32 nr);
  * folio_maybe_dma_pinned() - is somebody accessing the pages without a page table?
  * @folio: the caller has a reference
  *
- * Read with seq_cst, so that with the entries cleared before it (seq_cst, or a full barrier between) it cannot miss a
- * pin whose taker saw them still there. Return: false is certain; true may be a pin on its way out, or for
- * class SMALL a thousand plain references.
+ * Read with seq_cst, so that with the entries cleared before it (seq_cst, or a full barrier
+ * between) it cannot miss a pin whose taker saw them still there. Return: false is certain; true
+ * may be a pin on its way out, or for class SMALL a thousand plain references.
  */
 bool folio_maybe_dma_pinned(const struct folio *folio);
 
@@ -414,18 +422,19 @@ static inline int folio_entire_mapcount(const struct folio *folio)
  * folio_split() - make smaller folios of a large one
  * @folio: locked by the caller (else fatal)
  * @new_order: what every piece has; less than the folio's
- * @extra: references that the caller accounts for besides its own: those of a cache that has one for each page (page
- *         cache, swap cache), so 0 or a multiple of the folio's pages
+ * @extra: references that the caller accounts for besides its own: those of a cache that has one
+ *         for each page (page cache, swap cache), so 0 or a multiple of the folio's pages
  * @gfp: for the descriptors, all of which are allocated first
  *
- * Uniform. @folio keeps its descriptor and the first piece. Every other piece is a new folio of the same kind,
- * group and flags; mapping the same with index advanced; swap entry advanced if in the swap cache; exclusivity its part
- * of the old folio's; PG_hwpoison if the set of poisoned pfns has one of its pages. All pieces are locked. Each has one
- * reference that is the caller's, and its share of @extra: @extra / old pages, for each page that it has. The caller
- * finds them through the words: page_folio() of the page after a piece is the next piece.
+ * Uniform. @folio keeps its descriptor and the first piece. Every other piece is a new folio of the
+ * same kind, group and flags; mapping the same with index advanced; swap entry advanced if in the
+ * swap cache; exclusivity its part of the old folio's; PG_hwpoison if the set of poisoned pfns has
+ * one of its pages. All pieces are locked. Each has one reference that is the caller's, and its
+ * share of @extra: @extra / old pages, for each page that it has. The caller finds them through the
+ * words: page_folio() of the page after a piece is the next piece.
  *
- * Return: 0; -ENOMEM; -EBUSY: mapped, pinned, somebody else holds a reference, or something hangs on private; -EINVAL:
- * @new_order or @extra. On failure nothing has changed.
+ * Return: 0; -ENOMEM; -EBUSY: mapped, pinned, somebody else holds a reference, or something hangs
+ * on private; -EINVAL: @new_order or @extra. On failure nothing has changed.
  */
 int folio_split(struct folio *folio, unsigned int new_order, u32 extra, gfp_t gfp);
 
@@ -433,8 +442,8 @@ int folio_split(struct folio *folio, unsigned int new_order, u32 extra, gfp_t gf
  * folio_split_out() - take one piece out of a large folio
  * @folio: as for folio_split(), @extra and @gfp too
  * @page: a page of @folio
- * @new_order: the piece of this order that has @page is split out, and the rest become as few folios as natural
- *             alignment allows (order 9 to 0: ten folios, not 512)
+ * @new_order: the piece of this order that has @page is split out, and the rest become as few
+ *             folios as natural alignment allows (order 9 to 0: ten folios, not 512)
  *
  * Return: as folio_split(); -EINVAL also if @page is not in @folio.
  */
@@ -448,20 +457,21 @@ int folio_split_out(struct folio *folio, struct page *page, unsigned int new_ord
  * @gfp: for the new descriptor
  * @err: where the reason goes; 0 on success
  *
- * Every folio of the run: same kind and group, order below @order, locked, count exactly 1, both the caller's; not mapped,
- * not pinned, private NULL; the same mapping as @first, and its index where that is its place (no mapping: any).
- * The result has @first's mapping and index, count 1, is locked; it is uptodate if all were, and has each other flag that
- * any had, and every page's exclusivity. PG_hwpoison as for a split.
+ * Every folio of the run: same kind and group, order below @order, locked, count exactly 1, both
+ * the caller's; not mapped, not pinned, private NULL; the same mapping as @first, and its index
+ * where that is its place (no mapping: any). The result has @first's mapping and index, count 1, is
+ * locked; it is uptodate if all were, and has each other flag that any had, and every page's
+ * exclusivity. PG_hwpoison as for a split.
  *
- * Return: the folio (a new descriptor: the old ones are freed); NULL with -EBUSY: a reference, mapping or private too many;
- * -EINVAL: not such a run; -ENOMEM. On failure nothing has changed.
+ * Return: the folio (a new descriptor: the old ones are freed); NULL with -EBUSY: a reference,
+ * mapping or private too many; -EINVAL: not such a run; -ENOMEM. On failure nothing has changed.
  */
 struct folio *folio_merge(struct folio *first, unsigned int order, gfp_t gfp, int *err);
 
 /* ---- subranges and exclusivity ---- */
 
 /**
- * struct folio_subrange - some consecutive pages of one folio: the currency of every batch operation
+ * struct folio_subrange - consecutive pages of one folio: the currency of every batch operation
  * @folio: a reference on it is held
  * @first: index of the first page in the folio
  * @nr: pages, never 0
@@ -484,14 +494,16 @@ struct folio_subrange folio_subrange_page(struct folio *folio, const struct page
 					  unsigned long nr);
 
 /*
- * AnonExclusive: one bit a page, or a flag in class SMALL. A page-table entry above the last level uses the bit of the
- * first page that it maps (a subrange of one page); mapping its pages one by one spreads it.
+ * AnonExclusive: one bit a page, or a flag in class SMALL. A page-table entry above the last level
+ * uses the bit of the first page that it maps (a subrange of one page); mapping its pages one by
+ * one spreads it.
  *
- * Context: the page-table lock that covers the mapping, which no helper can check from its arguments; what they do check,
- * in every build, is that the subrange is one. Words wholly inside the range are plain stores; words shared with a
- * neighbouring range, which after mremap may belong to another page table and lock, are atomic. All relaxed:
- * the look-up reads a bit after its seq_cst re-read of the page-table entry, and the entry is stored with release after the
- * bit was cleared.
+ * Context: the page-table lock that covers the mapping, which no helper can check from its
+ * arguments; what they do check, in every build, is that the subrange is one. Words wholly inside
+ * the range are plain stores; words shared with a neighbouring range, which after mremap may belong
+ * to another page table and lock, are atomic. All relaxed: the look-up reads a bit after its
+ * seq_cst re-read of the page-table entry, and the entry is stored with release after the bit was
+ * cleared.
  */
 void folio_set_anon_exclusive(struct folio_subrange sr);
 void folio_clear_anon_exclusive(struct folio_subrange sr);
@@ -509,20 +521,20 @@ u32 folio_anon_exclusive_count(struct folio_subrange sr);
 /**
  * folio_validate() - is everything about a folio consistent with everything else?
  *
- * Reads all its words. Context: the caller has a reference and nobody else changes the folio. Return: false
- * if not; each broken invariant was logged.
+ * Reads all its words. Context: the caller has a reference and nobody else changes the folio.
+ * Return: false if not; each broken invariant was logged.
  */
 bool folio_validate(const struct folio *folio);
 
-/* Log a folio, in a few lines. Legal on a descriptor without a reference; then what it says may be old. */
+/* Log a folio. Legal on a descriptor without a reference; then what it says may be old. */
 void folio_dump(const struct folio *folio, const char *reason);
 
 /**
  * folio_count_live() - live folios by order
  * @counts: [NR_ORDERS], set
  *
- * Counted by walking the words when asked, so that allocating and freeing pay nothing for it. Exact when quiet, close
- * otherwise. Return: all of them.
+ * Counted by walking the words when asked, so that allocating and freeing pay nothing for it. Exact
+ * when quiet, close otherwise. Return: all of them.
  */
 u64 folio_count_live(u64 *counts);
 

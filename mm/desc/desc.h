@@ -10,8 +10,8 @@
 #include <octavo/state.h>
 
 /*
- * What of an allocation's flags holds for its descriptor too: how hard to try. Where the frames come from, and
- * what they are filled with, is the frames' own business.
+ * What of an allocation's flags holds for its descriptor too: how hard to try. Where the frames
+ * come from, and what they are filled with, is the frames' own business.
  */
 static inline gfp_t desc_gfp(gfp_t gfp)
 {

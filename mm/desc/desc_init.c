@@ -3,14 +3,15 @@
  * desc_init.c - the caches that descriptors come from, each made at first use, so that an idle machine has
  * all its frames.
  *
- * Each embeds its struct slab at the front of the slab, so the recursion "a slab needs a descriptor, which
- * needs a slab" ends here. Those with a count or a state are type-stable under RCU: a PFN walker may hold a
- * stale pointer to any of them inside a read-side section, and what it finds there is a descriptor of the same
- * kind. Page-table descriptors are not: nobody follows a PTDESC word without a lock that keeps the table.
+ * Each embeds its struct slab at the front of the slab, so the recursion "a slab needs a
+ * descriptor, which needs a slab" ends here. Those with a count or a state are type-stable under
+ * RCU: a PFN walker may hold a stale pointer to any of them inside a read-side section, and what it
+ * finds there is a descriptor of the same kind. Page-table descriptors are not: nobody follows a
+ * PTDESC word without a lock that keeps the table.
  *
- * The stable prefix of each is what such a walker may look at without a reference: flags and count of a folio and of
- * managed memory; state, sequence, pfn and order of movable memory. Nothing else of a descriptor means anything
- * to it.
+ * The stable prefix of each is what such a walker may look at without a reference: flags and count
+ * of a folio and of managed memory; state, sequence, pfn and order of movable memory. Nothing else
+ * of a descriptor means anything to it.
  */
 #include <octavo/desc.h>
 #include <octavo/errno.h>
@@ -38,8 +39,8 @@ BUILD_BUG_ON(sizeof(struct folio) % DESC_ALIGN || sizeof(struct large_folio) % D
 	     sizeof(struct mgdesc) % DESC_ALIGN || sizeof(struct movable) % DESC_ALIGN);
 
 /*
- * A new folio descriptor is at rest: count 0. The class goes into flags here and nowhere else, so it is
- * true of the address for as long as anybody can hold it.
+ * A new folio descriptor is at rest: count 0. The class goes into flags here and nowhere else, so
+ * it is true of the address for as long as anybody can hold it.
  */
 static void folio_ctor(struct folio *folio, enum folio_class class)
 {
@@ -130,8 +131,8 @@ struct kmem_cache *desc_cache_make(struct kmem_cache **slot, gfp_t gfp)
 }
 
 /*
- * A cache that still has objects is left alone: its frames are then among the leaks that octavo_shutdown() counts, and
- * its memory stays what stale pointers say it is.
+ * A cache that still has objects is left alone: its frames are then among the leaks that
+ * octavo_shutdown() counts, and its memory stays what stale pointers say it is.
  */
 void desc_exit(void)
 {

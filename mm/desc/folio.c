@@ -2,31 +2,36 @@
 /*
  * folio.c - the life of a folio: allocation, publication, references, pins, the lock, freeing.
  *
- * 1. A folio is frames plus a descriptor, from two allocators. Every page's word names the descriptor; the
- *    descriptor says which frames. Nothing else connects them.
+ * 1. A folio is frames plus a descriptor, from two allocators. Every page's word names the
+ *    descriptor; the descriptor says which frames. Nothing else connects them.
  *
- * 2. Publication. Frames and descriptor are had (count 0) -> fields -> words, release -> count 1, release. A reader
- *    that finds the word early cannot get a reference; one that gets a reference sees all fields and all words.
- *    (With the count set before the words, a reader that came through page 0 would find page 1 not in the folio yet.)
+ * 2. Publication. Frames and descriptor are had (count 0) -> fields -> words, release -> count 1,
+ *    release. A reader that finds the word early cannot get a reference; one that gets a reference
+ *    sees all fields and all words. (With the count set before the words, a reader that came
+ *    through page 0 would find page 1 not in the folio yet.)
  *
- * 3. Freeing. Count to 0 -> release hook -> words FREE -> frames to their allocator -> descriptor to its cache. No
- *    word is stored after its frame is handed over (it would be the next owner's), and no word names the
- *    descriptor when its cache gets it (it would be a reference to somebody else's folio, that every re-read
- *    confirms). Whoever drops the last reference reads what it needs from the descriptor before it lets it go.
+ * 3. Freeing. Count to 0 -> release hook -> words FREE -> frames to their allocator -> descriptor
+ *    to its cache. No word is stored after its frame is handed over (it would be the next owner's),
+ *    and no word names the descriptor when its cache gets it (it would be a reference to somebody
+ *    else's folio, that every re-read confirms). Whoever drops the last reference reads what it
+ *    needs from the descriptor before it lets it go.
  *
- * 4. Speculation. The word of a frame may be read by anybody at any time, and may name a descriptor that is free
- *    or has another life by the time it is dereferenced. So descriptors are type-stable under RCU; at rest their count
- *    is 0; nothing but puts, freezing and publication ever stores the count; a failed try_get has written
- *    nothing; and after a successful one the word is read again. The put after a failed re-read can be the last one
- *    of a folio that the reader never heard of: it frees what the descriptor says.
+ * 4. Speculation. The word of a frame may be read by anybody at any time, and may name a descriptor
+ *    that is free or has another life by the time it is dereferenced. So descriptors are
+ *    type-stable under RCU; at rest their count is 0; nothing but puts, freezing and publication
+ *    ever stores the count; a failed try_get has written nothing; and after a successful one the
+ *    word is read again. The put after a failed re-read can be the last one of a folio that the
+ *    reader never heard of: it frees what the descriptor says.
  *
- * 5. The class of a descriptor (which struct it is) is in the stable prefix and constant, because a reader wants to know
- *    whether there is a pincount before it has a reference, and because freeing must find the right cache
- *    after a split has shrunk the order. It could be had from the slab that the descriptor is in, but that is two
- *    more dependent loads on the way of every free; here it comes with the line that the count is in.
+ * 5. The class of a descriptor (which struct it is) is in the stable prefix and constant, because a
+ *    reader wants to know whether there is a pincount before it has a reference, and because
+ *    freeing must find the right cache after a split has shrunk the order. It could be had from the
+ *    slab that the descriptor is in, but that is two more dependent loads on the way of every free;
+ *    here it comes with the line that the count is in.
  *
- * Invariants: folio_validate(). What this file does not do: mappings and reverse maps, the page cache, charging. It
- * does not remember anything of a folio that was freed, and keeps no list of folios: folio_count_live() walks words.
+ * Invariants: folio_validate(). What this file does not do: mappings and reverse maps, the page
+ * cache, charging. It does not remember anything of a folio that was freed, and keeps no list of
+ * folios: folio_count_live() walks words.
  */
 #include <octavo/frame.h>
 #include <octavo/rcu.h>
@@ -189,7 +194,8 @@ unsigned long folio_alloc_bulk(gfp_t gfp, enum folio_kind kind, unsigned long n,
 /* ---- freeing ---- */
 
 /*
- * Freeing frames that somebody can still reach corrupts memory sooner or later: loud now, in every build.
+ * Freeing frames that somebody can still reach corrupts memory sooner or later: loud now, in every
+ * build.
  */
 static inline void folio_check_free(const struct folio *folio)
 {
@@ -233,8 +239,8 @@ void folio_ref_bad(struct folio *folio, u32 old, s64 delta)
 			     (long)(delta < 0 ? -delta : delta), old);
 	}
 	/*
-	 * Relaxed, and racing with others who do the same: far enough from both ends of the range that
-	 * no number of operations between two of these stores leaves it.
+	 * Relaxed, and racing with others who do the same: far enough from both ends of the range
+	 * that no number of operations between two of these stores leaves it.
 	 */
 	WRITE_ONCE(folio->refcount, FOLIO_REF_SATURATED);
 	/* Only one add takes it over the edge. */
@@ -256,8 +262,8 @@ struct folio *page_try_get_folio(struct page *page)
 			folio = NULL;
 		} else if (!memdesc_eq(page_memdesc_relaxed(page), md)) {
 			/*
-			 * Relaxed is enough: the acquire of the try_get saw the count's release, which came after
-			 * the words of this life of the descriptor.
+			 * Relaxed is enough: the acquire of the try_get saw the count's release,
+			 * which came after the words of this life of the descriptor.
 			 */
 			folio_put(folio);
 			folio = NULL;
@@ -294,8 +300,8 @@ static bool try_pin_small(struct folio *folio, u32 nr)
 		if ((s32)old <= 0 || (s32)(old + add) < 0)
 			return false;
 		/*
-		 * seq_cst: pairs with the seq_cst load in folio_maybe_dma_pinned(), as pincount's below. It is an
-		 * acquire too, for which see folio_try_get_refs().
+		 * seq_cst: pairs with the seq_cst load in folio_maybe_dma_pinned(), as pincount's
+		 * below. It is an acquire too, for which see folio_try_get_refs().
 		 */
 	} while (!try_cmpxchg_seq_cst(&folio->refcount, &old, old + add));
 	return true;
@@ -311,9 +317,9 @@ bool folio_try_pin(struct folio *folio, u32 nr)
 	if (nr > FOLIO_MAX_PINS || !folio_try_get_refs(folio, nr))
 		return false;
 	/*
-	 * seq_cst: pairs with the seq_cst load in folio_maybe_dma_pinned(). We: pin, then read the page-table entry; the
-	 * unmapper: clear the entry, then read pins. All four seq_cst, or both could miss the other and
-	 * the page be shared and written to by a device at once.
+	 * seq_cst: pairs with the seq_cst load in folio_maybe_dma_pinned(). We: pin, then read the
+	 * page-table entry; the unmapper: clear the entry, then read pins. All four seq_cst, or
+	 * both could miss the other and the page be shared and written to by a device at once.
 	 */
 	fetch_add_seq_cst(&lf->pincount, nr);
 	return true;
@@ -325,8 +331,8 @@ void folio_unpin(struct folio *folio, u32 nr)
 
 	if (lf) {
 		/*
-		 * release: pairs with the (seq_cst, so acquire) load in folio_maybe_dma_pinned(): who sees no pin sees
-		 * what was written through it.
+		 * release: pairs with the (seq_cst, so acquire) load in folio_maybe_dma_pinned():
+		 * who sees no pin sees what was written through it.
 		 */
 		u32 old = fetch_sub_release(&lf->pincount, nr);
 
@@ -366,8 +372,8 @@ bool folio_trylock(struct folio *folio)
 }
 
 /*
- * Whoever has parked takes the lock together with PG_waiters: others may be parked, and the unlock that woke us has
- * cleared the bit. One wake too many is harmless, one too few is a hang.
+ * Whoever has parked takes the lock together with PG_waiters: others may be parked, and the unlock
+ * that woke us has cleared the bit. One wake too many is harmless, one too few is a hang.
  */
 static void folio_lock_slow(struct folio *folio)
 {

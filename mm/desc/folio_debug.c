@@ -2,8 +2,8 @@
 /*
  * folio_debug.c - looking at folios: what one is, whether it is consistent, how many there are.
  *
- * The walks read every word of the memory map: they are for tests, dumps and statistics. They are also the
- * reason why allocating and freeing a folio counts nothing: the words say it all.
+ * The walks read every word of the memory map: they are for tests, dumps and statistics. They are
+ * also the reason why allocating and freeing a folio counts nothing: the words say it all.
  */
 #include <octavo/rcu.h>
 #include <octavo/slab.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * folio_desc.h - the making and unmaking of folio descriptors, for folio.c and folio_split.c, and where a
- * folio's exclusivity bits are, for those and subrange.c.
+ * folio_desc.h - the making and unmaking of folio descriptors, for folio.c and folio_split.c, and
+ * where a folio's exclusivity bits are, for those and subrange.c.
  */
 #ifndef MM_DESC_FOLIO_DESC_H
 #define MM_DESC_FOLIO_DESC_H
@@ -24,12 +24,15 @@ static inline enum folio_class folio_class_for(unsigned int order)
 }
 
 /*
- * folio_desc_alloc() - a descriptor at rest (count 0, no flags) with room for the exclusivity of @order
- * Return: NULL if there is no memory; then nothing is held.
+ * folio_desc_alloc() - a descriptor at rest (count 0, no flags) with room for the exclusivity of
+ * @order Return: NULL if there is no memory; then nothing is held.
  */
 struct folio *folio_desc_alloc(gfp_t gfp, unsigned int order);
 
-/* Back to its cache, which its class names. Count 0, and no word names it any more. Never sleeps or allocates. */
+/*
+ * Back to its cache, which its class names. Its count is 0, and no word names it any more. Never
+ * sleeps or allocates.
+ */
 void folio_desc_free(struct folio *folio);
 
 /* Dump it, and panic. */
@@ -88,7 +91,8 @@ static inline unsigned long folio_excl_words(unsigned long nr)
 /*
  * folio_excl_copy() - the exclusivity of @nr pages of @from, at @first, to @to, at @at
  *
- * Nobody else looks at either: one is frozen and unmapped, the other not yet published. The bits of @to are 0 before.
+ * Nobody else looks at either: one is frozen and unmapped, the other not yet published. The bits of
+ * @to are 0 before.
  */
 void folio_excl_copy(struct folio *to, unsigned long at, const struct folio *from,
 		     unsigned long first, unsigned long nr);

@@ -1,31 +1,37 @@
 // SPDX-License-Identifier: MIT
 /*
- * folio_split.c - one folio into several, several into one, in place: no page is copied, only words change.
+ * folio_split.c - one folio into several, several into one, in place: no page is copied, only words
+ * change.
  *
- * 1. Everything that can fail comes first. All descriptors are allocated, with no lock held; then the folio is frozen
- *    (compare-and-swap of the expected count to 0), and what was only looked at before is decided on: mapped,
- *    pinned, private. From there on nothing can fail. Before, everything can be given back.
+ * 1. Everything that can fail comes first. All descriptors are allocated, with no lock held; then
+ *    the folio is frozen (compare-and-swap of the expected count to 0), and what was only looked at
+ *    before is decided on: mapped, pinned, private. From there on nothing can fail. Before,
+ *    everything can be given back.
  *
  * 2. The order that look-ups rely on (docs/memdesc.md "Split and merge"):
  *      freeze (acquire)  -> new folios, count 0, with all fields, exclusivity and poison flag
- *                        -> words (release) -> unfreeze all (release), after the last word.
- *    A look-up that read an old word finds the count 0 and fails; or gets a reference after the unfreeze, with acquire, and
- *    then sees the new word when it reads it again. It is that second reading which stops it: page-table entries can
- *    come back with their old value.
+ *                        -> words (release) -> unfreeze all (release), after the last word. A
+ *    look-up that read an old word finds the count 0 and fails; or gets a reference after the
+ *    unfreeze, with acquire, and then sees the new word when it reads it again. It is that second
+ *    reading which stops it: page-table entries can come back with their old value.
  *
- * 3. The folio that is split keeps its descriptor, for the piece at its start, because holders point at it; so does its
- *    class, until it is freed. Its pages' words do not change. All other pieces are new descriptors. In a merge
- *    no old descriptor can be kept: its class may be too small. Holders beyond the caller cannot be, the count being 1.
+ * 3. The folio that is split keeps its descriptor, for the piece at its start, because holders
+ *    point at it; so does its class, until it is freed. Its pages' words do not change. All other
+ *    pieces are new descriptors. In a merge no old descriptor can be kept: its class may be too
+ *    small. Holders beyond the caller cannot be, the count being 1.
  *
- * 4. Waiting descriptors are chained through their own mapping field, so a split of 2^18 pages into single ones needs
- *    no array. That field is not in the stable prefix: no stale reader looks at it.
+ * 4. Waiting descriptors are chained through their own mapping field, so a split of 2^18 pages into
+ *    single ones needs no array. That field is not in the stable prefix: no stale reader looks at
+ *    it.
  *
- * 5. Poison. PG_hwpoison is set by somebody who has a reference, so after the freeze it is final; it is a hint for the
- *    whole folio, and the set of poisoned frames says which page. Each piece keeps the flag if it has such a
- *    page. No word becomes HWPOISON here: the page is still in a live folio, and page->folio must not break.
+ * 5. Poison. PG_hwpoison is set by somebody who has a reference, so after the freeze it is final;
+ *    it is a hint for the whole folio, and the set of poisoned frames says which page. Each piece
+ *    keeps the flag if it has such a page. No word becomes HWPOISON here: the page is still in a
+ *    live folio, and page->folio must not break.
  *
- * What this file does not do: unmap (a mapped folio is -EBUSY), or tell the page cache and swap cache, whose owner passes
- * the references that they hold as @extra and updates them while all pieces are locked.
+ * What this file does not do: unmap (a mapped folio is -EBUSY), or tell the page cache and swap
+ * cache, whose owner passes the references that they hold as @extra and updates them while all
+ * pieces are locked.
  */
 #include <octavo/hwpoison.h>
 #include <octavo/rcu.h>
@@ -44,8 +50,8 @@ struct cut {
 };
 
 /*
- * Order of the piece that starts at @at. With a target: the largest naturally aligned block that does not have it;
- * left to right that gives the buddies on the way down to it.
+ * Order of the piece that starts at @at. With a target: the largest naturally aligned block that
+ * does not have it; left to right that gives the buddies on the way down to it.
  */
 static unsigned int cut_order(const struct cut *cut, unsigned long at)
 {
@@ -118,8 +124,8 @@ static struct folio *folio_at(unsigned long pfn)
 }
 
 /*
- * Something besides references keeps it as it is. Final once it is frozen: mapping, pinning, and private's owner
- * each have a reference, or need one first.
+ * Something besides references keeps it as it is. Final once it is frozen: mapping, pinning, and
+ * private's owner each have a reference, or need one first.
  */
 static bool folio_busy(const struct folio *folio)
 {
@@ -172,10 +178,12 @@ static void piece_keep(struct folio *folio, unsigned int order)
 		bits[i] = 0;
 	if (nr < BITS_PER_LONG)
 		bits[0] &= (1ul << nr) - 1;
-	/* fetch_and: the waiters' bit may be set by somebody just now, who is about to find it frozen */
 	if (folio_test_flag(folio, PG_hwpoison) && !poison_flag(folio_pfn(folio), nr))
 		folio_clear_flag(folio, PG_hwpoison);
-	/* Relaxed: readers without a reference may see either, and cannot use it; others come after the unfreeze. */
+	/*
+	 * Relaxed: readers without a reference may see either, and cannot use it; others come after
+	 * the unfreeze.
+	 */
 	WRITE_ONCE(folio->pfn_order_group,
 		   (folio->pfn_order_group & ~(0x3ful << FOLIO_ORDER_SHIFT)) |
 			   (u64)order << FOLIO_ORDER_SHIFT);
@@ -198,7 +206,7 @@ static void split_commit(struct folio *folio, const struct cut *cut, struct wait
 		folio_words_store(pfn + at, order, memdesc_pointer(type, new));
 	}
 	piece_keep(folio, keep);
-	/* All words are stored: unfreeze, release, which pairs with the acquire in folio_try_get(). */
+	/* After all words. Unfreezing is a release: it pairs with the acquire in folio_try_get(). */
 	for (unsigned long at = 1ul << keep; at < nr; at += 1ul << order) {
 		order = cut_order(cut, at);
 		folio_ref_unfreeze(folio_at(pfn + at), 1 + (share << order));
@@ -282,8 +290,9 @@ static int merge_fits(const struct run *run, const struct folio *folio, unsigned
 }
 
 /*
- * Freeze the folio at @at. The caller of folio_merge() says that it has a reference on each; this does not believe
- * it before the freeze has succeeded and the word still names the folio, so it runs under RCU.
+ * Freeze the folio at @at. The caller of folio_merge() says that it has a reference on each; this
+ * does not believe it before the freeze has succeeded and the word still names the folio, so it
+ * runs under RCU.
  */
 static int merge_take(const struct run *run, unsigned long at, unsigned int *order)
 {

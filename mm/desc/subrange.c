@@ -2,18 +2,19 @@
 /*
  * subrange.c - runs of pages of one folio, and their exclusivity.
  *
- * Exclusivity of an anonymous page says that no other address space can map it: it may be written to, and
- * pinned. One bit a page, in the descriptor: a flag in class SMALL, else a bitmap (one word to order 6, eight to order 9,
- * behind a pointer beyond, which a split does not change).
+ * Exclusivity of an anonymous page says that no other address space can map it: it may be written
+ * to, and pinned. One bit a page, in the descriptor: a flag in class SMALL, else a bitmap (one word
+ * to order 6, eight to order 9, behind a pointer beyond, which a split does not change).
  *
- * A batch is a subrange, and subranges are words here: 512 pages are eight stores. Page-table locks guard the
- * bits, one a page table. Normally a page table's pages have words of their own (512 pages, eight words), so a
- * word that lies wholly inside a subrange is under one lock and stored plainly. But mremap can leave a folio mapped
- * across two page tables at any page, and then the word with the boundary is under two locks: a word that is not
- * wholly inside is changed by an atomic or/and of its own bits only.
+ * A batch is a subrange, and subranges are words here: 512 pages are eight stores. Page-table locks
+ * guard the bits, one a page table. Normally a page table's pages have words of their own (512
+ * pages, eight words), so a word that lies wholly inside a subrange is under one lock and stored
+ * plainly. But mremap can leave a folio mapped across two page tables at any page, and then the
+ * word with the boundary is under two locks: a word that is not wholly inside is changed by an
+ * atomic or/and of its own bits only.
  *
- * What this file does not do: decide. When a page may become exclusive or shared, and against whom that is
- * ordered, is the business of whoever has the page-table lock.
+ * What this file does not do: decide. When a page may become exclusive or shared, and against whom
+ * that is ordered, is the business of whoever has the page-table lock.
  */
 #include "folio_desc.h"
 
