@@ -284,7 +284,7 @@ static void own_range(unsigned int cpu, void *arg)
 	unsigned int seed = cpu + 7;
 	bool bit[1 << 9] = { false };
 
-	for (int turn = 0; turn < 4000; turn++) {
+	for (int turn = 0; turn < 20000; turn++) {
 		unsigned long first = (unsigned long)rand_r(&seed) % nr;
 		unsigned long n = 1 + (unsigned long)rand_r(&seed) % (nr - first);
 		bool to = rand_r(&seed) & 1;

@@ -24,8 +24,8 @@ enum folio_class {
 };
 
 /*
- * (o) stored once, release, under the lock of the list of caches, by whoever needs the first descriptor; constant until
- * desc_exit(); loaded with acquire; (a) atomic.
+ * (o) stored once, release, under the lock of the list of caches, by whoever needs the first
+ * descriptor; constant until desc_exit(); loaded with acquire; (a) atomic.
  */
 struct desc_state {
 	/* (o) */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * desc_init.c - the caches that descriptors come from, each made at first use, so that an idle machine has
- * all its frames.
+ * desc_init.c - the caches that descriptors come from, each made at first use, so that an idle
+ * machine has all its frames.
  *
  * Each embeds its struct slab at the front of the slab, so the recursion "a slab needs a
  * descriptor, which needs a slab" ends here. Those with a count or a state are type-stable under
