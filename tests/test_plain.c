@@ -32,6 +32,7 @@ static void check_words(struct page *page, unsigned int order, enum misc_subtype
 		assert_int_equal(memdesc_count(md), i ? 0 : count);
 		assert_ptr_equal(compound_head(page + i), page);
 		assert_int_equal(plain_count(page + i), frozen ? 0 : count);
+		assert_int_equal(page_count(page + i), frozen ? 0 : count);
 		assert_null(page_folio(page + i));
 		assert_null(page_slab(page + i));
 		assert_null(page_ptdesc(page + i));
@@ -52,7 +53,7 @@ static void check_free(struct page *page, unsigned long nr)
 
 /* ---- words ---- */
 
-COVERS("S0.1 S0.5 S0.6 S3.4 S3.18 S3.19 S3.20 S3.28");
+COVERS("S0.1 S0.2 S0.5 S0.6 S0.19 S0.21 S0.24 S3.4 S3.18 S3.19 S3.20 S3.28");
 static void test_plain_words_of_every_order(void **state)
 {
 	u64 free;
@@ -177,9 +178,9 @@ static void test_plain_counted_get_put_through_any_page(void **state)
 	free = nr_free_pages();
 	page = alloc_pages(GFP_KERNEL, 3);
 	for (unsigned int i = 0; i < 8; i++) {
-		plain_get(page + i);
+		get_page(page + i);
 		check_words(page, 3, MISC_DRIVER, 2 + 2 * i, false);
-		assert_true(plain_try_get(page + 7 - i));
+		assert_true(try_get_page(page + 7 - i));
 		check_words(page, 3, MISC_DRIVER, 3 + 2 * i, false);
 	}
 	/* the allocation's own reference goes first; the others keep it */
@@ -187,7 +188,7 @@ static void test_plain_counted_get_put_through_any_page(void **state)
 	for (unsigned int i = 0; i < 16; i++) {
 		check_words(page, 3, MISC_DRIVER, 16 - i, false);
 		assert_int_equal(nr_free_pages(), free - 8);
-		plain_put(page + i % 8);
+		put_page(page + i % 8);
 	}
 	check_free(page, 8);
 	assert_int_equal(nr_free_pages(), free);
@@ -212,7 +213,7 @@ static void test_plain_try_get_fails_on_whatever_has_no_count(void **state)
 
 	boot_small(64, 1);
 	frozen = alloc_frozen_pages(GFP_KERNEL, 1);
-	assert_false(plain_try_get(frozen));
+	assert_false(try_get_page(frozen));
 	assert_false(plain_try_get(frozen + 1));
 	check_words(frozen, 1, MISC_DRIVER, 0, true);
 	free_frozen_pages(frozen, 1);
@@ -674,11 +675,11 @@ static struct page *counted, *frozen, *other;
 
 static void misuse_put_frozen(void *arg)
 {
-	plain_put(frozen);
+	put_page(frozen);
 }
 static void misuse_get_frozen_tail(void *arg)
 {
-	plain_get(frozen + 1);
+	get_page(frozen + 1);
 }
 static void misuse_put_free(void *arg)
 {
