@@ -389,7 +389,7 @@ static void on_release(struct folio *folio)
 }
 
 static const struct octavo_hooks release_hooks = { .folio_release = on_release };
-static const struct octavo_hooks no_hooks = { NULL };
+static const struct octavo_hooks no_hooks = { .folio_release = NULL };
 
 static void test_folio_release_hook_sees_it_once_still_whole(void **state)
 {
