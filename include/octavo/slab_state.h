@@ -110,10 +110,20 @@ enum slab_boot_cache {
 
 #define NR_KMALLOC_CLASSES 15
 
+/* Caches that need no memory for their structs: those of the descriptors, and a few more. */
+#define NR_SLAB_EARLY 8
+
+struct slab_early {
+	struct kmem_cache cache;
+	struct slab_cpu cpu[OCTAVO_NR_CPUS]; /* directly behind it, as in every cache */
+};
+
 struct slab_state {
 	spinlock_t lock;	 /* the list of caches */
 	struct list_head caches; /* (c) */
 	struct kmem_cache boot[NR_SLAB_BOOT];
+	u32 early_used; /* (a) a bit each */
+	struct slab_early early[NR_SLAB_EARLY];
 	/* (a) made at first use: stored once by compare-and-swap release, loaded with acquire */
 	struct kmem_cache *kmalloc[NR_KMALLOC_CLASSES];
 };

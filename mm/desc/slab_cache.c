@@ -7,7 +7,8 @@
  * have no sheaves, and their slabs always embed their descriptors. So making a slab of any cache needs at
  * most one object of the descriptor cache, whose own slab needs frames and nothing else.
  *
- * The layer takes no frame until something is allocated; kmalloc's caches are made at first use.
+ * The layer takes no frame until something is allocated: the first caches, which are those of the
+ * descriptors, have their structs in octavo_state too, and kmalloc's are made at first use.
  */
 #include <octavo/atomic.h>
 #include <octavo/rcu.h>
@@ -91,6 +92,36 @@ static bool cache_setup(struct kmem_cache *s, const struct slab_cache_spec *spec
 	return slab_set_geometry(s);
 }
 
+/* The struct of a cache and its CPUs, zeroed. */
+static struct kmem_cache *cache_alloc(gfp_t gfp)
+{
+	struct slab_state *st = &octavo_state.slab;
+	struct kmem_cache *s = NULL;
+
+	for (u32 i = 0; i < NR_SLAB_EARLY && !s; i++)
+		/* acquire: pairs with the release in slab_cache_unmake() */
+		if (!(fetch_or_acquire(&st->early_used, 1u << i) & 1u << i))
+			s = &st->early[i].cache;
+	if (!s)
+		s = slab_object_alloc(slab_boot(SLAB_BOOT_CACHE), gfp);
+	if (s)
+		memset(s, 0, slab_boot(SLAB_BOOT_CACHE)->object_size);
+	return s;
+}
+
+void slab_cache_unmake(struct kmem_cache *s)
+{
+	struct slab_state *st = &octavo_state.slab;
+
+	for (u32 i = 0; i < NR_SLAB_EARLY; i++)
+		if (s == &st->early[i].cache) {
+			/* release: pairs with the acquire in cache_alloc(): we are done with it */
+			fetch_and_release(&st->early_used, ~(1u << i));
+			return;
+		}
+	slab_object_free(slab_boot(SLAB_BOOT_CACHE), s);
+}
+
 struct kmem_cache *slab_cache_make(const struct slab_cache_spec *spec, gfp_t gfp)
 {
 	const char *wrong = spec_wrong(spec);
@@ -100,22 +131,16 @@ struct kmem_cache *slab_cache_make(const struct slab_cache_spec *spec, gfp_t gfp
 		pr_warn("slab %s: %s", spec->name ? spec->name : "?", wrong);
 		return NULL;
 	}
-	s = slab_object_alloc(slab_boot(SLAB_BOOT_CACHE), gfp);
+	s = cache_alloc(gfp);
 	if (!s)
 		return NULL;
-	memset(s, 0, slab_boot(SLAB_BOOT_CACHE)->object_size);
 	if (!cache_setup(s, spec)) {
 		pr_warn("slab %s: no slab is large enough for %u bytes", spec->name, s->size);
-		slab_object_free(slab_boot(SLAB_BOOT_CACHE), s);
+		slab_cache_unmake(s);
 		return NULL;
 	}
 	s->sheaf_size = max(1u, min((u32)OCTAVO_SHEAF, SHEAF_BYTES / s->size));
 	return s;
-}
-
-void slab_cache_unmake(struct kmem_cache *s)
-{
-	slab_object_free(slab_boot(SLAB_BOOT_CACHE), s);
 }
 
 struct kmem_cache *kmem_cache_create(const char *name, u32 size, u32 align, u32 flags,
@@ -202,15 +227,14 @@ u64 kmem_cache_shrink_all(void)
 void kmem_cache_for_each(bool (*fn)(struct kmem_cache *s, void *arg), void *arg)
 {
 	struct slab_state *st = &octavo_state.slab;
+	struct list_head *p;
 	struct kmem_cache *s;
 	bool more = true;
 
 	spin_lock(&st->lock);
-	list_for_each_entry (s, &st->caches, node_in_caches) {
-		more = fn(s, arg);
-		if (!more)
-			break;
-	}
+	/* by hand: the head as an entry would be a misaligned cache */
+	for (p = st->caches.next; more && p != &st->caches; p = p->next)
+		more = fn(list_entry(p, struct kmem_cache, node_in_caches), arg);
 	for (u32 i = 0; more && i < NR_KMALLOC_CLASSES; i++) {
 		/* acquire: pairs with the release in kmalloc_cache_make() */
 		s = smp_load_acquire(&st->kmalloc[i]);
