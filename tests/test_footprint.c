@@ -311,6 +311,18 @@ static void test_footprint_record_refuses(void **state)
 	assert_int_equal(read_text("octavo-machine 1\n# note\n\nruns\nfree 1\nend 1\n"), 0);
 }
 
+static void test_footprint_record_label_is_only_text(void **state)
+{
+	static const char text[] = "octavo-machine 1\nlabel a\x1b[2Jb\nruns\nfree 1\nend 1\n";
+	FILE *f = fmemopen((void *)(unsigned long)text, strlen(text), "r");
+	struct machine m;
+
+	assert_int_equal(record_read(&m, f, "x"), 0);
+	fclose(f);
+	assert_string_equal(m.label, "a?[2Jb");
+	machine_free(&m);
+}
+
 /* Every prefix of a recorded machine is refused: none passes for a smaller machine. */
 static void test_footprint_record_truncated(void **state)
 {
@@ -524,6 +536,7 @@ int main(void)
 		cmocka_unit_test(test_footprint_unflagged_by_zone),
 		cmocka_unit_test(test_footprint_record_round_trip),
 		cmocka_unit_test(test_footprint_record_refuses),
+		cmocka_unit_test(test_footprint_record_label_is_only_text),
 		cmocka_unit_test(test_footprint_record_truncated),
 		cmocka_unit_test(test_footprint_synth_mix),
 		cmocka_unit_test(test_footprint_synth_refuses),

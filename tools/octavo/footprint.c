@@ -174,17 +174,17 @@ static int read_machine(const struct options *o, struct machine *m, char **saved
 		return read_from(o->from, m);
 	if (o->save)
 		return read_saved(o, m, saved);
-	if (o->live_or_recorded) {
-		err = kpage_probe(MACHINE_PROC);
-		if (err) {
-			fprintf(stderr,
-				"octavo: this machine's page flags can't be read (%s): showing the "
-				"recorded machine\n",
-				strerror(-err));
-			return record_read_builtin(m);
-		}
-	}
-	return kpage_read(m, MACHINE_PROC);
+	if (!o->live_or_recorded)
+		return kpage_read(m, MACHINE_PROC);
+	err = kpage_probe(MACHINE_PROC);
+	if (!err && !kpage_read(m, MACHINE_PROC))
+		return 0;
+	/* When the files could be opened, what is wrong with them has been said. */
+	fprintf(stderr,
+		"octavo: this machine's page flags can't be read%s%s%s: showing the recorded "
+		"machine\n",
+		err ? " (" : "", err ? strerror(-err) : "", err ? ")" : "");
+	return record_read_builtin(m);
 }
 
 static int status_of(int err)

@@ -131,6 +131,10 @@ static bool parse_line(struct reader *r, char *line)
 	*arg++ = '\0';
 	if (!strcmp(line, "label")) {
 		snprintf(r->m->label, sizeof(r->m->label), "%s", arg);
+		/* It will be printed: nothing that a terminal obeys. */
+		for (char *c = r->m->label; *c; c++)
+			if ((unsigned char)*c < 0x20 || *c == 0x7f)
+				*c = '?';
 		return true;
 	}
 	if (!strcmp(line, "mapped")) {
