@@ -46,6 +46,7 @@ void frame_free_bulk(unsigned int order, unsigned long n, const unsigned long *p
 
 /* Flags of frame_alloc_at(). */
 #define FRAME_AT_ISOLATED 1u /* may take frames that are isolated, and only the caller knows why */
+#define FRAME_AT_POISONED 2u /* may take poisoned frames: for memory_failure() alone */
 
 /**
  * frame_alloc_at() - these very frames

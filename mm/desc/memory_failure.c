@@ -32,21 +32,24 @@
 #include <octavo/hwpoison.h>
 
 /*
- * Looks at a word that is about to change. A CPU that is stopped in the middle of an allocation can make it
- * more; giving up then is legal, since the set is the truth, and costs the frame's user the hint.
+ * Looks at a word that is about to change, and claims, each of which may interrupt all CPUs. Somebody who is
+ * stopped in the middle, or holds bare frames, makes it more. Giving up then is legal, since the set is the
+ * truth: it costs a folio's holders the hint, and a frame that is just being freed is kept out by whoever
+ * would hand it out next.
  */
-#define MF_TURNS 100000
+#define MF_TURNS  100000
+#define MF_CLAIMS 16
 
 /* Neither an enum mf_result nor an errno that callers see. */
 #define MF_AGAIN (-1)
 
 /* FREE: take it from the allocator, then it is ours to mark. */
-static int fail_free(unsigned long pfn)
+static int fail_free(unsigned long pfn, u32 *claims)
 {
 	struct page *page = pfn_to_page(pfn);
 
-	if (frame_alloc_at(pfn, 0, FRAME_AT_ISOLATED))
-		return MF_AGAIN;
+	if (frame_alloc_at(pfn, 0, FRAME_AT_ISOLATED | FRAME_AT_POISONED))
+		return ++*claims < MF_CLAIMS ? MF_AGAIN : MF_DELAYED;
 	/* release: whoever unpoisons it (acquire) has the frame after us */
 	smp_store_release(&page->memdesc.v, memdesc_pointer(MEMDESC_HWPOISON, NULL).v);
 	return MF_RECOVERED;
@@ -64,14 +67,14 @@ static int fail_folio(struct page *page)
 	return MF_DELAYED;
 }
 
-static int fail_once(unsigned long pfn)
+static int fail_once(unsigned long pfn, u32 *claims)
 {
 	struct page *page = pfn_to_page(pfn);
 	memdesc_t md = page_memdesc(page);
 
 	switch (memdesc_type(md)) {
 	case MEMDESC_FREE:
-		return fail_free(pfn);
+		return fail_free(pfn, claims);
 	case MEMDESC_HWPOISON: /* freed between insert and now, and kept out */
 		return MF_RECOVERED;
 	case MEMDESC_FILE:
@@ -88,6 +91,7 @@ static int fail_once(unsigned long pfn)
 
 int memory_failure(unsigned long pfn)
 {
+	u32 claims = 0;
 	int ret;
 
 	if (!pfn_valid(pfn))
@@ -105,11 +109,11 @@ int memory_failure(unsigned long pfn)
 	 */
 	smp_mb_heavy();
 	for (u32 turn = 0;; turn++) {
-		ret = fail_once(pfn);
+		ret = fail_once(pfn, &claims);
 		if (ret != MF_AGAIN)
 			break;
 		if (turn == MF_TURNS) {
-			ret = MF_DELAYED; /* somebody has it as bare frames, or stands still */
+			ret = MF_DELAYED;
 			break;
 		}
 		octavo_port_relax();

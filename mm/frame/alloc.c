@@ -443,7 +443,7 @@ void zone_account(section_t key, long n)
 	octavo_port_unpin();
 }
 
-static bool run_poisoned(unsigned long pfn, unsigned long nr)
+bool run_poisoned(unsigned long pfn, unsigned long nr)
 {
 	/*
 	 * Between taking the frames, or freeing their words, and the look-up. Pairs with the smp_mb_heavy() that
@@ -452,6 +452,23 @@ static bool run_poisoned(unsigned long pfn, unsigned long nr)
 	 */
 	smp_mb_light();
 	return unlikely(READ_ONCE(octavo_state.hwpoison.nr)) && pfn_poisoned_in(pfn, nr) != ~0ul;
+}
+
+static void keep_out_one(unsigned long pfn)
+{
+	unsigned long *word = &pfn_to_page(pfn)->memdesc.v;
+	const unsigned long bad = MEMDESC_HWPOISON;
+
+	/* release: the frame's last owner is done with it */
+	smp_store_release(word, bad);
+	/*
+	 * Pairs with the smp_mb_heavy() that unpoison_memory() runs between removal and looking at the word: it
+	 * sees HWPOISON, or we see that the frame is forgotten. Without it both can miss, and a good frame is
+	 * lost. Who turns HWPOISON back into FREE owns the frame; acquire: with what was done to it.
+	 */
+	smp_mb();
+	if (unlikely(!pfn_poisoned(pfn)) && cmpxchg_acquire(word, bad, 0ul) == bad)
+		zone_give(pfn, 1);
 }
 
 void keep_out(unsigned long pfn, unsigned long nr)
@@ -464,8 +481,7 @@ void keep_out(unsigned long pfn, unsigned long nr)
 		if (bad > pfn)
 			zone_give(pfn, bad - pfn);
 		if (bad < end)
-			/* release: the frame's last owner is done with it */
-			smp_store_release(&pfn_to_page(bad)->memdesc.v, MEMDESC_HWPOISON);
+			keep_out_one(bad);
 		pfn = bad + 1;
 	}
 }

@@ -121,5 +121,7 @@ void zone_give(unsigned long pfn, unsigned long nr);
  * are given back.
  */
 void keep_out(unsigned long pfn, unsigned long nr);
+/* Is one of these frames, just taken, or whose words were just freed, poisoned? Looks after a light barrier. */
+bool run_poisoned(unsigned long pfn, unsigned long nr);
 
 #endif /* OCTAVO_MM_FRAME_CPU_H */

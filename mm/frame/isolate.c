@@ -65,16 +65,24 @@ static bool range_plausible(unsigned long start, unsigned long end)
 	return true;
 }
 
-static int range_alloc(unsigned long start, unsigned long end, bool isolated)
+static int range_alloc(unsigned long start, unsigned long end, unsigned int flags)
 {
+	bool isolated = flags & FRAME_AT_ISOLATED;
+
 	if (octavo_fault(OCTAVO_FAULT_FRAME))
 		return -EBUSY;
-	if (range_take(start, end, isolated))
-		return 0;
-	if (!range_plausible(start, end))
+	if (!range_take(start, end, isolated)) {
+		if (!range_plausible(start, end))
+			return -EBUSY;
+		frame_drain_all();
+		if (!range_take(start, end, isolated))
+			return -EBUSY;
+	}
+	if (unlikely(run_poisoned(start, end - start)) && !(flags & FRAME_AT_POISONED)) {
+		keep_out(start, end - start);
 		return -EBUSY;
-	frame_drain_all();
-	return range_take(start, end, isolated) ? 0 : -EBUSY;
+	}
+	return 0;
 }
 
 int frame_alloc_at(unsigned long pfn, unsigned int order, unsigned int flags)
@@ -84,7 +92,7 @@ int frame_alloc_at(unsigned long pfn, unsigned int order, unsigned int flags)
 	if (order > MAX_FOLIO_ORDER || !IS_ALIGNED(pfn, 1ul << order))
 		return -EINVAL;
 	err = check_range(pfn, 1ul << order);
-	return err ? err : range_alloc(pfn, pfn + (1ul << order), flags & FRAME_AT_ISOLATED);
+	return err ? err : range_alloc(pfn, pfn + (1ul << order), flags);
 }
 
 int alloc_contig_range(unsigned long start, unsigned long end)
@@ -94,7 +102,7 @@ int alloc_contig_range(unsigned long start, unsigned long end)
 	if (start >= end)
 		return -EINVAL;
 	err = check_range(start, end - start);
-	return err ? err : range_alloc(start, end, false);
+	return err ? err : range_alloc(start, end, 0);
 }
 
 void free_contig_range(unsigned long start, unsigned long nr)

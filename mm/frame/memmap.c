@@ -180,7 +180,8 @@ static bool section_movable(const struct section_walk *w)
 	const struct plan *p = w->p;
 	u64 usable = p->usable[w->node];
 
-	return w->managed == w->frames && w->below + w->managed + min(p->movable, usable) > usable;
+	return p->movable && w->managed == w->frames &&
+	       w->below + w->managed + min(p->movable, usable) > usable;
 }
 
 static int plan_zones(struct plan *p)
