@@ -2,6 +2,8 @@
 /*
  * test_oracle.c - random programs on the core and on the naive model.
  */
+#include <dirent.h>
+
 #include "test.h"
 
 #include "oracle.h"
@@ -43,10 +45,44 @@ static void test_oracle_agrees_with_the_core(void **state)
 #endif
 }
 
+/* What a fuzzer found worth keeping: a file a program. */
+COVERS("S3.7 S3.23 SX.5 SX.6");
+static void test_oracle_replays_the_corpus(void **state)
+{
+	static u8 prog[1 << 16];
+	struct oracle_stats st = { 0 };
+	struct dirent *entry;
+	unsigned int files = 0;
+	DIR *dir = opendir(TEST_CORPUS);
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		char path[1024];
+		const char *error;
+		size_t len;
+		FILE *f;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", TEST_CORPUS, entry->d_name);
+		f = fopen(path, "rb");
+		assert_non_null(f);
+		len = fread(prog, 1, sizeof(prog), f);
+		fclose(f);
+		error = oracle_run(prog, len, &st);
+		if (error)
+			fail_msg("%s: %s", path, error);
+		files++;
+	}
+	closedir(dir);
+	assert_true(files > 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_oracle_agrees_with_the_core),
+		cmocka_unit_test(test_oracle_replays_the_corpus),
 	};
 
 	return cmocka_run_group_tests_name("oracle", tests, NULL, NULL);
