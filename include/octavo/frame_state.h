@@ -58,8 +58,10 @@ struct zone {
 	s64 free;		 /* (a) free frames, less what CPUs have not folded in yet */
 	u64 watermark[NR_WMARK]; /* (h) */
 	/* Private to the allocator. */
-	s64 isolated; /* (a) free frames in isolated blocks */
-	u64 fold;     /* (h) a CPU folds its delta into free when it is larger than this */
+	s64 isolated;  /* (a) free frames in isolated blocks */
+	section_t key; /* (h) node and type as in its sections' entries */
+	s64 fast; /* (h) with at least so many free, no watermark needs to be looked at closely */
+	u64 fold; /* (h) a CPU folds its delta into free when it is larger than this */
 	/* (a) hints: no tree below has room for an allocation of this migratetype and class, or any */
 	unsigned long rover[MIGRATE_TYPES][3];
 	unsigned long rover_any;
@@ -85,10 +87,10 @@ struct frame_state {
 	struct zone *zones;			      /* the array they are in, in metadata */
 	spinlock_t hotplug_lock;
 	/*
-	 * (h) For the allocator's fast path: the section_t of the first zone that an allocation from a node and at
-	 * most a zone type tries, 0: none; and the node of those that do not care.
+	 * (h) For the allocator's fast path: the first zone that an allocation from a node and at most a zone
+	 * type tries, NULL: none; and the node of those that do not care.
 	 */
-	section_t first_zone[OCTAVO_NR_NODES][ZONE_MOVABLE + 1];
+	struct zone *first_zone[OCTAVO_NR_NODES][ZONE_MOVABLE + 1];
 	u32 home_node;
 };
 

@@ -49,11 +49,14 @@ enum migratetype {
 	MIGRATE_TYPES,
 };
 
+/* Two bits for each combination of __GFP_MOVABLE and __GFP_RECLAIMABLE: no branch on the fast path. */
 static inline enum migratetype gfp_migratetype(gfp_t gfp)
 {
-	if (gfp & __GFP_MOVABLE)
-		return MIGRATE_MOVABLE;
-	return gfp & __GFP_RECLAIMABLE ? MIGRATE_RECLAIMABLE : MIGRATE_UNMOVABLE;
+	const unsigned int types = MIGRATE_UNMOVABLE | MIGRATE_MOVABLE << 2 |
+				   MIGRATE_RECLAIMABLE << 4 | MIGRATE_MOVABLE << 6;
+	_Static_assert(__GFP_MOVABLE == 4 && __GFP_RECLAIMABLE == 8, "two neighbouring bits");
+
+	return (enum migratetype)(types >> ((gfp >> 2 & 3) * 2) & 3);
 }
 
 static inline bool gfpflags_allow_blocking(gfp_t gfp)

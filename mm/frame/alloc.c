@@ -160,6 +160,14 @@ static void rover_raise(unsigned long *rover, unsigned long seen, unsigned long 
 		WRITE_ONCE(*rover, t);
 }
 
+/* Two trees share a cache line: is the other one reserved by another CPU? */
+static bool neighbour_busy(unsigned long t, unsigned int cpu)
+{
+	unsigned int owner = ctl_owner(READ_ONCE(tree_at(t ^ 1)->ctl));
+
+	return owner && owner != cpu + 1;
+}
+
 /* Steps 2 and 3: a tree to reserve. */
 static unsigned int search_good(const struct request *r)
 {
@@ -167,7 +175,7 @@ static unsigned int search_good(const struct request *r)
 	unsigned long *rover = &r->zone->rover[r->mt][class], from = READ_ONCE(*rover);
 	unsigned int kind = class == CLASS_BLOCK ? SUMMARY_BLOCK : SUMMARY_FULL;
 	unsigned int least = class == CLASS_ROW ? CLASS_ROW_ROOM : 0;
-	unsigned long none = ~0ul, whole = none, stop = none, t = none, hint;
+	unsigned long none = ~0ul, whole = none, apart = none, stop = none, t = none, hint;
 	/* acquire: pairs with the release in zone_span_add(): the entries are there */
 	u32 nr = smp_load_acquire(&r->zone->nr_spans);
 	unsigned int got = 0;
@@ -186,6 +194,8 @@ static unsigned int search_good(const struct request *r)
 					end = min(end, t + LOOKAHEAD);
 					stop = end;
 				}
+				if (apart == none && !neighbour_busy(t, r->cpu))
+					apart = t;
 			} else if (effort_allows(r, ctl, PARTLY_USED) &&
 				   tree_fits(r, t, ctl, least)) {
 				got = tree_try(r, t, true);
@@ -198,6 +208,8 @@ static unsigned int search_good(const struct request *r)
 	}
 	/* one that was skipped as reserved counts again when it is released */
 	hint = min(got ? t : none, whole);
+	if (!got && apart != none)
+		got = tree_try(r, apart, true);
 	if (!got && whole != none)
 		got = tree_try(r, whole, true);
 	rover_raise(rover, from, hint);
@@ -280,10 +292,22 @@ static bool trees_free(unsigned long t, unsigned long nr, bool reserved)
 	for (unsigned long k = 0; k < nr; k++) {
 		u64 ctl = READ_ONCE(tree_at(t + k)->ctl);
 
-		if (ctl_used(ctl) || (ctl_owner(ctl) && !reserved))
+		if (ctl_used(ctl) || (ctl_owner(ctl) && !reserved)) {
+			if (!ctl_room(ctl))
+				summary_note(t + k, SUMMARY_FULL);
 			return false;
+		}
 	}
 	return true;
+}
+
+/* The lowest tree from which on, up to @t, the summary knows of nothing that has room; @t + 1: @t may have. */
+static unsigned long none_down_to(unsigned long t)
+{
+	unsigned long base = ALIGN_DOWN(t, (unsigned long)SUMMARY_TREES);
+	u64 none = READ_ONCE(tree_at(base)->summary);
+
+	return (u32)(none >> SUMMARY_FULL | none >> SUMMARY_BLOCK) == ~0u ? base : t + 1;
 }
 
 static unsigned int search_trees(const struct request *r)
@@ -299,6 +323,12 @@ static unsigned int search_trees(const struct request *r)
 			unsigned long t = ALIGN_DOWN((unsigned long)s.first + s.nr, nr);
 
 			while (t >= low + nr) {
+				unsigned long none = none_down_to(t - 1);
+
+				if (none < t) {
+					t = ALIGN_DOWN(none, nr);
+					continue;
+				}
 				t -= nr;
 				if (trees_free(t, nr, reserved) && trees_take(r, t, nr)) {
 					r->pfns[0] = t << OCTAVO_TREE_ORDER;
@@ -364,13 +394,15 @@ static bool zone_allows(const struct zone *z, u64 n, enum mark mark)
 	return over >= 0;
 }
 
+/* Two bits for each combination of the three zone flags; the lowest zone wins. */
 static enum zone_type gfp_zone(gfp_t gfp)
 {
-	if (gfp & __GFP_DMA)
-		return ZONE_DMA;
-	if (gfp & __GFP_DMA32)
-		return ZONE_DMA32;
-	return gfp & __GFP_MOVABLE ? ZONE_MOVABLE : ZONE_NORMAL;
+	const unsigned int types = ZONE_NORMAL << 0 | ZONE_DMA << 2 | ZONE_DMA32 << 4 |
+				   ZONE_DMA << 6 | ZONE_MOVABLE << 8 | ZONE_DMA << 10 |
+				   ZONE_DMA32 << 12 | ZONE_DMA << 14;
+	BUILD_BUG_ON(__GFP_DMA != 1 || __GFP_DMA32 != 2 || __GFP_MOVABLE != 4);
+
+	return (enum zone_type)(types >> (gfp & 7) * 2 & 3);
 }
 
 /* The zones of a node, from @top down; then those of the nodes at distance 1, 2, ... */
@@ -424,7 +456,7 @@ void zone_refresh_first(void)
 		for (int type = 0; type <= ZONE_MOVABLE; type++) {
 			zone_walk_start(&w, flags[type] | __GFP_THISNODE, nid);
 			z = zone_walk_next(&w);
-			WRITE_ONCE(f->first_zone[nid][type], z ? zone_key(z) : (section_t)0);
+			WRITE_ONCE(f->first_zone[nid][type], z);
 		}
 }
 
@@ -435,7 +467,7 @@ void zone_account(section_t key, long n)
 	struct frame_cpu *c = frame_cpu(octavo_port_pin());
 
 	if (local_trylock(&c->lock)) {
-		zone_count(c, key, n);
+		zone_count(zone_delta(c, key), key, n);
 		local_unlock(&c->lock);
 	} else {
 		fetch_add_relaxed(&key_zone(key)->free, (s64)n);
@@ -497,7 +529,7 @@ static long zone_alloc(struct zone *z, unsigned int order, enum migratetype mt)
 	do {
 		cpu = octavo_port_pin();
 		c = frame_cpu(cpu);
-		got = order < MAG_ORDERS ? magazine_get(c, z, order, mt, true) : -ENOMEM;
+		got = order < MAG_ORDERS ? magazine_fill_pop(c, z, order, mt) : -ENOMEM;
 		if (got < 0 && zone_take(z, cpu, order, mt, 1, &pfn)) {
 			got = (long)pfn;
 			zone_account(zone_key(z), -(1l << order));
@@ -601,30 +633,37 @@ static __noinline long alloc_slow(gfp_t gfp, unsigned int order, int nid)
 	}
 }
 
+/* The common case: memory to spare in the first zone, and for small orders something in the magazine. */
+static __always_inline long alloc_fast(gfp_t gfp, unsigned int order, u32 nid)
+{
+	struct zone *z = READ_ONCE(octavo_state.frame.first_zone[nid][gfp_zone(gfp)]);
+	struct frame_cpu *c;
+	long pfn;
+
+	if (unlikely(!z || READ_ONCE(z->free) - READ_ONCE(z->isolated) - (1l << order) <
+				   READ_ONCE(z->fast)))
+		return -ENOMEM;
+	if (order >= MAG_ORDERS)
+		return zone_alloc(z, order, gfp_migratetype(gfp));
+	c = frame_cpu(octavo_port_pin());
+	pfn = magazine_pop(c, zone_key(z), order, gfp_migratetype(gfp));
+	octavo_port_unpin();
+	if (likely(pfn < 0 || !run_poisoned((unsigned long)pfn, 1ul << order)))
+		return pfn;
+	keep_out((unsigned long)pfn, 1ul << order);
+	return -ENOMEM;
+}
+
 long frame_alloc(gfp_t gfp, unsigned int order, int nid)
 {
-	if (unlikely(order > MAX_FOLIO_ORDER || nid < NUMA_NO_NODE || nid >= OCTAVO_NR_NODES))
+	long pfn;
+
+	if (unlikely(order > MAX_FOLIO_ORDER || (u32)(nid + 1) > OCTAVO_NR_NODES))
 		return -EINVAL;
 	if (octavo_fault(OCTAVO_FAULT_FRAME) && !(gfp & __GFP_NOFAIL))
 		return -ENOMEM;
-	if (order < MAG_ORDERS) {
-		int node = nid == NUMA_NO_NODE ? (int)READ_ONCE(octavo_state.frame.home_node) : nid;
-		section_t key = READ_ONCE(octavo_state.frame.first_zone[node][gfp_zone(gfp)]);
-		long pfn = -ENOMEM;
-
-		if (likely(key && zone_allows(key_zone(key), 1ull << order, MARK_LOW))) {
-			struct frame_cpu *c = frame_cpu(octavo_port_pin());
-
-			pfn = magazine_get(c, key_zone(key), order, gfp_migratetype(gfp), false);
-			octavo_port_unpin();
-		}
-		if (likely(pfn >= 0)) {
-			if (likely(!run_poisoned((unsigned long)pfn, 1ul << order)))
-				return pfn;
-			keep_out((unsigned long)pfn, 1ul << order);
-		}
-	}
-	return alloc_slow(gfp, order, nid);
+	pfn = alloc_fast(gfp, order, nid == NUMA_NO_NODE ? octavo_state.frame.home_node : (u32)nid);
+	return likely(pfn >= 0) ? pfn : alloc_slow(gfp, order, nid);
 }
 
 unsigned long frame_alloc_bulk(gfp_t gfp, unsigned int order, int nid, unsigned long n,
@@ -685,19 +724,28 @@ void zone_give(unsigned long pfn, unsigned long nr)
 	}
 }
 
+static __noinline __noreturn void bad_free(unsigned long pfn, unsigned int order)
+{
+	octavo_panic("frame_free: pfn 0x%lx order %u is no run of frames that are there", pfn,
+		     order);
+}
+
 /* What can be told cheaply of a run that is being freed: its place, and the word of its first frame. */
-static section_t check_free(unsigned long pfn, unsigned int order)
+static __always_inline section_t check_free(unsigned long pfn, unsigned int order)
 {
 	const struct frame_state *f = &octavo_state.frame;
 	unsigned long nr = 1ul << order;
 	section_t key;
 
 	if (unlikely(order > MAX_FOLIO_ORDER || pfn >= f->max_pfn || !IS_ALIGNED(pfn, nr)))
-		octavo_panic("frame_free: pfn 0x%lx order %u is no run of frames", pfn, order);
-	for (unsigned long t = pfn_tree(pfn); t <= pfn_tree(pfn + nr - 1); t++)
-		if (unlikely(!pfn_valid(t << OCTAVO_TREE_ORDER)))
-			octavo_panic("frame_free: pfn 0x%lx order %u is not valid", pfn, order);
+		bad_free(pfn, order);
 	key = READ_ONCE(f->section[pfn_tree(pfn)]);
+	if (unlikely(!(key & SECTION_PRESENT)))
+		bad_free(pfn, order);
+	if (order > OCTAVO_TREE_ORDER)
+		for (unsigned long n = TREE_FRAMES; n < nr; n += TREE_FRAMES)
+			if (unlikely(!pfn_valid(pfn + n)))
+				bad_free(pfn, order);
 	if (unlikely(READ_ONCE(pfn_to_page(pfn)->memdesc.v)))
 		bad_page(pfn, "frame_free: its word is not FREE");
 	if (OCTAVO_DEBUG)
@@ -707,23 +755,30 @@ static section_t check_free(unsigned long pfn, unsigned int order)
 	return key;
 }
 
+static __noinline void free_slow(unsigned long pfn, unsigned int order)
+{
+	check_free(pfn, order);
+	if (unlikely(run_poisoned(pfn, 1ul << order)))
+		keep_out(pfn, 1ul << order);
+	else
+		zone_give(pfn, 1ul << order);
+}
+
 void frame_free(unsigned long pfn, unsigned int order)
 {
-	section_t key = check_free(pfn, order);
-	bool done = false;
+	if (likely(order < MAG_ORDERS && order <= OCTAVO_TREE_ORDER)) {
+		section_t key = check_free(pfn, order);
 
-	if (unlikely(run_poisoned(pfn, 1ul << order))) {
-		keep_out(pfn, 1ul << order);
-		return;
-	}
-	if (order < MAG_ORDERS) {
-		struct frame_cpu *c = frame_cpu(octavo_port_pin());
+		if (likely(!run_poisoned(pfn, 1ul << order))) {
+			struct frame_cpu *c = frame_cpu(octavo_port_pin());
+			bool done = magazine_push(c, key, pfn, order);
 
-		done = magazine_put(c, key, pfn, order);
-		octavo_port_unpin();
+			octavo_port_unpin();
+			if (likely(done))
+				return;
+		}
 	}
-	if (!done)
-		zone_give(pfn, 1ul << order);
+	free_slow(pfn, order);
 }
 
 void frame_free_bulk(unsigned int order, unsigned long n, const unsigned long *pfns)

@@ -5,6 +5,7 @@
 #ifndef OCTAVO_MM_FRAME_CPU_H
 #define OCTAVO_MM_FRAME_CPU_H
 
+#include <octavo/errno.h>
 #include <octavo/lock.h>
 #include <octavo/state.h>
 #include <octavo/string.h>
@@ -14,6 +15,8 @@
 /* Orders that have magazines; order o has OCTAVO_MAGAZINE >> o entries, so each holds as many frames. */
 #define MAG_ORDERS 5
 
+BUILD_BUG_ON(MAG_ORDERS > 8);
+
 #define MAG_SLOTS                                                              \
 	((OCTAVO_MAGAZINE) + (OCTAVO_MAGAZINE >> 1) + (OCTAVO_MAGAZINE >> 2) + \
 	 (OCTAVO_MAGAZINE >> 3) + (OCTAVO_MAGAZINE >> 4))
@@ -22,21 +25,23 @@
 #define ZONE_KEY_MASK (SECTION_NODE_MASK | SECTION_ZONE_MASK)
 #define NR_ZONE_KEYS  (OCTAVO_NR_NODES << SECTION_NODE_SHIFT)
 
-/*
- * Runs of one order and migratetype, all of the zone that key says (the section_t of its sections);
- * the last is handed out next. Their bits say taken, and zone counters say free.
- */
-struct magazine {
-	unsigned long *pfn;
-	u16 nr, cap;
-	section_t key;
-};
-
 /* Frames freed less frames taken that the zone's counter does not know of yet. */
 struct zone_delta {
 	s64 delta;
-	s64 fold; /* more than this and it is told */
+	s64 fold; /* further from 0 than this, and it is told */
 };
+
+/*
+ * Runs of one order and migratetype, all of the zone that key says (the section_t of its sections); the last
+ * is handed out next. Their bits say taken, and zone counters say free. pfn[0] is no pfn, so that there
+ * always is a last one to compare with.
+ */
+struct magazine {
+	unsigned long *pfn;	  /* [1] to [nr] */
+	struct zone_delta *delta; /* of this CPU, for the zone of key */
+	u16 nr, cap;
+	section_t key;
+} __aligned(32); /* and 8 a migratetype: found by shifting, on the hottest path there is */
 
 struct frame_cpu {
 	/*
@@ -44,20 +49,19 @@ struct frame_cpu {
 	 * under it and read anywhere.
 	 */
 	local_lock_t lock;
-	struct magazine mag[MIGRATE_TYPES][MAG_ORDERS];
+	struct magazine mag[MIGRATE_TYPES][8];
 	struct zone_delta delta[NR_ZONE_KEYS];
 	/*
 	 * (a) number + 1 of the tree that is reserved for allocations of a zone type, migratetype and
 	 * class; 0: none. Changed by exchange only: whoever gets a number out releases that tree.
 	 */
 	unsigned long slot[NR_ZONES][MIGRATE_TYPES][NR_CLASSES];
-	unsigned long pfns[MIGRATE_TYPES][MAG_SLOTS + 1];
+	unsigned long pfns[MIGRATE_TYPES][MAG_SLOTS + MAG_ORDERS];
 } __cacheline;
 
 static inline section_t zone_key(const struct zone *z)
 {
-	return (section_t)(SECTION_PRESENT | z->node << SECTION_NODE_SHIFT |
-			   (u32)z->type << SECTION_ZONE_SHIFT);
+	return READ_ONCE(z->key);
 }
 
 static inline struct zone *key_zone(section_t key)
@@ -71,13 +75,17 @@ static inline struct frame_cpu *frame_cpu(unsigned int cpu)
 	return octavo_state.frame.cpu + cpu;
 }
 
-/* @n more frames of a zone are free, or -@n fewer. Under c->lock. */
-static inline void zone_count(struct frame_cpu *c, section_t key, long n)
+static inline struct zone_delta *zone_delta(struct frame_cpu *c, section_t key)
 {
-	struct zone_delta *d = &c->delta[key & ZONE_KEY_MASK];
+	return &c->delta[key & ZONE_KEY_MASK];
+}
+
+/* @n more frames of a zone are free, or -@n fewer. Under the lock of the CPU whose delta it is. */
+static __always_inline void zone_count(struct zone_delta *d, section_t key, long n)
+{
 	s64 sum = d->delta + n;
 
-	if (unlikely(sum > d->fold || sum < -d->fold)) {
+	if (unlikely((u64)(sum + d->fold) > 2 * (u64)d->fold)) {
 		fetch_add_relaxed(&key_zone(key)->free, sum);
 		sum = 0;
 	}
@@ -87,22 +95,73 @@ static inline void zone_count(struct frame_cpu *c, section_t key, long n)
 /* The same from anywhere. */
 void zone_account(section_t key, long n);
 
+/*
+ * One run out of a magazine of the pinned CPU @c. -ENOMEM: it is empty or another zone's, or c->lock
+ * is held.
+ */
+static __always_inline long magazine_pop(struct frame_cpu *c, section_t key, unsigned int order,
+					 enum migratetype mt)
+{
+	struct magazine *m = &c->mag[mt][order];
+	long pfn = -ENOMEM;
+
+	if (unlikely(!local_trylock(&c->lock)))
+		return -ENOMEM;
+	if (likely(m->nr && m->key == key)) {
+		pfn = (long)m->pfn[m->nr--];
+		zone_count(m->delta, key, -(1l << order));
+	}
+	local_unlock(&c->lock);
+	return pfn;
+}
+
 /* ---- magazine.c ---- */
 
 void magazine_init(struct frame_cpu *c, u64 frames, u32 cpus);
 
-/*
- * One run out of a magazine of the pinned CPU @c. -ENOMEM: empty, another zone's, or c->lock is held. With @fill an
- * empty one takes a batch from @z first.
- */
-long magazine_get(struct frame_cpu *c, struct zone *z, unsigned int order, enum migratetype mt,
-		  bool fill);
+/* As magazine_pop(); an empty one takes a batch from @z first. */
+long magazine_fill_pop(struct frame_cpu *c, struct zone *z, unsigned int order,
+		       enum migratetype mt);
 
-/* False: not one for a magazine; c->lock is held; another zone's frames are in it. */
-bool magazine_put(struct frame_cpu *c, section_t key, unsigned long pfn, unsigned int order);
+/*
+ * Make room in a magazine for a frame that magazine_push() has no place for. False: it has no magazine, or that one has
+ * another zone's frames. Under c->lock.
+ */
+bool magazine_room(struct frame_cpu *c, struct magazine *m, section_t key, unsigned int order);
+
+/* A frame is freed that is free. */
+__noreturn __cold void frame_free_twice(unsigned long pfn);
 
 /* Give everything in the magazines back. Under c->lock, remote or own. */
 void magazine_empty(struct frame_cpu *c);
+
+/*
+ * Put a run into a magazine of the pinned CPU @c. False: it is not one for a magazine, or c->lock is held.
+ */
+static __always_inline bool magazine_push(struct frame_cpu *c, section_t key, unsigned long pfn,
+					  unsigned int order)
+{
+	const struct tree *t = tree_at(pfn_tree(pfn));
+	struct magazine *m = &c->mag[ctl_mt(READ_ONCE(t->ctl))][order];
+	unsigned int i = pfn_block(pfn), blk;
+	bool done = false;
+
+	if (unlikely(!local_trylock(&c->lock)))
+		return false;
+	/* inside the lock: see the top of magazine.c */
+	blk = blk_get(READ_ONCE(t->blk[i / BLK_PER_WORD]), i);
+	if (likely(!(blk & BLK_ISOLATED)) &&
+	    (likely(m->key == key && m->nr < m->cap) || magazine_room(c, m, key, order))) {
+		if (unlikely(!(row_taken(READ_ONCE(*row_of(pfn)), blk) >> pfn % ROW_FRAMES & 1) ||
+			     m->pfn[m->nr] == pfn))
+			frame_free_twice(pfn);
+		m->pfn[++m->nr] = pfn;
+		zone_count(m->delta, key, 1l << order);
+		done = true;
+	}
+	local_unlock(&c->lock);
+	return done;
+}
 
 /* ---- alloc.c ---- */
 

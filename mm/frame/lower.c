@@ -84,12 +84,10 @@ void summary_note(unsigned long t, unsigned int kind)
 		fetch_and_relaxed(summary_word(t), ~summary_bit(t, kind));
 }
 
-static void summary_clear(unsigned long t, bool block)
+static void summary_clear(unsigned long t, u64 bits)
 {
-	u64 bits = summary_bit(t, SUMMARY_FULL) | (block ? summary_bit(t, SUMMARY_BLOCK) : 0);
-
 	/* seq_cst: see summary_note() */
-	if (smp_load_seq_cst(summary_word(t)) & bits)
+	if (bits && (smp_load_seq_cst(summary_word(t)) & bits))
 		fetch_and_relaxed(summary_word(t), ~bits);
 }
 
@@ -99,15 +97,17 @@ static void rover_lower(unsigned long *rover, unsigned long t)
 		WRITE_ONCE(*rover, t);
 }
 
-/* A tree has more to give than before: tell those who search. Hints, but for the summary. */
-static void tree_announce(unsigned long t, u64 ctl, bool block)
+/* A tree has something to give that it had not: tell those who search. Hints, but for the summary. */
+static __noinline void tree_announce(unsigned long t, u64 ctl, bool any, bool block)
 {
 	struct zone *z = tree_zone(t);
 
-	summary_clear(t, block);
+	summary_clear(t, (any ? summary_bit(t, SUMMARY_FULL) : 0) |
+				 (block ? summary_bit(t, SUMMARY_BLOCK) : 0));
 	if (!z)
 		return;
-	rover_lower(&z->rover_any, t);
+	if (any)
+		rover_lower(&z->rover_any, t);
 	for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++) {
 		if (ctl_used(ctl) && ctl_mt(ctl) != mt)
 			continue;
@@ -115,9 +115,14 @@ static void tree_announce(unsigned long t, u64 ctl, bool block)
 			rover_lower(&z->rover[mt][CLASS_ROW], t);
 		if (ctl_room(ctl) >= BLOCK_FRAMES / 2)
 			rover_lower(&z->rover[mt][CLASS_ROWS], t);
-		if (block)
+		if (block || !ctl_used(ctl))
 			rover_lower(&z->rover[mt][CLASS_BLOCK], t);
 	}
+}
+
+static bool crosses(u64 old, u64 new, unsigned int room)
+{
+	return ctl_room(old) < room && ctl_room(new) >= room;
 }
 
 /* ---- counters ---- */
@@ -135,7 +140,10 @@ static bool tree_take(unsigned long t, unsigned int n, enum migratetype mt)
 	return true;
 }
 
-/* @block: a block of it became wholly free */
+/*
+ * @block: a block became wholly free and is the only one in its word. Most gives are no news: whoever gave the
+ * first frame to a full tree, or the first block, has told, or is about to.
+ */
 static void tree_give(unsigned long t, unsigned int n, bool block)
 {
 	u64 old = READ_ONCE(tree_at(t)->ctl), new;
@@ -147,7 +155,22 @@ static void tree_give(unsigned long t, unsigned int n, bool block)
 				 "more frames freed than the tree has taken");
 		/* release: pairs with tree_take(), see the top; seq_cst: with summary_note() */
 	} while (!try_cmpxchg_seq_cst(&tree_at(t)->ctl, &old, new));
-	tree_announce(t, new, block);
+	if (block || !ctl_room(old) || !ctl_used(new) || crosses(old, new, CLASS_ROW_ROOM) ||
+	    crosses(old, new, BLOCK_FRAMES / 2))
+		tree_announce(t, new, !ctl_room(old), block);
+}
+
+/* Has a word of counters a block that can be had whole now, and had none before? */
+static bool first_whole(u64 old, u64 new)
+{
+	bool whole = false;
+
+	for (unsigned int i = 0; i < min(BLK_PER_WORD, TREE_BLOCKS); i++) {
+		if (blk_room(blk_get(old, i)) == BLOCK_FRAMES)
+			return false;
+		whole |= blk_room(blk_get(new, i)) == BLOCK_FRAMES;
+	}
+	return whole;
 }
 
 static bool block_take(unsigned long t, unsigned int i, unsigned int n, bool isolated)
@@ -165,7 +188,7 @@ static bool block_take(unsigned long t, unsigned int i, unsigned int n, bool iso
 	return true;
 }
 
-/* Return: whether the block is wholly free now. */
+/* Return: first_whole(). */
 static bool block_give(unsigned long t, unsigned int i, unsigned int n)
 {
 	u64 old = READ_ONCE(*blk_word(t, i)), new;
@@ -179,7 +202,7 @@ static bool block_give(unsigned long t, unsigned int i, unsigned int n)
 	} while (!try_cmpxchg_seq_cst(blk_word(t, i), &old, new));
 	if (unlikely(blk_get(new, i) & BLK_ISOLATED))
 		isolated_add(t, (long)n);
-	return !blk_used(blk_get(new, i));
+	return !blk_used(blk_get(new, i)) && first_whole(old, new);
 }
 
 static unsigned int count_isolated(u64 word, unsigned int i, unsigned int nr)
@@ -206,7 +229,8 @@ static bool blocks_take(unsigned long t, unsigned int i, unsigned int nr, bool i
 	return true;
 }
 
-static void blocks_give(unsigned long t, unsigned int i, unsigned int nr)
+/* Return: first_whole(). */
+static bool blocks_give(unsigned long t, unsigned int i, unsigned int nr)
 {
 	u64 old = READ_ONCE(*blk_word(t, i)), new;
 
@@ -219,6 +243,7 @@ static void blocks_give(unsigned long t, unsigned int i, unsigned int nr)
 	} while (!try_cmpxchg_seq_cst(blk_word(t, i), &old, new));
 	if (unlikely(count_isolated(new, i, nr)))
 		isolated_add(t, (long)count_isolated(new, i, nr) * (long)BLOCK_FRAMES);
+	return first_whole(old, new);
 }
 
 /* ---- rows ---- */
@@ -373,7 +398,7 @@ static unsigned int block_promise(unsigned long t, unsigned int i, unsigned int 
 	return take;
 }
 
-/* Runs smaller than a block. @freed: set if a block was left wholly free. */
+/* Runs smaller than a block. @freed: set if giving a promise back left a word's first whole block. */
 static unsigned int alloc_rows(unsigned long t, unsigned int order, unsigned int want,
 			       unsigned long *pfns, bool *freed)
 {
@@ -453,7 +478,7 @@ static unsigned long piece(unsigned long pos, unsigned long end, unsigned int *b
 	return min(end, ALIGN_DOWN(pos, (unsigned long)BLOCK_FRAMES) + BLOCK_FRAMES) - pos;
 }
 
-/* Return: whether a block became wholly free. */
+/* Return: first_whole() of any word. */
 static bool pieces_give(unsigned long pfn, unsigned long nr)
 {
 	unsigned long end = pfn + nr, n;
@@ -464,8 +489,7 @@ static bool pieces_give(unsigned long pfn, unsigned long nr)
 
 		n = piece(pfn, end, &blocks);
 		if (blocks) {
-			blocks_give(pfn_tree(pfn), pfn_block(pfn), blocks);
-			freed = true;
+			freed |= blocks_give(pfn_tree(pfn), pfn_block(pfn), blocks);
 		} else {
 			rows_give(pfn, n, block_of(pfn));
 			freed |= block_give(pfn_tree(pfn), pfn_block(pfn), (unsigned int)n);
@@ -474,7 +498,9 @@ static bool pieces_give(unsigned long pfn, unsigned long nr)
 	return freed;
 }
 
-static bool piece_take(unsigned long pfn, unsigned long n, unsigned int blocks, bool isolated)
+/* @freed: set if undoing it left a word's first whole block. */
+static bool piece_take(unsigned long pfn, unsigned long n, unsigned int blocks, bool isolated,
+		       bool *freed)
 {
 	unsigned long t = pfn_tree(pfn);
 	unsigned int i = pfn_block(pfn);
@@ -487,13 +513,14 @@ static bool piece_take(unsigned long pfn, unsigned long n, unsigned int blocks, 
 		return false;
 	if (rows_take(pfn, n, block_of(pfn)))
 		return true;
-	block_give(t, i, (unsigned int)n);
+	*freed |= block_give(t, i, (unsigned int)n);
 	return false;
 }
 
 bool lower_take(unsigned long pfn, unsigned long nr, bool isolated, enum migratetype mt)
 {
 	unsigned long pos = pfn, end = pfn + nr, n;
+	bool freed = false;
 
 	if (!tree_take(pfn_tree(pfn), (unsigned int)nr, mt))
 		return false;
@@ -501,9 +528,9 @@ bool lower_take(unsigned long pfn, unsigned long nr, bool isolated, enum migrate
 		unsigned int blocks;
 
 		n = piece(pos, end, &blocks);
-		if (!piece_take(pos, n, blocks, isolated)) {
-			pieces_give(pfn, pos - pfn);
-			tree_give(pfn_tree(pfn), (unsigned int)nr, true);
+		if (!piece_take(pos, n, blocks, isolated, &freed)) {
+			freed |= pieces_give(pfn, pos - pfn);
+			tree_give(pfn_tree(pfn), (unsigned int)nr, freed);
 			return false;
 		}
 	}
@@ -605,7 +632,7 @@ bool lower_isolate(unsigned long pfn, bool on)
 	if (room)
 		isolated_add(t, on ? room : -room);
 	if (!on)
-		tree_announce(t, READ_ONCE(tree_at(t)->ctl), room == (long)BLOCK_FRAMES);
+		tree_announce(t, READ_ONCE(tree_at(t)->ctl), room, room == (long)BLOCK_FRAMES);
 	return true;
 }
 
@@ -629,5 +656,5 @@ void lower_release(unsigned long t)
 	/* relaxed: as above */
 	while (!try_cmpxchg_relaxed(&tree_at(t)->ctl, &old, ctl_release(old)))
 		;
-	tree_announce(t, READ_ONCE(tree_at(t)->ctl), true);
+	tree_announce(t, READ_ONCE(tree_at(t)->ctl), true, true);
 }

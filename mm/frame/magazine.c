@@ -15,8 +15,8 @@
  * frame_isolate(), which marks the block and then takes every CPU's lock to drain it, has either drained the
  * frame or was seen.
  *
- * What it does not do: find a frame freed twice when the first free is deeper in the magazine than its top
- * (debug builds look through all of it). It is found when the magazine is emptied.
+ * What it does not do: find a frame freed twice when the first free is deeper in the magazine than its top.
+ * Those above see it by its word; here it is found when both have left the magazine for their tree.
  */
 #include <octavo/atomic.h>
 #include <octavo/errno.h>
@@ -36,19 +36,42 @@ void magazine_init(struct frame_cpu *c, u64 frames, u32 cpus)
 		unsigned long *pfn = c->pfns[mt];
 
 		for (unsigned int o = 0; o < MAG_ORDERS; o++) {
+			pfn[0] = ~0ul;
 			c->mag[mt][o].pfn = pfn;
-			/* a run must fit into a block: see magazine_put() */
+			/* a run must fit into a block: see magazine_push() */
 			c->mag[mt][o].cap = o < OCTAVO_BLOCK_ORDER ? (u16)(most >> o) : 0;
-			pfn += OCTAVO_MAGAZINE >> o;
+			pfn += 1 + (OCTAVO_MAGAZINE >> o);
 		}
 	}
 }
 
+__noreturn __cold void frame_free_twice(unsigned long pfn)
+{
+	bad_page(pfn, "free of a frame that is free");
+}
+
+static void check_twice(const struct magazine *m)
+{
+	for (unsigned int i = 2; i <= m->nr; i++)
+		for (unsigned int k = 1; k < i; k++)
+			if (m->pfn[i] == m->pfn[k])
+				frame_free_twice(m->pfn[i]);
+}
+
 static void give_oldest(struct magazine *m, unsigned int order, unsigned int n)
 {
-	lower_give_batch(order, n, m->pfn);
+	if (OCTAVO_DEBUG)
+		check_twice(m);
+	lower_give_batch(order, n, m->pfn + 1);
 	m->nr = (u16)(m->nr - n);
-	memmove(m->pfn, m->pfn + n, m->nr * sizeof(*m->pfn));
+	memmove(m->pfn + 1, m->pfn + 1 + n, m->nr * sizeof(*m->pfn));
+}
+
+/* From now on it is for frames of this zone. It is empty. */
+static void set_zone(struct frame_cpu *c, struct magazine *m, section_t key)
+{
+	m->key = key;
+	m->delta = zone_delta(c, key);
 }
 
 static void fill(struct frame_cpu *c, struct magazine *m, struct zone *z, unsigned int order,
@@ -57,67 +80,37 @@ static void fill(struct frame_cpu *c, struct magazine *m, struct zone *z, unsign
 	unsigned int n = (m->cap + 1u) / 2;
 	unsigned int cpu = (unsigned int)(c - octavo_state.frame.cpu);
 
-	m->key = zone_key(z);
-	m->nr = (u16)zone_take(z, cpu, order, mt, n, m->pfn);
+	set_zone(c, m, zone_key(z));
+	m->nr = (u16)zone_take(z, cpu, order, mt, n, m->pfn + 1);
 	/* lowest on top: a run of allocations gets ascending frames */
-	for (unsigned int i = 0; i < m->nr / 2u; i++) {
-		unsigned long p = m->pfn[i];
+	for (unsigned int lo = 1, hi = m->nr; lo < hi; lo++, hi--) {
+		unsigned long p = m->pfn[lo];
 
-		m->pfn[i] = m->pfn[m->nr - 1 - i];
-		m->pfn[m->nr - 1 - i] = p;
+		m->pfn[lo] = m->pfn[hi];
+		m->pfn[hi] = p;
 	}
 }
 
-long magazine_get(struct frame_cpu *c, struct zone *z, unsigned int order, enum migratetype mt,
-		  bool fill_it)
+long magazine_fill_pop(struct frame_cpu *c, struct zone *z, unsigned int order, enum migratetype mt)
 {
 	struct magazine *m = &c->mag[mt][order];
-	section_t key = zone_key(z);
-	long pfn = -ENOMEM;
 
-	if (unlikely(!local_trylock(&c->lock)))
+	if (!local_trylock(&c->lock))
 		return -ENOMEM;
-	if (unlikely(!m->nr) && fill_it && m->cap)
+	if (!m->nr && m->cap)
 		fill(c, m, z, order, mt);
-	if (likely(m->nr && m->key == key)) {
-		pfn = (long)m->pfn[--m->nr];
-		zone_count(c, key, -(1l << order));
-	}
 	local_unlock(&c->lock);
-	return pfn;
+	return magazine_pop(c, zone_key(z), order, mt);
 }
 
-static void check_twice(const struct magazine *m, unsigned long pfn)
+__noinline bool magazine_room(struct frame_cpu *c, struct magazine *m, section_t key,
+			      unsigned int order)
 {
-	if (m->nr && unlikely(m->pfn[m->nr - 1] == pfn))
-		bad_page(pfn, "free of a frame that is free");
-	if (OCTAVO_DEBUG)
-		for (unsigned int i = 0; i < m->nr; i++)
-			if (m->pfn[i] == pfn)
-				bad_page(pfn, "free of a frame that is free");
-}
-
-bool magazine_put(struct frame_cpu *c, section_t key, unsigned long pfn, unsigned int order)
-{
-	struct magazine *m = &c->mag[ctl_mt(READ_ONCE(tree_at(pfn_tree(pfn))->ctl))][order];
-	unsigned int blk;
-
-	if (unlikely(!m->cap || !local_trylock(&c->lock)))
+	if (!m->cap || (m->nr && m->key != key))
 		return false;
-	blk = block_of(pfn);
-	if (unlikely((m->nr && m->key != key) || blk & BLK_ISOLATED)) {
-		local_unlock(&c->lock);
-		return false;
-	}
-	if (unlikely(!(row_taken(READ_ONCE(*row_of(pfn)), blk) >> pfn % ROW_FRAMES & 1)))
-		bad_page(pfn, "free of a frame that is free");
-	check_twice(m, pfn);
-	if (unlikely(m->nr >= m->cap))
+	set_zone(c, m, key);
+	if (m->nr == m->cap)
 		give_oldest(m, order, (m->cap + 1u) / 2);
-	m->key = key;
-	m->pfn[m->nr++] = pfn;
-	zone_count(c, key, 1l << order);
-	local_unlock(&c->lock);
 	return true;
 }
 

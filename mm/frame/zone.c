@@ -59,6 +59,9 @@ void zone_calc_watermarks(struct zone *z)
 	/* large machines afford more: a CPU that takes and gives 2 MiB runs then seldom tells */
 	fold = max(fold, min(z->managed / (1024 * f->nr_cpus), (u64)4096));
 	WRITE_ONCE(z->fold, fold);
+	WRITE_ONCE(z->fast, (s64)(keep + keep / 4 + fold * f->nr_cpus));
+	WRITE_ONCE(z->key, (section_t)(SECTION_PRESENT | z->node << SECTION_NODE_SHIFT |
+				       (u32)z->type << SECTION_ZONE_SHIFT));
 	for (u32 cpu = 0; cpu < f->nr_cpus; cpu++)
 		WRITE_ONCE(frame_cpu(cpu)->delta[zone_key(z) & ZONE_KEY_MASK].fold, (s64)fold);
 	zone_refresh_first();
@@ -299,7 +302,7 @@ static bool validate_magazine(const struct frame_cpu *c, unsigned int mt, unsign
 	if (!m->nr || m->key != zone_key(z))
 		return ok;
 	*free += (u64)m->nr << order;
-	for (unsigned int i = 0; i < m->nr; i++) {
+	for (unsigned int i = 1; i <= m->nr; i++) {
 		unsigned long pfn = m->pfn[i], nr = 1ul << order;
 		bool good = pfn_valid(pfn) && IS_ALIGNED(pfn, nr) && tree_zone(pfn_tree(pfn)) == z;
 
