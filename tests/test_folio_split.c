@@ -12,9 +12,10 @@ static unsigned int top_order(void)
 	return min(MAX_FOLIO_ORDER, 11);
 }
 
+/* Little memory: thousands of cases look at all of it. */
 static void boot(void)
 {
-	boot_small(64, 4);
+	boot_small(MAX_FOLIO_ORDER > 6 ? 32 : 4, 4);
 }
 
 /* ---- a folio with something in every field, and its pieces ---- */
@@ -744,7 +745,8 @@ static void owner(void)
 	unsigned int order = (unsigned int)ilog2(race.nr), seed = 3;
 	struct folio *folio = page_folio(pfn_to_page(race.pfn));
 
-	for (int i = 0; i < 4000; i++) {
+	/* until enough has happened on both sides */
+	for (int i = 0; race.done < 1000 || READ_ONCE(race.got) < 1000; i++) {
 		unsigned long target = (unsigned long)rand_r(&seed) % race.nr;
 		unsigned int to = (unsigned int)rand_r(&seed) % order;
 		int err = i & 1 ? folio_split_out(folio, pfn_to_page(race.pfn + target), to, 0,
@@ -771,7 +773,6 @@ static void owner(void)
 static void walker(unsigned int cpu)
 {
 	unsigned int seed = cpu;
-	unsigned long got = 0;
 
 	while (!smp_load_acquire(&race.stop)) {
 		unsigned long pfn = race.pfn + (unsigned long)rand_r(&seed) % race.nr;
@@ -779,21 +780,23 @@ static void walker(unsigned int cpu)
 
 		if (!folio)
 			continue;
-		got++;
+		fetch_add_relaxed(&race.got, 1ul);
 		/* with the reference: the word names it, it covers the frame, and neither changes */
 		assert_true(folio_contains(folio, pfn));
 		assert_int_equal(folio_pfn(folio) & (folio_nr_pages(folio) - 1), 0);
 		assert_true(folio_ref_count(folio) >= 2);
 		for (unsigned long i = 0; i < folio_nr_pages(folio); i += 3)
 			assert_ptr_equal(page_folio(folio_page(folio, i)), folio);
-		if (got & 1 && folio_try_pin(folio, 1)) {
+		if (rand_r(&seed) & 1 && folio_try_pin(folio, 1)) {
 			assert_true(folio_class(folio) == FOLIO_CLASS_SMALL ||
 				    folio_maybe_dma_pinned(folio));
 			folio_unpin(folio, 1);
 		}
 		folio_put(folio);
+		/* leave the owner a chance */
+		for (int rest = rand_r(&seed) % 16; rest; rest--)
+			octavo_port_relax();
 	}
-	fetch_add_relaxed(&race.got, got);
 }
 
 static void own_or_walk(unsigned int cpu, void *arg)

@@ -340,26 +340,35 @@ static void test_plain_saturation_from_many_sides(void **state)
 	shutdown_clean();
 }
 
-static void count_only(unsigned int cpu, void *arg)
+static void count_or_set(unsigned int cpu, void *arg)
 {
-	for (int i = 0; i < 30000; i++) {
+	if (cpu == 0) {
+		/* nothing but this, so that the line is another CPU's whenever the word is read */
+		for (unsigned long i = 0; i < 60000; i++) {
+			page_set_owner_bits(shared, i);
+			page_set_mappable(shared + 1, i & 1);
+		}
+		WRITE_ONCE(reached, 1);
+		return;
+	}
+	for (unsigned int i = 0; i < 1000 || !READ_ONCE(reached); i++) {
 		plain_get(shared + i % 4);
 		if (plain_try_get(shared + 3 - i % 4))
 			plain_put(shared + 1);
-		page_set_owner_bits(shared + cpu, (unsigned long)i);
 		plain_put(shared + i % 3);
 	}
 }
 
-/* Counts and owner bits share the head's word. */
+/* Counts and payload bits share the head's word. */
 static void test_plain_counts_beside_setters(void **state)
 {
 	boot_small(64, 3);
+	reached = 0;
 	shared = alloc_pages(GFP_KERNEL, 2);
-	sim_run(3, false, count_only, NULL);
+	sim_run(3, false, count_or_set, NULL);
 	assert_int_equal(plain_count(shared), 1);
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(memdesc_owner_bits(word(shared + i)), 29999);
+	assert_int_equal(memdesc_owner_bits(word(shared)), 59999);
+	assert_true(memdesc_mappable(word(shared + 3)));
 	__free_pages(shared, 2);
 	check_free(shared, 4);
 	shutdown_clean();
@@ -373,23 +382,23 @@ static struct {
 	u64 got;
 } walk;
 
-#define WALK_ORDER 3u
+#define WALK_ORDER 6u /* long enough that a walker can come in between its words */
 
 static void allocate_or_walk(unsigned int cpu, void *arg)
 {
 	if (cpu == 0) {
-		for (u32 i = 0; i < 150 || (i < 3000 && READ_ONCE(walk.got) < 50); i++) {
-			unsigned int order = i % (WALK_ORDER + 1);
+		for (u32 i = 0; i < 400 || (i < 3000 && READ_ONCE(walk.got) < 400); i++) {
+			unsigned int order = i % 3 ? WALK_ORDER : i % (WALK_ORDER + 1);
 			struct page *page;
 
 			/* a walker that was the last one out may be on its way to give the frames back */
-			while (!(page = alloc_plain_pages_at(walk.pfn, order, MISC_DRIVER, i & 4,
+			while (!(page = alloc_plain_pages_at(walk.pfn, order, MISC_DRIVER, i & 8,
 							     0)))
 				octavo_port_relax();
 			/* now and then long enough for a walker to come by */
 			for (u32 turn = 0; turn < i % 32; turn++)
 				octavo_port_relax();
-			if (i & 4)
+			if (i & 8)
 				free_frozen_pages(page, order);
 			else
 				__free_pages(page, order);
@@ -398,7 +407,7 @@ static void allocate_or_walk(unsigned int cpu, void *arg)
 		return;
 	}
 	for (unsigned long i = cpu; !READ_ONCE(walk.stop); i++) {
-		struct page *page = pfn_to_page(walk.pfn + i % (1u << WALK_ORDER));
+		struct page *page = pfn_to_page(walk.pfn + (i & 1 ? 0 : i % (1u << WALK_ORDER)));
 		unsigned int order;
 
 		if (!plain_try_get(page))
@@ -488,7 +497,7 @@ static void split_or_walk(unsigned int cpu, void *arg)
 		allocate_or_walk(cpu, arg);
 		return;
 	}
-	for (u32 i = 0; i < 150 || (i < 3000 && READ_ONCE(walk.got) < 50); i++) {
+	for (u32 i = 0; i < 400 || (i < 3000 && READ_ONCE(walk.got) < 400); i++) {
 		struct page *page;
 
 		while (!(page = alloc_plain_pages_at(walk.pfn, WALK_ORDER, MISC_DRIVER, false, 0)))

@@ -53,13 +53,17 @@ static inline void list_move(struct list_head *n, struct list_head *head)
 
 #define list_entry(p, type, member)	     container_of(p, type, member)
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
-#define list_for_each_entry(pos, head, member)                                                 \
-	for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head); \
+/* By address: the entry "around" the head is none, and need not even be aligned as one. */
+#define list_is_head(pos, head, member) \
+	((const char *)(pos) + offsetof(__typeof__(*(pos)), member) == (const char *)(head))
+#define list_for_each_entry(pos, head, member)                         \
+	for (pos = list_entry((head)->next, __typeof__(*pos), member); \
+	     !list_is_head(pos, head, member);                         \
 	     pos = list_entry(pos->member.next, __typeof__(*pos), member))
 #define list_for_each_entry_safe(pos, tmp, head, member)                  \
 	for (pos = list_entry((head)->next, __typeof__(*pos), member),    \
 	    tmp = list_entry(pos->member.next, __typeof__(*pos), member); \
-	     &pos->member != (head);                                      \
+	     !list_is_head(pos, head, member);                            \
 	     pos = tmp, tmp = list_entry(tmp->member.next, __typeof__(*pos), member))
 
 #endif /* OCTAVO_LIST_H */

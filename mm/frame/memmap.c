@@ -180,8 +180,7 @@ static bool section_movable(const struct section_walk *w)
 	const struct plan *p = w->p;
 	u64 usable = p->usable[w->node];
 
-	return p->movable && w->managed == w->frames &&
-	       w->below + w->managed + min(p->movable, usable) > usable;
+	return w->managed == w->frames && w->below + w->managed + min(p->movable, usable) > usable;
 }
 
 static int plan_zones(struct plan *p)

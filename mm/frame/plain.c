@@ -255,6 +255,10 @@ bool plain_try_get(struct page *page)
 	} while (!try_cmpxchg_acquire(word_of(head), &md.v, md.v + MISC_COUNT_ONE));
 	if (head == page)
 		return true;
+	/*
+	 * Rules 1 and 3 leave no way for this to differ. It costs a load of a line that is here, and makes a
+	 * failed try of what would be a reference on the wrong pages if a publisher broke them.
+	 */
 	md = page_memdesc_relaxed(page);
 	if (likely(leads_to_count(md) && memdesc_order(md) == order))
 		return true;
