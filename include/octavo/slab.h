@@ -29,7 +29,8 @@ struct kmem_cache_args {
 	 */
 	u32 stable_prefix;
 	/*
-	 * Run once for each object when its slab is made, never again. NULL: zeroed. With SLAB_POISON
+	 * Run once for each object when its slab is made, never again. NULL: type-safe objects start as
+	 * zero, others as anything, which is what they are at their second use. With SLAB_POISON
 	 * only what it made inside the stable prefix lasts, so without a prefix the two exclude each other.
 	 */
 	void (*ctor)(void *obj);

@@ -60,11 +60,12 @@ struct slab_geometry {
 /* A cache. An array of struct slab_cpu follows it in memory, except for the bootstrap caches. */
 struct kmem_cache {
 	/* the hot line */
-	u64 recip;	   /* (i) 2^40 / size, rounded up */
+	u64 odd_inverse;   /* (i) of size / 2^size_shift, modulo 2^64 */
 	u64 secret;	   /* (i) free marker = address of the object ^ secret */
 	u32 size;	   /* (i) from one object to the next */
 	u32 link;	   /* (i) offset of the allocator's word in a free object */
 	u32 flags;	   /* (i) SLAB_..., effective */
+	u32 size_shift;	   /* (i) size is odd * 2^this */
 	u32 object_size;   /* (i) as asked for */
 	u32 sheaf_size;	   /* (i) objects in a sheaf of this cache; 0: it has none */
 	u32 keep_empty;	   /* (i) empty slabs that are not given back at once */

@@ -175,7 +175,6 @@ size_t ksize(const void *p)
 	struct kmem_cache *s;
 	struct slab *slab;
 	memdesc_t md;
-	u32 idx;
 
 	if (!p)
 		return 0;
@@ -186,7 +185,7 @@ size_t ksize(const void *p)
 	}
 	slab = memdesc_ptr(md);
 	s = kmalloc_cache_of(p, slab);
-	if (!slab_index(s, slab, p, &idx))
+	if (slab_index(s, slab, p) >= slab->nr)
 		bad_kfree(p, "is inside an object, not at its start");
 	return s->object_size;
 }

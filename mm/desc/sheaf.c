@@ -261,7 +261,7 @@ static void keep_or_give(struct kmem_cache *s, void *const *objs, u32 n)
 }
 
 /*
- * An object with its marker in it, by every means. What could not be had pinned (a lock, a new slab) is
+ * An object by every means. What could not be had pinned (a lock, a new slab) is
  * done in batches too: one by one, CPUs that wait for the lock would be back there at once.
  */
 static __noinline void *alloc_slow(struct kmem_cache *s, gfp_t gfp)
@@ -276,56 +276,43 @@ static __noinline void *alloc_slow(struct kmem_cache *s, gfp_t gfp)
 		local_unlock(&c->lock);
 	}
 	octavo_port_unpin();
-	if (obj)
-		return obj;
-	sheaf_supply(s, gfp);
-	n = slab_take(s, gfp, min((u32)ARRAY_SIZE(objs), s->sheaf_size), objs);
-	if (n > 1)
+	if (!obj) {
+		sheaf_supply(s, gfp);
+		n = slab_take(s, gfp, min((u32)ARRAY_SIZE(objs), s->sheaf_size), objs);
+		if (!n)
+			return NULL;
 		keep_or_give(s, objs + 1, n - 1);
-	return n ? objs[0] : NULL;
+		obj = objs[0];
+	}
+	slab_activate(s, obj);
+	return obj;
 }
 
-static __cold void bad_zero(const struct kmem_cache *s)
+__noreturn static __cold void bad_zero(const struct kmem_cache *s)
 {
 	octavo_panic(
 		"slab %s: __GFP_ZERO would overwrite what its constructor or stable prefix keeps",
 		s->name);
 }
 
-/* What an object needs besides the clearing of its marker; @needs_finish says whether it needs any. */
-static __always_inline bool needs_finish(const struct kmem_cache *s, gfp_t gfp)
+static __noinline void *alloc_zeroed(struct kmem_cache *s, gfp_t gfp)
 {
-	return (gfp & __GFP_ZERO) | (s->flags & SLAB_DEBUG_ALL);
+	void *obj;
+
+	if (unlikely(s->ctor || s->stable_prefix))
+		bad_zero(s);
+	obj = kmem_cache_alloc(s, gfp & ~__GFP_ZERO);
+	return obj ? memset(obj, 0, s->object_size) : NULL;
 }
 
-static __noinline void *finish(const struct kmem_cache *s, gfp_t gfp, void *obj)
-{
-	if (s->flags & SLAB_DEBUG_ALL)
-		slab_debug_alloc(s, obj);
-	if (gfp & __GFP_ZERO) {
-		if (unlikely(s->ctor || s->stable_prefix))
-			bad_zero(s);
-		memset(obj, 0, s->object_size);
-	}
-	return obj;
-}
-
-static __noinline void *alloc_slow_finish(struct kmem_cache *s, gfp_t gfp)
-{
-	void *obj = alloc_slow(s, gfp);
-
-	if (!obj)
-		return NULL;
-	slab_clear_marker(s, obj);
-	return needs_finish(s, gfp) ? finish(s, gfp, obj) : obj;
-}
-
-/* Arranged so that little lives across the calls of the port: every register saved costs two instructions. */
+/* Arranged so that little lives across the calls of the port: a register saved costs two instructions. */
 void *kmem_cache_alloc(struct kmem_cache *s, gfp_t gfp)
 {
 	struct slab_cpu *c;
 	void *obj;
 
+	if (unlikely(gfp & __GFP_ZERO))
+		return alloc_zeroed(s, gfp);
 	if (octavo_fault(OCTAVO_FAULT_SLAB) && !(gfp & __GFP_NOFAIL))
 		return NULL;
 	c = slab_cpu(s, octavo_port_pin());
@@ -338,15 +325,13 @@ void *kmem_cache_alloc(struct kmem_cache *s, gfp_t gfp)
 	obj = sheaf_pop(c);
 	local_unlock(&c->lock);
 	slab_clear_marker(s, obj);
-	if (unlikely(needs_finish(s, gfp))) {
-		octavo_port_unpin();
-		return finish(s, gfp, obj);
-	}
+	if (unlikely(s->flags & SLAB_DEBUG_ALL))
+		slab_debug_alloc(s, obj);
 	octavo_port_unpin();
 	return obj;
 slow:
 	octavo_port_unpin();
-	return alloc_slow_finish(s, gfp);
+	return alloc_slow(s, gfp);
 }
 
 static u32 alloc_from_main(struct kmem_cache *s, u32 n, void **objs)
@@ -369,6 +354,8 @@ int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
 
 	if (octavo_fault(OCTAVO_FAULT_SLAB) && !(gfp & __GFP_NOFAIL))
 		return -ENOMEM;
+	if (unlikely(gfp & __GFP_ZERO && (s->ctor || s->stable_prefix)))
+		bad_zero(s);
 	/* what a sheaf or two can give; more than that is cheaper straight from the slabs */
 	got = alloc_from_main(s, min(n, 2 * s->sheaf_size), objs);
 	if (!slab_take_bulk(s, gfp, n - got, objs + got)) {
@@ -377,9 +364,9 @@ int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
 		return -ENOMEM;
 	}
 	for (u32 i = 0; i < n; i++) {
-		slab_clear_marker(s, objs[i]);
-		if (unlikely(needs_finish(s, gfp)))
-			finish(s, gfp, objs[i]);
+		slab_activate(s, objs[i]);
+		if (gfp & __GFP_ZERO)
+			memset(objs[i], 0, s->object_size);
 	}
 	return 0;
 }

@@ -137,7 +137,8 @@ static void slab_set_words(struct slab *slab, memdesc_t md)
 
 static void slab_init_objects(struct kmem_cache *s, struct slab *slab, const char *end)
 {
-	if (!(s->flags & SLAB_KMALLOC))
+	/* nobody can tell a fresh object from a used one, except by a prefix that outlives use */
+	if (s->flags & SLAB_TYPESAFE_BY_RCU)
 		memset(slab->objects - s->red_left, 0,
 		       (size_t)(end - (slab->objects - s->red_left)));
 	for (u32 i = 0; i < slab->nr; i++) {
@@ -299,7 +300,7 @@ void slab_give_locked(struct kmem_cache *s, void *const *objs, u32 n)
 		u32 first = i;
 
 		do {
-			u32 idx = slab_index_of(s, slab, objs[i]);
+			u64 idx = slab_index(s, slab, objs[i]);
 			unsigned long bit = 1ul << idx % BITS_PER_LONG;
 
 			if (unlikely(slab->free[idx / BITS_PER_LONG] & bit))

@@ -59,6 +59,16 @@ static void cache_init_lists(struct kmem_cache *s)
 	spin_lock_init(&s->depot.lock);
 }
 
+/* Modulo 2^64, by Newton's iteration: right in 3 bits to start with, twice as many each time. */
+static u64 inverse_of_odd(u64 odd)
+{
+	u64 x = odd;
+
+	for (int bits = 3; bits < 64; bits *= 2)
+		x *= 2 - odd * x;
+	return x;
+}
+
 /* Fill a zeroed struct. False: no slab is large enough. */
 static bool cache_setup(struct kmem_cache *s, const struct slab_cache_spec *spec)
 {
@@ -85,7 +95,8 @@ static bool cache_setup(struct kmem_cache *s, const struct slab_cache_spec *spec
 		object += s->red_left + 8;
 	}
 	s->size = ALIGN(object, s->align);
-	s->recip = (1ull << SLAB_RECIP_SHIFT) / s->size + 1;
+	s->size_shift = (u32)__builtin_ctz(s->size);
+	s->odd_inverse = inverse_of_odd(s->size >> s->size_shift);
 	/* odd in its high half: no marker is an address, and none is the link of another object */
 	s->secret = (u64)(uintptr_t)s * 0x9e3779b97f4a7c15ull | 1ull << 63;
 	s->keep_empty = KEEP_EMPTY;

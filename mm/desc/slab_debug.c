@@ -20,7 +20,6 @@ static const char *why_bad(const struct kmem_cache *s, const void *obj)
 {
 	unsigned long pfn = virt_to_pfn(obj);
 	struct slab *slab;
-	u32 idx;
 
 	if (pfn >= octavo_state.frame.max_pfn || !pfn_valid(pfn))
 		return "is not in the machine's memory";
@@ -29,7 +28,7 @@ static const char *why_bad(const struct kmem_cache *s, const void *obj)
 		return "is not in a slab (freed before, and its slab too?)";
 	if (slab->cache != s)
 		return "is an object of another cache";
-	if (!slab_index(s, slab, obj, &idx))
+	if (slab_index(s, slab, obj) >= slab->nr)
 		return "is not the start of an object";
 	return "is free already";
 }
@@ -176,7 +175,7 @@ struct check {
 		}                                                           \
 	} while (0)
 
-static bool object_is_free(const struct slab *slab, u32 idx)
+static bool object_is_free(const struct slab *slab, u64 idx)
 {
 	return slab->free[idx / BITS_PER_LONG] >> idx % BITS_PER_LONG & 1;
 }
@@ -190,11 +189,12 @@ static void mark_sheaf(struct check *c, void *const *objs, u32 size, bool mark)
 	for (u32 i = 0; i < size; i++) {
 		unsigned long pfn = virt_to_pfn(objs[i]), bit;
 		struct slab *slab = NULL;
-		u32 idx;
+		u64 idx;
 
 		if (pfn < octavo_state.frame.max_pfn)
 			slab = page_slab(pfn_to_page(pfn));
-		if (!slab || slab->cache != c->s || !slab_index(c->s, slab, objs[i], &idx)) {
+		idx = slab && slab->cache == c->s ? slab_index(c->s, slab, objs[i]) : ~0ull;
+		if (!slab || idx >= slab->nr) {
 			CHECK(c, false, "%p in a sheaf is no object of the cache", objs[i]);
 			continue;
 		}

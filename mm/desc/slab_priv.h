@@ -9,12 +9,10 @@
 #include <octavo/slab.h>
 
 /* Flags that no caller may set. */
-#define SLAB_KMALLOC 0x80000000u /* kfree() may; fresh objects are not zeroed */
+#define SLAB_KMALLOC 0x80000000u /* kfree() may */
 #define SLAB_PUBLIC_FLAGS \
 	(SLAB_TYPESAFE_BY_RCU | SLAB_EMBED | SLAB_DEBUG_ALL | SLAB_PANIC | SLAB_RECLAIM_ACCOUNT)
 
-/* Offsets in a slab are below 2^20 and sizes too, so that 40 bits make the reciprocal exact. */
-#define SLAB_RECIP_SHIFT 40
 #define SLAB_MAX_OBJECT	 65536u
 #define SLAB_USUAL_ORDER 3u /* no slab is larger unless one object is */
 #define SLAB_DESC_SIZE	 64u
@@ -75,22 +73,18 @@ static __always_inline unsigned long slab_marker(const struct kmem_cache *s, con
 	return (unsigned long)obj ^ s->secret;
 }
 
-/* Which object of its slab; false if the address is no object's start. */
-static __always_inline bool slab_index(const struct kmem_cache *s, const struct slab *slab,
-				       const void *obj, u32 *idx)
+/*
+ * Which object of its slab an address is; nr or more if it is no object's start. Size is odd * 2^k: an
+ * offset is m * size exactly if offset / odd, modulo 2^64, is m * 2^k, and a rotation brings any other
+ * low bits to the top (after T. Granlund and P. Montgomery, "Division by Invariant Integers using
+ * Multiplication", 1994, section 9). Offsets before the first object wrap and come out as large too.
+ */
+static __always_inline u64 slab_index(const struct kmem_cache *s, const struct slab *slab,
+				      const void *obj)
 {
-	u64 off = (u64)((const char *)obj - slab->objects);
-	u64 i = off * s->recip >> SLAB_RECIP_SHIFT;
+	u64 m = (u64)((const char *)obj - slab->objects) * s->odd_inverse;
 
-	*idx = (u32)i;
-	return i < slab->nr && i * s->size == off;
-}
-
-/* The same of an address that has been checked before. */
-static __always_inline u32 slab_index_of(const struct kmem_cache *s, const struct slab *slab,
-					 const void *obj)
-{
-	return (u32)((u64)((const char *)obj - slab->objects) * s->recip >> SLAB_RECIP_SHIFT);
+	return m >> s->size_shift | m << (-s->size_shift & 63);
 }
 
 /* Why an object cannot be freed, then panic. */
@@ -185,9 +179,8 @@ static __always_inline void slab_deactivate(const struct kmem_cache *s, const st
 					    void *obj)
 {
 	unsigned long *link = slab_link(s, obj);
-	u32 idx;
 
-	if (unlikely(!slab_index(s, slab, obj, &idx) || *link == slab_marker(s, obj)))
+	if (unlikely(slab_index(s, slab, obj) >= slab->nr || *link == slab_marker(s, obj)))
 		slab_bad_free(s, obj);
 	*link = slab_marker(s, obj);
 	if (unlikely(s->flags & SLAB_DEBUG_ALL))
