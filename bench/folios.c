@@ -136,12 +136,6 @@ static void alloc_rows(unsigned int order, u32 cpus)
 	}
 }
 
-/* The share of the second allocation, from rounds that alternate. */
-static double folio_minus_frame(void *ctx)
-{
-	return repeat_folio(ctx) - repeat_frame(ctx);
-}
-
 /* ---- exclusivity ---- */
 
 static struct folio *huge;

@@ -16,6 +16,7 @@
 #include "harness.h"
 
 struct bench_options bench_opt = { .rounds = 9 };
+double bench_medians[BENCH_MAX_CONTESTANTS];
 
 static const char *bench_name;
 static unsigned long rejected;
@@ -153,7 +154,9 @@ double bench_row(const char *name, const char *unit, const struct contestant *c)
 			v[i][r] = guarded(&c[i]);
 	for (u32 i = 0; i < n; i++)
 		qsort(v[i], rounds, sizeof(double), by_value);
-	median = v[0][rounds / 2];
+	for (u32 i = 0; i < n; i++)
+		bench_medians[i] = v[i][rounds / 2];
+	median = bench_medians[0];
 	if (bench_opt.json) {
 		if (n == 1)
 			print_json(name, unit, median, NULL, 0);

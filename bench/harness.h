@@ -47,6 +47,9 @@ void bench_begin(const char *bench, const char *title);
  */
 double bench_row(const char *name, const char *unit, const struct contestant *c);
 
+/* Medians of the last row's contestants, in their order. */
+extern double bench_medians[BENCH_MAX_CONTESTANTS];
+
 /* A row whose value is already known: exact counts, derived figures. @peer may be NULL. */
 void bench_value(const char *name, const char *unit, double value, const char *peer,
 		 double peer_value);

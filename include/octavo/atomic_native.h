@@ -33,37 +33,42 @@
 #define _A_TRY_CMPXCHG(p, o, n, mo, mof) __atomic_compare_exchange_n(p, o, n, 1, mo, mof)
 
 /*
- * Eight bytes of a wider aligned store are never torn on x86-64, and stores are never reordered with
- * older stores, so a release fill is a plain wide fill there. Elsewhere: a release fence, then relaxed
- * stores, which orders more than a release store each would and costs one barrier. Measured for 512 words: see
- * bench/words.c.
+ * On x86-64 eight aligned bytes of a wider store are never torn, stores keep the order of the program, and
+ * what a string instruction stores comes after all stores before it and before all after it; so a release
+ * fill is a plain wide fill. Measured, 512 words: 35 ns by rep stosq, 69 ns by 16-byte stores, 144 ns one by
+ * one; 32 words: 11, 4 and 11 ns. Elsewhere, and under the thread sanitizer: one by one.
  */
+#if defined(__x86_64__) && !defined(OCTAVO_TSAN)
+#define WORDS_FILL_STRING 96 /* words from which the string instruction is faster */
+
 static __always_inline void words_fill_release(unsigned long *p, unsigned long v, unsigned long n)
 {
-#if defined(__x86_64__) && defined(__SSE2__) && !defined(OCTAVO_TSAN)
-	typedef long long v2 __attribute__((vector_size(16)));
-
+	if (n >= WORDS_FILL_STRING) {
+		__asm__ __volatile__("rep stosq" : "+D"(p), "+c"(n) : "a"(v) : "memory");
+		return;
+	}
 	barrier();
-	if (n && ((unsigned long)p & 15)) {
+#ifdef __SSE2__ /* kernels often forbid vector registers */
+	typedef long long v2 __attribute__((vector_size(16)));
+	const v2 w = { (long long)v, (long long)v };
+
+	if (n > 1 && ((unsigned long)p & 15)) {
 		__atomic_store_n(p++, v, __ATOMIC_RELEASE);
 		n--;
 	}
-	v2 w = { (long long)v, (long long)v };
-	for (; n >= 8; n -= 8, p += 8) {
-		v2 *q = (v2 *)(void *)p;
-
-		__asm__ __volatile__("movdqa %1, %0" : "=m"(q[0]) : "x"(w));
-		__asm__ __volatile__("movdqa %1, %0" : "=m"(q[1]) : "x"(w));
-		__asm__ __volatile__("movdqa %1, %0" : "=m"(q[2]) : "x"(w));
-		__asm__ __volatile__("movdqa %1, %0" : "=m"(q[3]) : "x"(w));
-	}
+	for (; n >= 2; n -= 2, p += 2)
+		__asm__ __volatile__("movdqa %1, %0" : "=m"(*(v2 *)(void *)p) : "x"(w));
+#endif
 	for (; n; n--)
 		__atomic_store_n(p++, v, __ATOMIC_RELEASE);
 	barrier();
+}
 #else
+static __always_inline void words_fill_release(unsigned long *p, unsigned long v, unsigned long n)
+{
 	for (; n; n--)
 		__atomic_store_n(p++, v, __ATOMIC_RELEASE);
-#endif
 }
+#endif
 
 #endif /* OCTAVO_ATOMIC_NATIVE_H */
