@@ -302,16 +302,8 @@ void bench_folios(void)
 		    "descriptor and words beside the bare frames, 8 GiB, ns an operation");
 	bench_boot(ram, 2);
 	for (unsigned int o = 0; o < 3; o++) {
-		struct job j = { .order = orders[o],
-				 .cpus = 1,
-				 .turns = orders[o] ? 100000 : 500000 };
-		char name[64];
-
 		alloc_rows(orders[o], 1);
 		alloc_rows(orders[o], 2);
-		snprintf(name, sizeof(name), "descriptor-share/order%u", orders[o]);
-		bench_row(name, "ns",
-			  (struct contestant[]){ { "octavo", folio_minus_frame, &j }, { 0 } });
 	}
 	huge = new_folio(9);
 	bench_row("exclusive/512-pages", "ns",
