@@ -47,11 +47,12 @@ static struct page *head_of(struct page *page, unsigned int order)
 }
 
 /* Tails, then the head: rule 3. */
-static void store_words(struct page *page, unsigned int order, memdesc_t head)
+static __always_inline void store_words(struct page *page, unsigned int order, memdesc_t head)
 {
 	memdesc_t tail = memdesc_mk(head.v & ~MISC_COUNT_MASK);
 
-	words_fill_release(word_of(page) + 1, tail.v, (1ul << order) - 1);
+	if (order)
+		words_fill_release(word_of(page) + 1, tail.v, (1ul << order) - 1);
 	/* release: pairs with the acquire of a get through the head, and of page_memdesc() */
 	smp_store_release(word_of(page), head.v);
 }
@@ -61,8 +62,14 @@ static void store_words(struct page *page, unsigned int order, memdesc_t head)
  */
 static bool counted(memdesc_t md, unsigned int order)
 {
-	return memdesc_is_misc(md) && !memdesc_frozen(md) && memdesc_order(md) == order &&
-	       memdesc_count(md) != 0;
+	const unsigned long shape = MEMDESC_TYPE_MASK | MISC_ORDER_MASK | MISC_FROZEN;
+
+	return (md.v & shape) == memdesc_misc(0, order, 0).v && (md.v & MISC_COUNT_MASK);
+}
+
+static bool is_head(const struct page *page, unsigned int order)
+{
+	return IS_ALIGNED(page_to_pfn(page), 1ul << order);
 }
 
 /* A value of any page's word that can lead to such a head. */
@@ -73,8 +80,8 @@ static bool leads_to_count(memdesc_t md)
 
 /* ---- allocation ---- */
 
-static struct page *publish(unsigned long pfn, gfp_t gfp, unsigned int order,
-			    enum misc_subtype subtype, bool frozen)
+static __always_inline struct page *publish(unsigned long pfn, gfp_t gfp, unsigned int order,
+					    enum misc_subtype subtype, bool frozen)
 {
 	struct page *page = pfn_to_page(pfn);
 
@@ -126,10 +133,12 @@ static memdesc_t word_when_free(memdesc_t md)
 }
 
 /* The head says @now already, so nobody can get in any more. */
-static void free_tails_and_frames(struct page *head, unsigned int order, memdesc_t now)
+static __always_inline void free_tails_and_frames(struct page *head, unsigned int order,
+						  memdesc_t now)
 {
 	/* release: the memory was used before its words say that it is not */
-	words_fill_release(word_of(head) + 1, now.v, (1ul << order) - 1);
+	if (order)
+		words_fill_release(word_of(head) + 1, now.v, (1ul << order) - 1);
 	if (likely(memdesc_type(now) == MEMDESC_FREE))
 		frame_free(page_to_pfn(head), order);
 	else if (octavo_state.hooks && octavo_state.hooks->device_page_free)
@@ -141,7 +150,8 @@ static void free_tails_and_frames(struct page *head, unsigned int order, memdesc
  *
  * Return: true if it was the last: the head says word_when_free(*@was), and the caller frees the rest.
  */
-static bool drop_reference(struct page *head, memdesc_t md, unsigned int order, memdesc_t *was)
+static __always_inline bool drop_reference(struct page *head, memdesc_t md, unsigned int order,
+					   memdesc_t *was)
 {
 	for (;;) {
 		memdesc_t new;
@@ -163,7 +173,7 @@ static bool drop_reference(struct page *head, memdesc_t md, unsigned int order, 
 	return memdesc_count(md) == 1;
 }
 
-static void put_head(struct page *head, memdesc_t md, unsigned int order)
+static __always_inline void put_head(struct page *head, memdesc_t md, unsigned int order)
 {
 	if (drop_reference(head, md, order, &md))
 		free_tails_and_frames(head, order, word_when_free(md));
@@ -181,12 +191,11 @@ void plain_put(struct page *page)
 }
 
 /* The word of @page, which must be the head of a counted allocation of @order. */
-static memdesc_t check_head(struct page *page, unsigned int order)
+static __always_inline memdesc_t check_head(struct page *page, unsigned int order)
 {
 	memdesc_t md = page_memdesc_relaxed(page);
 
-	if (unlikely(!leads_to_count(md) || memdesc_order(md) != order ||
-		     head_of(page, order) != page))
+	if (unlikely(!counted(md, order) || !is_head(page, order)))
 		bad_page(page_to_pfn(page), "__free_pages: not a counted allocation of this order");
 	return md;
 }
@@ -201,7 +210,7 @@ void free_frozen_pages(struct page *page, unsigned int order)
 	memdesc_t md = page_memdesc_relaxed(page);
 
 	if (unlikely(!memdesc_is_misc(md) || !memdesc_frozen(md) || memdesc_order(md) != order ||
-		     memdesc_subtype(md) == MISC_RESERVED || head_of(page, order) != page))
+		     memdesc_subtype(md) == MISC_RESERVED || !is_head(page, order)))
 		bad_page(page_to_pfn(page),
 			 "free_frozen_pages: not a frozen allocation of this order");
 	/* release: the memory was used before its word says that it is not */
@@ -292,7 +301,7 @@ int split_page(struct page *page, unsigned int order)
 	memdesc_t md = page_memdesc_relaxed(page);
 	bool frozen = memdesc_frozen(md);
 
-	if (!memdesc_is_misc(md) || memdesc_order(md) != order || head_of(page, order) != page ||
+	if (!memdesc_is_misc(md) || memdesc_order(md) != order || !is_head(page, order) ||
 	    memdesc_subtype(md) == MISC_RESERVED || !(frozen || counted(md, order)))
 		bad_page(page_to_pfn(page), "split_page: not an allocation of this order");
 	while (!frozen) {
