@@ -83,6 +83,7 @@ struct kmem_cache {
 	/* slabs */
 	spinlock_t lock __cacheline;
 	u32 nr_empty;		  /* (l), read as a hint without */
+	u32 reap_above;		  /* (l), likewise: so many empty slabs are too many */
 	struct list_head partial; /* (l) some objects free */
 	struct list_head full;	  /* (l) none free */
 	struct list_head empty;	  /* (l) all free; oldest first */

@@ -387,8 +387,8 @@ static __noinline void free_slow(struct kmem_cache *s, void *obj)
 	octavo_port_unpin();
 	if (obj)
 		slab_give(s, obj);
-	else if (unlikely(READ_ONCE(s->nr_empty) > s->keep_empty))
-		slab_reap(s, s->keep_empty, false);
+	else
+		slab_reap_some(s);
 }
 
 static __always_inline void free_object(struct kmem_cache *s, struct slab *slab, void *obj)

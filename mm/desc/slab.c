@@ -524,8 +524,7 @@ void slab_give(struct kmem_cache *s, void *obj)
 	}
 	slab_give_locked(s, &obj, 1);
 	slab_unlock(s);
-	if (unlikely(READ_ONCE(s->nr_empty) > s->keep_empty))
-		slab_reap(s, s->keep_empty, false);
+	slab_reap_some(s);
 }
 
 void *slab_object_alloc(struct kmem_cache *s, gfp_t gfp)
@@ -545,6 +544,19 @@ void slab_object_free(struct kmem_cache *s, void *obj)
 }
 
 /* ---- giving frames back ---- */
+
+/*
+ * How many more empty slabs a type-safe cache gathers before it asks about grace periods again: the
+ * question may cost a barrier on all CPUs, and one grace period is good for all slabs that are older.
+ */
+#define REAP_BATCH 8u
+
+static void slab_set_reap(struct kmem_cache *s, u32 nr_empty)
+{
+	u32 batch = s->flags & SLAB_TYPESAFE_BY_RCU ? REAP_BATCH : 0;
+
+	WRITE_ONCE(s->reap_above, nr_empty + batch);
+}
 
 static bool slab_reap_lock(struct kmem_cache *s, bool may_spin)
 {
@@ -583,6 +595,7 @@ u64 slab_reap(struct kmem_cache *s, u32 keep, bool may_spin)
 	while (slab_reap_lock(s, may_spin)) {
 		struct slab *slab = NULL;
 
+		slab_set_reap(s, max(s->nr_empty, s->keep_empty));
 		if (s->nr_empty > keep) {
 			slab = list_first_entry(&s->empty, struct slab, list);
 			slab_delist(s, slab);

@@ -99,7 +99,7 @@ static bool cache_setup(struct kmem_cache *s, const struct slab_cache_spec *spec
 	s->odd_inverse = inverse_of_odd(s->size >> s->size_shift);
 	/* odd in its high half: no marker is an address, and none is the link of another object */
 	s->secret = (u64)(uintptr_t)s * 0x9e3779b97f4a7c15ull | 1ull << 63;
-	s->keep_empty = KEEP_EMPTY;
+	s->keep_empty = s->reap_above = KEEP_EMPTY;
 	return slab_set_geometry(s);
 }
 

@@ -121,6 +121,13 @@ void slab_give_locked(struct kmem_cache *s, void *const *objs, u32 n);
 void slab_drain_locked(struct kmem_cache *s);
 u64 slab_reap(struct kmem_cache *s, u32 keep, bool may_spin);
 
+/* After a free: give slabs back if there are too many empty ones. Context: any, no lock held. */
+static inline void slab_reap_some(struct kmem_cache *s)
+{
+	if (unlikely(READ_ONCE(s->nr_empty) > READ_ONCE(s->reap_above)))
+		slab_reap(s, s->keep_empty, false);
+}
+
 /* Objects of the bootstrap caches, and of any cache without its sheaves. */
 void *slab_object_alloc(struct kmem_cache *s, gfp_t gfp);
 void slab_object_free(struct kmem_cache *s, void *obj);
