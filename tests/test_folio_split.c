@@ -5,17 +5,17 @@
  */
 #include "test.h"
 
-#define MAX_PAGES (1 << 11)
+#define MAX_PAGES (1 << 10)
 
 static unsigned int top_order(void)
 {
-	return min(MAX_FOLIO_ORDER, 11);
+	return min(MAX_FOLIO_ORDER, 10);
 }
 
 /* Little memory: thousands of cases look at all of it. */
 static void boot(void)
 {
-	boot_small(MAX_FOLIO_ORDER > 6 ? 32 : 4, 4);
+	boot_small(MAX_FOLIO_ORDER > 6 ? 16 : 4, 4);
 }
 
 /* ---- a folio with something in every field, and its pieces ---- */

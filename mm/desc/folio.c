@@ -42,57 +42,74 @@
 
 /* ---- descriptors ---- */
 
-struct folio *folio_desc_alloc(gfp_t gfp, unsigned int order)
+/* With room for the exclusivity bits of a large folio. */
+static __noinline struct folio *large_desc_alloc(gfp_t gfp, unsigned int order)
 {
 	enum folio_class class = folio_class_for(order);
-	struct folio *folio = desc_alloc(&octavo_state.desc.folio[class], gfp);
-	struct large_folio *lf;
+	struct huge_folio *hf = desc_alloc(&octavo_state.desc.folio[class], gfp);
+	struct large_folio *lf = (struct large_folio *)hf;
 
-	if (unlikely(!folio))
+	if (unlikely(!hf))
 		return NULL;
-	VM_BUG_ON(folio_ref_count(folio) != 0);
-	VM_BUG_ON(folio->flags != (u32) class << FOLIO_CLASS_SHIFT);
-	if (class == FOLIO_CLASS_SMALL)
-		return folio;
-	lf = (struct large_folio *)folio;
-	if (order > FOLIO_INLINE_ORDER) {
+	if (class == FOLIO_CLASS_HUGE) {
+		memset(hf->excl, 0, sizeof(hf->excl));
+	} else if (order <= FOLIO_INLINE_ORDER) {
+		lf->excl = 0;
+	} else {
 		lf->excl_ptr = kzalloc((1ul << order) / 8, desc_gfp(gfp));
 		if (!lf->excl_ptr) {
-			kmem_cache_free(octavo_state.desc.folio[class], folio);
+			kmem_cache_free(octavo_state.desc.folio[class], lf);
 			return NULL;
 		}
-		folio_set_flag(folio, PG_excl_ptr);
-	} else if (class == FOLIO_CLASS_HUGE) {
-		memset(((struct huge_folio *)folio)->excl, 0,
-		       sizeof(((struct huge_folio *)folio)->excl));
-	} else {
-		lf->excl = 0;
+		folio_set_flag(&lf->folio, PG_excl_ptr);
 	}
+	return &lf->folio;
+}
+
+static __always_inline struct folio *desc_get(gfp_t gfp, unsigned int order)
+{
+	struct folio *folio;
+
+	if (order)
+		folio = large_desc_alloc(gfp, order);
+	else
+		folio = desc_alloc(&octavo_state.desc.folio[FOLIO_CLASS_SMALL], gfp);
+	VM_BUG_ON(folio && folio_ref_count(folio) != 0);
+	VM_BUG_ON(folio && folio_class(folio) != folio_class_for(order));
 	return folio;
+}
+
+struct folio *folio_desc_alloc(gfp_t gfp, unsigned int order)
+{
+	return desc_get(gfp, order);
+}
+
+/* @flags: the folio's, read before its frames went. */
+static __always_inline void desc_retire(struct folio *folio, u32 flags)
+{
+	if (unlikely(flags & (1u << PG_excl_ptr)))
+		kfree(((struct large_folio *)folio)->excl_ptr);
+	/* Relaxed: the count is 0, and flags without a reference mean nothing but the class. */
+	WRITE_ONCE(folio->flags, flags & FOLIO_CLASS_MASK);
+	kmem_cache_free(octavo_state.desc.folio[flags >> FOLIO_CLASS_SHIFT], folio);
 }
 
 void folio_desc_free(struct folio *folio)
 {
-	enum folio_class class = folio_class(folio);
-
-	if (unlikely(folio_test_flag(folio, PG_excl_ptr)))
-		kfree(((struct large_folio *)folio)->excl_ptr);
-	/* Relaxed: the count is 0, and flags without a reference mean nothing but the class. */
-	WRITE_ONCE(folio->flags, (u32) class << FOLIO_CLASS_SHIFT);
-	kmem_cache_free(octavo_state.desc.folio[class], folio);
+	desc_retire(folio, READ_ONCE(folio->flags));
 }
 
 /* ---- allocation ---- */
 
-static void check_kind(enum folio_kind kind)
+static inline void check_kind(enum folio_kind kind)
 {
 	if (unlikely(!folio_kind_ok(kind)))
 		octavo_panic("folio_alloc: %u is not a kind of folio", (unsigned int)kind);
 }
 
 /* From here on nothing can fail: descriptor and frames are the caller's, and become a folio. */
-static struct folio *folio_make(struct folio *folio, unsigned long pfn, unsigned int order,
-				enum folio_kind kind, gfp_t gfp)
+static __always_inline struct folio *folio_make(struct folio *folio, unsigned long pfn,
+						unsigned int order, enum folio_kind kind, gfp_t gfp)
 {
 	VM_BUG_ON(memdesc_type(page_memdesc(pfn_to_page(pfn))) != MEMDESC_FREE);
 	if (gfp & __GFP_ZERO)
@@ -113,7 +130,7 @@ struct folio *folio_alloc_node(gfp_t gfp, unsigned int order, enum folio_kind ki
 	pfn = frame_alloc(gfp, order, nid);
 	if (unlikely(pfn < 0))
 		return NULL;
-	folio = folio_desc_alloc(gfp, order);
+	folio = desc_get(gfp, order);
 	if (unlikely(!folio)) {
 		frame_free((unsigned long)pfn, order);
 		return NULL;
@@ -194,23 +211,31 @@ unsigned long folio_alloc_bulk(gfp_t gfp, enum folio_kind kind, unsigned long n,
 /* ---- freeing ---- */
 
 /*
- * Freeing frames that somebody can still reach corrupts memory sooner or later: loud now, in every
- * build.
+ * Freeing frames that somebody can still reach corrupts memory sooner or later: loud now, in every build.
  */
-static inline void folio_check_free(const struct folio *folio)
+static __noreturn __cold void folio_free_bad(const struct folio *folio)
 {
-	const u32 forbidden = 1u << PG_locked | 1u << PG_writeback;
 	const struct large_folio *lf = folio_large(folio);
-	memdesc_t md = page_memdesc_relaxed(folio_page(folio, 0));
 
-	if (unlikely(READ_ONCE(folio->mapcount)))
+	if (READ_ONCE(folio->mapcount))
 		folio_bad(folio, "freed while mapped");
-	if (unlikely(READ_ONCE(folio->flags) & forbidden))
+	if (READ_ONCE(folio->flags) & FLAGS_NOT_AT_FREE)
 		folio_bad(folio, "freed while locked or under writeback");
-	if (unlikely(lf && (READ_ONCE(lf->pincount) || READ_ONCE(lf->entire_mapcount))))
+	if (lf && (READ_ONCE(lf->pincount) || READ_ONCE(lf->entire_mapcount)))
 		folio_bad(folio, "freed while pinned or mapped");
-	if (unlikely(!memdesc_is_folio(md) || memdesc_ptr(md) != folio))
-		folio_bad(folio, "freed, but its first page's word does not name it");
+	folio_bad(folio, "freed, but its first page's word does not name it");
+}
+
+static __always_inline bool may_free(const struct folio *folio, u32 flags, memdesc_t md)
+{
+	const struct large_folio *lf = (const struct large_folio *)folio;
+
+	if (READ_ONCE(folio->mapcount) || (flags & FLAGS_NOT_AT_FREE))
+		return false;
+	if (flags >> FOLIO_CLASS_SHIFT != FOLIO_CLASS_SMALL &&
+	    (READ_ONCE(lf->pincount) | (u32)READ_ONCE(lf->entire_mapcount)))
+		return false;
+	return memdesc_is_folio(md) && memdesc_ptr(md) == folio;
 }
 
 void __folio_put(struct folio *folio)
@@ -218,13 +243,15 @@ void __folio_put(struct folio *folio)
 	const struct octavo_hooks *hooks = octavo_state.hooks;
 	unsigned long pfn = folio_pfn(folio);
 	unsigned int order = folio_order(folio);
+	u32 flags = READ_ONCE(folio->flags);
 
-	folio_check_free(folio);
+	if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(pfn_to_page(pfn)))))
+		folio_free_bad(folio);
 	if (hooks && hooks->folio_release)
 		hooks->folio_release(folio);
 	folio_words_store(pfn, order, memdesc_mk(0));
 	frame_free(pfn, order);
-	folio_desc_free(folio);
+	desc_retire(folio, flags);
 }
 
 /* ---- the count ---- */

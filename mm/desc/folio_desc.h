@@ -13,6 +13,9 @@
 #define FOLIO_FLAGS_MASK ((1u << NR_FOLIO_FLAGS) - 1)
 #define FOLIO_CLASS_MASK (~0u << FOLIO_CLASS_SHIFT)
 
+/* Whoever set these has a reference. */
+#define FLAGS_NOT_AT_FREE (1u << PG_locked | 1u << PG_writeback)
+
 /* The largest order whose exclusivity bits are in the descriptor. */
 #define FOLIO_INLINE_ORDER 9
 
@@ -47,7 +50,7 @@ static inline bool folio_kind_ok(enum folio_kind kind)
 /* Everything that a new folio is but flags (other than the class) and count. */
 static inline void folio_desc_init(struct folio *folio, unsigned long pfn, unsigned int order)
 {
-	struct large_folio *lf = folio_large(folio);
+	struct large_folio *lf = (struct large_folio *)folio;
 
 	folio->mapcount = 0;
 	folio->spare = 0;
@@ -55,7 +58,8 @@ static inline void folio_desc_init(struct folio *folio, unsigned long pfn, unsig
 	folio->mapping = NULL;
 	folio->index = 0;
 	folio->private = NULL;
-	if (lf) {
+	/* a new descriptor's class is that of its order */
+	if (order) {
 		lf->pincount = 0;
 		lf->entire_mapcount = 0;
 	}
