@@ -383,6 +383,21 @@ static void *make_managed_at(void)
 	return mgdesc_alloc_at(place, 1, GFP_KERNEL, 0);
 }
 
+static int never_migrate(struct movable *dst, struct movable *src)
+{
+	return -EBUSY;
+}
+static void *make_movable_at(void)
+{
+	static const struct movable_operations ops = { .migrate = never_migrate };
+
+	return movable_alloc_at(place, 1, GFP_KERNEL, &ops, NULL, 0);
+}
+static void end_movable(void *mv)
+{
+	assert_int_equal(movable_free(mv), 0);
+}
+
 static void fail_everywhere(void *(*make)(void), void (*end)(void *))
 {
 	static const int modes[] = { OCTAVO_FAULT_ONCE, OCTAVO_FAULT_AFTER };
@@ -408,6 +423,7 @@ static void fail_everywhere(void *(*make)(void), void (*end)(void *))
 			desc_stat(&after);
 			assert_int_equal(after.ptdescs, before.ptdescs);
 			assert_int_equal(after.mgdescs, before.mgdescs);
+			assert_int_equal(after.movables, before.movables);
 			assert_true(octavo_validate());
 			if (!hit)
 				assert_non_null(made);
@@ -429,6 +445,7 @@ static void test_desc_allocation_fails_at_every_step(void **state)
 	fail_everywhere(make_managed, put_managed);
 	fail_everywhere(make_managed_3, put_managed);
 	fail_everywhere(make_managed_at, put_managed);
+	fail_everywhere(make_movable_at, end_movable);
 #endif
 }
 

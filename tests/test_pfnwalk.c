@@ -73,7 +73,7 @@ static void test_pfnwalk_visits_every_frame_once(void **state)
 COVERS("S3.14");
 static void test_pfnwalk_skips_absent_sections(void **state)
 {
-	const u64 far = 4ull << 40, size = 2 * SECTION_SIZE;
+	const u64 far = 512ull << 30, size = 2 * SECTION_SIZE;
 	const struct octavo_region map[] = { { 0, size, OCTAVO_MEM_USABLE, 0 },
 					     { far, size, OCTAVO_MEM_USABLE, 0 } };
 	struct sim_config cfg = { .regions = map, .nr_regions = 2 };
@@ -153,11 +153,13 @@ static unsigned int order_of_type(enum memdesc_type type)
 					 : 0;
 }
 
-static int no_migrate(struct movable *dst, struct movable *src)
+/* The owner is the worker that migrates: its private says where it keeps the descriptor. */
+static int follow(struct movable *dst, struct movable *src)
 {
-	return -EBUSY;
+	*(struct movable **)src->private = dst;
+	return 0;
 }
-static const struct movable_operations no_ops = { .migrate = no_migrate };
+static const struct movable_operations follow_ops = { .migrate = follow };
 
 struct bystander {
 	u32 seed[3];
@@ -168,14 +170,50 @@ struct bystander {
 	const char *wrong;
 };
 
+/* Order 3 into eight of order 0, if the walker lets it: its reference makes a split fail, not wrong. */
+static void split_and_free(void)
+{
+	struct folio *folio = folio_alloc(GFP_NOWAIT, 3, FOLIO_FILE);
+	struct page *page;
+
+	if (!folio)
+		return;
+	page = folio_page(folio, 0);
+	if (!folio_trylock(folio) || folio_split(folio, 0, 0, GFP_NOWAIT)) {
+		folio_unlock(folio);
+		folio_put(folio);
+		return;
+	}
+	for (unsigned int i = 0; i < 8; i++) {
+		folio = page_folio(page + i);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+}
+
+static void migrate_and_free(struct bystander *b)
+{
+	struct movable *mv = NULL, *mine;
+
+	mine = movable_alloc(GFP_NOWAIT, order_of_type(MEMDESC_MOVABLE), &follow_ops, &mine);
+	if (!mine)
+		return;
+	mv = isolate_movable_page(pfn_to_page(movable_pfn(mine) + 1));
+	if (mv != mine)
+		b->wrong = "nobody else isolates";
+	else if (migrate_movable_page(mv, GFP_NOWAIT, NULL))
+		putback_movable_page(mv);
+	if (movable_free(mine))
+		b->wrong = "the walker got in the way of movable_free()";
+}
+
 static void work_once(struct bystander *b, unsigned int cpu)
 {
 	struct page *page;
 	struct folio *folio;
 	struct mgdesc *mg;
-	struct movable *mv;
 
-	switch (next_random(&b->seed[cpu]) % 6) {
+	switch (next_random(&b->seed[cpu]) % 7) {
 	case 0:
 		folio = folio_alloc(GFP_NOWAIT, 2, FOLIO_ANON);
 		if (folio)
@@ -192,9 +230,7 @@ static void work_once(struct bystander *b, unsigned int cpu)
 			mgdesc_put(mg);
 		break;
 	case 3:
-		mv = movable_alloc(GFP_NOWAIT, order_of_type(MEMDESC_MOVABLE), &no_ops, NULL);
-		if (mv && movable_free(mv))
-			b->wrong = "the walker got in the way of movable_free()";
+		migrate_and_free(b);
 		break;
 	case 4: /* whole of order 2, and Vmalloc once it is split */
 		page = __alloc_plain_pages(GFP_NOWAIT, 2, NUMA_NO_NODE, MISC_DRIVER, true);
@@ -208,6 +244,9 @@ static void work_once(struct bystander *b, unsigned int cpu)
 		page = __alloc_plain_pages(GFP_NOWAIT, 1, NUMA_NO_NODE, MISC_EXACT, false);
 		if (page)
 			put_page(page + 1);
+		break;
+	case 6:
+		split_and_free();
 		break;
 	}
 }
@@ -229,7 +268,10 @@ static void check_snapshot(struct bystander *b, const struct page_snapshot *ps)
 	if (memdesc_type(ps->word) != ps->type)
 		b->wrong = "type and word differ";
 	switch (ps->type) {
-	case MEMDESC_FILE:
+	case MEMDESC_FILE: /* order 3 until it is split */
+		if (ps->order != 0 && ps->order != 3)
+			b->wrong = "order of another life";
+		break;
 	case MEMDESC_ANON:
 	case MEMDESC_MANAGED:
 	case MEMDESC_MOVABLE:
@@ -323,6 +365,58 @@ static void test_pfnwalk_never_lies(void **state)
 		pagetable_free(table[i]);
 }
 
+/* ---- memory that comes and goes ---- */
+
+#define HOT_BASE (48ull << 20)
+
+static u32 plugged; /* the plugger is through */
+
+static void plug(unsigned int cpu, void *arg)
+{
+	bool *wrong = arg;
+
+	if (cpu == 0) {
+		for (int i = 0; i < 50; i++) {
+			if (octavo_add_memory(HOT_BASE, SECTION_SIZE, 0, true) ||
+			    octavo_remove_memory(HOT_BASE, SECTION_SIZE))
+				*wrong = true;
+		}
+		smp_store_release(&plugged, 1u);
+		return;
+	}
+	for (u32 last = 0; !last;) {
+		unsigned long end = octavo_state.frame.max_pfn, first = HOT_BASE >> PAGE_SHIFT;
+		unsigned long cold = 32ul << (20 - PAGE_SHIFT);
+		u64 counts[MEMDESC_NR_TYPES];
+		struct visit v = { .step = 1 };
+		struct page_snapshot ps;
+
+		last = smp_load_acquire(&plugged);
+		pfn_walk(0, end, visit, &v);
+		if (v.calls != cold && v.calls != cold + PAGES_PER_SECTION)
+			*wrong = true;
+		pfn_count_types(0, end, counts);
+		if (counts[MEMDESC_FREE] < cold)
+			*wrong = true;
+		for (unsigned long i = 0; i < PAGES_PER_SECTION; i += 7)
+			if (!snapshot_page(&ps, first + i) && ps.type != MEMDESC_FREE)
+				*wrong = true;
+	}
+}
+
+COVERS("S3.14");
+static void test_pfnwalk_beside_hot_plug(void **state)
+{
+	struct sim_config cfg = { .bytes = 32ull << 20, .cpus = 2, .max_phys = 64ull << 20 };
+	bool wrong = false;
+
+	shutdown_clean();
+	assert_int_equal(sim_boot(&cfg), 0);
+	plugged = 0;
+	sim_run(2, false, plug, &wrong);
+	assert_false(wrong);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, boot, down)
 
 int main(void)
@@ -332,6 +426,7 @@ int main(void)
 		T(test_pfnwalk_skips_absent_sections),
 		T(test_pfnwalk_counts_types),
 		T(test_pfnwalk_never_lies),
+		T(test_pfnwalk_beside_hot_plug),
 	};
 
 	return cmocka_run_group_tests_name("pfnwalk", tests, NULL, NULL);
