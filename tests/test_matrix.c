@@ -576,7 +576,7 @@ static void test_matrix_isolate_movable_page(void **state)
 	}
 }
 
-COVERS("S3.12 S3.14 S3.16 S3.24");
+COVERS("S3.16 S3.24");
 static void test_matrix_snapshot(void **state)
 {
 	for_each_row(row)
@@ -597,7 +597,6 @@ static void test_matrix_snapshot(void **state)
 	}
 }
 
-COVERS("S3.14");
 static void test_matrix_memory_failure(void **state)
 {
 	for_each_row(row)

@@ -79,7 +79,6 @@ static void forget(unsigned long pfn)
 	assert_int_equal(type_of(pfn), MEMDESC_FREE);
 }
 
-COVERS("S3.14");
 static void test_memory_failure_of_free_frames(void **state)
 {
 	unsigned long end = (unsigned long)MIB << (20 - PAGE_SHIFT), bad[5], free_before;
@@ -112,7 +111,6 @@ static void test_memory_failure_of_free_frames(void **state)
 	frame_free(bad[1], 0);
 }
 
-COVERS("S3.14");
 static void test_memory_failure_in_another_cpus_magazine(void **state)
 {
 	unsigned long pfn;
@@ -131,7 +129,6 @@ static void test_memory_failure_in_another_cpus_magazine(void **state)
 }
 
 /* Freeing a run keeps out the bad frame and no other, whatever the run was. */
-COVERS("S3.14");
 static void test_memory_failure_of_frames_in_use(void **state)
 {
 	for (unsigned int order = 0; order <= MAX_RUN; order++) {
@@ -156,7 +153,6 @@ static void test_memory_failure_of_frames_in_use(void **state)
 }
 
 /* A holder of bare frames, whose words are FREE: no type says so, and no claim succeeds. */
-COVERS("S3.14");
 static void test_memory_failure_of_bare_frames(void **state)
 {
 	unsigned long pfn = get_frame();
@@ -179,7 +175,6 @@ static void tell(unsigned long pfn)
 }
 static const struct octavo_hooks tell_hooks = { .memory_failure = tell };
 
-COVERS("S3.14");
 static void test_memory_failure_marks_a_folio(void **state)
 {
 	struct folio *folio = folio_alloc(GFP_KERNEL, 2, FOLIO_ANON);
@@ -214,7 +209,6 @@ static void test_memory_failure_marks_a_folio(void **state)
 	forget(pfn + 1);
 }
 
-COVERS("S3.14");
 static void test_memory_failure_forgotten_while_in_use(void **state)
 {
 	struct folio *folio = folio_alloc(GFP_KERNEL, 0, FOLIO_FILE);
@@ -282,7 +276,6 @@ static void test_memory_failure_is_no_leak(void **state)
 	assert_int_equal(sim_shutdown(), 1);
 }
 
-COVERS("S3.14");
 static void test_memory_failure_with_faults(void **state)
 {
 #if OCTAVO_FAULTS

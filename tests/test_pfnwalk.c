@@ -39,7 +39,6 @@ static unsigned long visit(unsigned long pfn, memdesc_t md, void *arg)
 	return ++v->calls == v->stop_after ? 0 : v->step;
 }
 
-COVERS("S3.14");
 static void test_pfnwalk_visits_every_frame_once(void **state)
 {
 	unsigned long end = (unsigned long)MIB << (20 - PAGE_SHIFT);
@@ -70,7 +69,6 @@ static void test_pfnwalk_visits_every_frame_once(void **state)
 }
 
 /* Two islands of memory, far apart: what lies between costs next to nothing. */
-COVERS("S3.14");
 static void test_pfnwalk_skips_absent_sections(void **state)
 {
 	const u64 far = 512ull << 30, size = 2 * SECTION_SIZE;
@@ -105,7 +103,6 @@ static u32 next_random(u32 *seed)
 }
 
 /* Against the obvious way, over all alignments and odd lengths, with all types there are and will be. */
-COVERS("S3.14");
 static void test_pfnwalk_counts_types(void **state)
 {
 	long first =
