@@ -327,7 +327,7 @@ static struct pool {
 	spinlock_t lock;
 	struct movable *slot[PIECES];
 	u64 migrated;
-	bool wrong;
+	bool wrong, done;
 	u32 seed[3];
 } pool;
 
@@ -408,13 +408,17 @@ static void pool_migrator(unsigned int cpu)
 		fetch_add_relaxed(&pool.migrated, 1ul);
 }
 
+/* The migrators go on until the owner is done, and the owner until they have met, however threads are run. */
 static void pool_crowd(unsigned int cpu, void *arg)
 {
-	for (int i = 0; i < 4000; i++)
-		if (cpu == 0)
+	if (cpu == 0) {
+		for (u32 i = 0; i < 4000 || (!READ_ONCE(pool.migrated) && i < 4000000); i++)
 			pool_owner(cpu);
-		else
-			pool_migrator(cpu);
+		WRITE_ONCE(pool.done, true);
+		return;
+	}
+	while (!READ_ONCE(pool.done))
+		pool_migrator(cpu);
 }
 
 COVERS("S3.14 S3.15");

@@ -662,7 +662,8 @@ long frame_alloc(gfp_t gfp, unsigned int order, int nid)
 		return -EINVAL;
 	if (octavo_fault(OCTAVO_FAULT_FRAME) && !(gfp & __GFP_NOFAIL))
 		return -ENOMEM;
-	pfn = alloc_fast(gfp, order, nid == NUMA_NO_NODE ? octavo_state.frame.home_node : (u32)nid);
+	pfn = alloc_fast(gfp, order,
+			 nid == NUMA_NO_NODE ? READ_ONCE(octavo_state.frame.home_node) : (u32)nid);
 	return likely(pfn >= 0) ? pfn : alloc_slow(gfp, order, nid);
 }
 
