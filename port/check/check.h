@@ -34,8 +34,9 @@ struct scenario {
 	void (*threads[CHECK_MAX_THREADS])(void);
 	const char *roles[CHECK_MAX_THREADS]; /* column heads of a trace */
 	void (*finish)(void);
-	u32 frames; /* boot a machine of this many frames; 0: none */
-	u32 cpus;   /* of that machine, if more than threads */
+	bool (*valid)(void); /* after every execution that ended in a new state */
+	u32 frames;	     /* boot a machine of this many frames; 0: none */
+	u32 cpus;	     /* of that machine, if more than threads */
 	u32 movable_frames;
 	int bound;   /* preemptions explored by default; 0: 2, -1: none */
 	int stale;   /* loads that may read an older store; 0: 2, -1: none */
@@ -48,7 +49,7 @@ struct scenario {
 
 #define SC_REAL_RCU  0x1u  /* lib/rcu.c, not the model */
 #define SC_VALIDATE  0x2u  /* octavo_validate() after every execution */
-#define SC_LEAKS     0x4u  /* as many frames in use after it as before */
+#define SC_LEAKS     0x4u  /* as many free frames after it as before setup() */
 #define SC_SYMMETRIC 0x8u  /* threads with the same function start in order */
 #define SC_NO_RACES  0x10u /* plain accesses are not checked */
 

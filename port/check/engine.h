@@ -71,6 +71,17 @@ struct loc {
 	struct msg *msg;
 };
 
+/*
+ * What a visible operation touches: two of different threads that do not conflict may change
+ * places.
+ */
+struct visible {
+	const struct loc *loc; /* NULL: none */
+	bool write;
+	bool sc;  /* a seq_cst access or fence: the global view */
+	bool all; /* conflicts with everything: parking, grace periods, a fence on all CPUs */
+};
+
 /* ---- threads ---- */
 
 enum thread_state { T_NEW, T_READY, T_RELAX, T_PARKED, T_DONE };
@@ -79,8 +90,11 @@ struct thread {
 	struct coro coro;
 	enum thread_state state;
 	u8 tid;
-	bool fresh; /* no visible operation since it was switched to: no use in a preemption */
-	u16 nest;   /* of pins */
+	bool fresh;	/* no visible operation since it was switched to: no use in a preemption */
+	bool preempted; /* stands before next */
+	bool conflict;	/* somebody has done meanwhile what does not commute with next */
+	struct visible next;
+	u16 nest; /* of pins */
 	u16 rcu_nest;
 	const volatile void *wait; /* address it is parked on */
 	const char *site;	   /* last operation */
@@ -126,6 +140,7 @@ enum strategy { DFS, PCT, RANDOM, REPLAY };
 enum outcome {
 	OK,
 	VIOLATION,
+	CUT,  /* the same as one in which a preemption comes later */
 	GREW, /* a location turned out to be shared: what was explored did not know it */
 };
 
@@ -155,6 +170,7 @@ struct engine {
 	bool undo; /* stores are logged for undoing */
 	bool tracing;
 	bool note_races;
+	bool reduce; /* cut executions short that are explored elsewhere */
 
 	/* the execution */
 	u32 gen;
@@ -201,7 +217,7 @@ extern struct engine E;
 /* sched.c */
 enum outcome run_once(void);
 unsigned int choose(enum choice_kind kind, unsigned int n);
-void preempt_point(void);
+void preempt_point(const struct visible *v);
 void block(enum thread_state state);
 void wake_readers(struct loc *loc);
 __noreturn void violation(const char *fmt, ...) __printf(1, 2);
@@ -224,6 +240,7 @@ u64 raw_load(const volatile void *p, unsigned int size);
 void plain_init(void);
 void plain_reset(void);
 void plain_undo(void);
+u64 plain_state_hash(void);
 void plain_save(const volatile void *p);
 void plain_note(const volatile void *p, size_t size, bool write, bool atomic, const char *site);
 struct loc *plain_find_loc(const volatile void *p);
@@ -238,6 +255,7 @@ u32 plain_writers(const volatile void *p, unsigned int size);
 void rcu_model_new_run(void);
 void rcu_model_setup_done(void);
 bool rcu_model_pending(u32 tid);
+bool rcu_model_waiting(void);
 
 /* machine.c */
 struct arena {
@@ -252,6 +270,8 @@ void arena_map(void);
 void machine_setup(const struct scenario *sc);
 /* After finish(): leaks, validity. */
 void machine_check(void);
+/* Different states that executions have ended in. */
+u32 machine_ends(void);
 
 /* trace.c */
 void trace_event(enum event_kind kind, struct loc *loc, int order, const char *site, u64 old,
@@ -280,7 +300,7 @@ struct options {
 	u64 seed;
 	const char *replay;
 	bool progress;
-	bool first_only;
+	bool all; /* do not cut short what is explored elsewhere */
 };
 struct result {
 	enum outcome outcome;
@@ -289,6 +309,8 @@ struct result {
 	bool diverged;	/* a replay that the code does not follow */
 	int bound;	/* the last one that was completed; -1: none */
 	u64 executions; /* within that bound, or until the violation */
+	u64 cut;	/* of those, cut short */
+	u64 ends;	/* different states at the end */
 	u64 total;	/* over all bounds and restarts */
 	u32 longest;	/* operations of the longest execution */
 	u32 locations;

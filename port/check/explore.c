@@ -97,6 +97,7 @@ static enum outcome run_replay(const struct deviation *dev, u32 n)
 	enum outcome o;
 
 	E.strategy = REPLAY;
+	E.reduce = false;
 	E.replay = dev;
 	E.nr_replay = n;
 	do {
@@ -160,7 +161,9 @@ static bool explore_bound(struct run *r, int bound)
 	u64 n = 0;
 
 	E.strategy = DFS;
+	E.reduce = !r->opt->all;
 	E.nr_stack = 0;
+	res->cut = 0;
 	do {
 		enum outcome o;
 
@@ -170,10 +173,12 @@ static bool explore_bound(struct run *r, int bound)
 		res->longest = max(res->longest, E.op);
 		if (o == GREW) {
 			n = 0;
+			res->cut = 0;
 			E.nr_stack = 0;
 			continue;
 		}
 		res->executions = ++n;
+		res->cut += o == CUT;
 		if (o == VIOLATION) {
 			res->outcome = VIOLATION;
 			return false;
@@ -206,6 +211,7 @@ static void explore_random(struct run *r)
 		u32 len = max(res->longest, 20u);
 
 		E.strategy = r->opt->strategy;
+		E.reduce = false;
 		E.pct_nr = E.strategy == PCT ? d : 0;
 		E.pct_low = 0;
 		for (u32 i = 0; i < E.pct_nr; i++)
@@ -220,6 +226,7 @@ static void explore_random(struct run *r)
 		case OK:
 			res->longest = max(res->longest, E.op);
 			break;
+		case CUT:
 		case GREW:
 			break;
 		}
@@ -326,6 +333,7 @@ void explore(const struct scenario *sc, const struct options *opt, struct result
 			explain(res, true);
 	}
 	res->locations = E.nr_sid;
+	res->ends = machine_ends();
 	res->seconds = now() - r.start;
 	if (opt->progress)
 		fprintf(stderr, "\r\033[K");

@@ -314,8 +314,10 @@ static u32 oldest(const struct thread *t, const struct loc *l, int order)
 }
 
 /* Common start of every access: NULL if it is no business of the model's. */
-static struct loc *enter(const volatile void *p, unsigned int size, bool write, const char *site)
+static struct loc *enter(const volatile void *p, unsigned int size, bool write, int order,
+			 const char *site)
 {
+	struct visible v;
 	struct loc *l;
 
 	if (!E.live)
@@ -332,8 +334,10 @@ static struct loc *enter(const volatile void *p, unsigned int size, bool write, 
 	loc_touch(l, write);
 	if (write)
 		plain_save(p);
-	if (l->sid)
-		preempt_point();
+	if (l->sid) {
+		v = (struct visible){ .loc = l, .write = write, .sc = order == _A_SEQ_CST };
+		preempt_point(&v);
+	}
 	return l;
 }
 
@@ -346,7 +350,7 @@ static void direct_store(volatile void *p, unsigned int size, u64 v)
 
 u64 check_load(const volatile void *p, unsigned int size, int order, const char *site)
 {
-	struct loc *l = enter(p, size, false, site);
+	struct loc *l = enter(p, size, false, order, site);
 	struct thread *t = E.cur;
 	u32 n, back = 0;
 	u64 v;
@@ -375,7 +379,7 @@ u64 check_load(const volatile void *p, unsigned int size, int order, const char 
 
 void check_store(volatile void *p, unsigned int size, u64 v, int order, const char *site)
 {
-	struct loc *l = enter(p, size, true, site);
+	struct loc *l = enter(p, size, true, order, site);
 	struct thread *t = E.cur;
 	u64 old;
 
@@ -429,7 +433,7 @@ static void modify(struct thread *t, struct loc *l, u64 new, int order, const ch
 u64 check_rmw(volatile void *p, unsigned int size, enum check_rmw op, u64 v, int order,
 	      const char *site)
 {
-	struct loc *l = enter(p, size, true, site);
+	struct loc *l = enter(p, size, true, order, site);
 	u64 old = raw_load(p, size), new = fit(rmw(op, old, v), size);
 	u32 from;
 
@@ -471,7 +475,7 @@ bool check_cmpxchg(volatile void *p, unsigned int size, u64 *o, u64 n, bool weak
 		   int fail_order, const char *site)
 {
 	u64 expected = fit(*o, size), old;
-	struct loc *l = enter(p, size, true, site);
+	struct loc *l = enter(p, size, true, order, site);
 	struct thread *t = E.cur;
 	u32 back, from;
 
@@ -519,13 +523,15 @@ void fence_here(struct thread *t, int order)
 
 void check_fence(int order, const char *site)
 {
+	const struct visible v = { .sc = order == _A_SEQ_CST };
+
 	if (!E.live)
 		return;
 	if (E.nr_pending)
 		settle_pending();
 	E.op++;
 	E.cur->site = site;
-	preempt_point();
+	preempt_point(&v);
 	fence_here(E.cur, order);
 	if (E.tracing)
 		trace_event(EV_FENCE, NULL, order, site, 0, 0, NULL, 0, true);
@@ -537,13 +543,15 @@ void check_fence(int order, const char *site)
  */
 void check_fence_all(const char *site)
 {
+	const struct visible v = { .all = true };
+
 	if (!E.live)
 		return;
 	if (E.nr_pending)
 		settle_pending();
 	E.op++;
 	E.cur->site = site;
-	preempt_point();
+	preempt_point(&v);
 	fence_here(E.cur, _A_SEQ_CST);
 	for (u32 i = 0; i < E.nthreads; i++)
 		if (&E.t[i] != E.cur)

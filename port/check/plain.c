@@ -40,15 +40,15 @@ struct cell {
 	stamp_t r[MAXT];  /* of each thread's last plain load */
 	stamp_t aw[MAXT]; /* atomic store */
 	stamp_t ar[MAXT]; /* atomic load */
-	const void *w_at, *r_at;
+	u32 w_at, r_at;	  /* code addresses: the program is linked below 4 GiB */
 };
 
 struct granule {
 	u32 gen;      /* of the execution that cells belong to */
 	u32 undo_gen; /* saved already */
-	u32 cells;    /* the first of eight, + 1 */
+	u32 cells;    /* the first of its cells, + 1 */
 	u16 locs;     /* atomic locations that start here: eight pointers; for good */
-	u8 parts;     /* 1, 2 or 8 cells are used */
+	u8 parts;     /* 1, 2 or 8 cells */
 	bool ignore;
 };
 
@@ -195,36 +195,56 @@ void plain_undo(void)
 	P.bumped = 0;
 }
 
+/* What this execution has changed, in any order. */
+u64 plain_state_hash(void)
+{
+	u64 h = 0;
+
+	for (u32 i = 0; i < P.nr_saved; i++) {
+		u64 x;
+
+		if (*P.saved[i].addr == P.saved[i].val)
+			continue;
+		x = ((u64)P.saved[i].addr * 0x9e3779b97f4a7c15ull) ^ *P.saved[i].addr;
+		x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+		x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+		h += x ^ (x >> 31);
+	}
+	return h;
+}
+
 /* ---- races ---- */
 
-static struct cell *cells_of(struct granule *g)
+static struct cell *cells_new(struct granule *g, u32 parts)
 {
-	if (g->gen != E.gen) {
-		g->gen = E.gen;
-		g->cells = 0;
+	if (P.nr_cells + parts > MAX_CELLS) {
+		fprintf(stderr, "octavo-race: one execution touches too much memory\n");
+		exit(2);
 	}
-	if (!g->cells) {
-		if (P.nr_cells + BYTES > MAX_CELLS) {
-			fprintf(stderr, "octavo-race: one execution touches too much memory\n");
-			exit(2);
-		}
-		g->cells = P.nr_cells + 1;
-		g->parts = 1;
-		P.nr_cells += BYTES;
-		memset(&P.cell[g->cells - 1], 0, sizeof(struct cell));
-	}
+	g->cells = P.nr_cells + 1;
+	g->parts = (u8)parts;
+	P.nr_cells += parts;
 	return &P.cell[g->cells - 1];
 }
 
-/* Keep more parts apart from here on. Cells of a part are at its first byte. */
-static void refine(struct granule *g, struct cell *c, u32 parts)
+/* The cells of a granule, at least @parts of them. */
+static inline struct cell *cells_of(struct granule *g, u32 parts)
 {
-	u32 was = BYTES / g->parts, width = BYTES / parts;
+	struct cell *c = &P.cell[g->cells - 1], *fine;
 
-	for (u32 i = 0; i < BYTES; i += width)
-		if (i % was)
-			c[i] = c[i - i % was];
-	g->parts = (u8)parts;
+	if (g->gen != E.gen || !g->cells) {
+		g->gen = E.gen;
+		c = cells_new(g, parts);
+		memset(c, 0, parts * sizeof(*c));
+	} else if (parts > g->parts) {
+		u32 ratio = parts / g->parts;
+
+		fine = cells_new(g, parts);
+		for (u32 i = 0; i < parts; i++)
+			fine[i] = c[i / ratio];
+		c = fine;
+	}
+	return c;
 }
 
 struct access {
@@ -254,10 +274,10 @@ static inline void check_cell(const struct cell *c, const struct access *a)
 	const stamp_t *cur = E.cur->cur;
 
 	if (c->w_tid && c->w > cur[c->w_tid - 1])
-		race(a, "plain store", c->w_tid - 1u, c->w_at);
+		race(a, "plain store", c->w_tid - 1u, (void *)(uintptr_t)c->w_at);
 	for (u32 u = 0; u < E.nthreads; u++) {
 		if (a->write && c->r[u] > cur[u])
-			race(a, "plain load", u, c->r_at);
+			race(a, "plain load", u, (void *)(uintptr_t)c->r_at);
 		if (!a->atomic && c->aw[u] > cur[u])
 			race(a, "atomic store", u, NULL);
 		if (!a->atomic && a->write && c->ar[u] > cur[u])
@@ -277,25 +297,23 @@ static inline void record(struct cell *c, const struct access *a)
 	} else if (a->write) {
 		c->w = now;
 		c->w_tid = (u8)(me + 1);
-		c->w_at = a->at;
+		c->w_at = (u32)(uintptr_t)a->at;
 	} else {
 		c->r[me] = now;
-		c->r_at = a->at;
+		c->r_at = (u32)(uintptr_t)a->at;
 	}
 }
 
 static void note_granule(struct granule *g, const struct access *a, u32 off, u32 len)
 {
-	struct cell *c = cells_of(g);
 	u32 parts = len == BYTES ? 1 : len == 4 && off % 4 == 0 ? 2 : BYTES, width;
+	struct cell *c = cells_of(g, parts);
 
-	if (parts > g->parts)
-		refine(g, c, parts);
 	width = BYTES / g->parts;
 	for (u32 i = off; i < off + len; i += width) {
 		if (E.note_races && !g->ignore)
-			check_cell(&c[i], a);
-		record(&c[i], a);
+			check_cell(&c[i / width], a);
+		record(&c[i / width], a);
 	}
 }
 
@@ -319,8 +337,8 @@ u32 plain_writers(const volatile void *p, unsigned int size)
 	if (!g || g->gen != E.gen || !g->cells)
 		return 0;
 	c = &P.cell[g->cells - 1];
-	for (u32 i = 0, width = BYTES / g->parts; i < BYTES; i += width)
-		if (c[i].w_tid && i < off + size && i + width > off)
+	for (u32 i = 0, width = BYTES / g->parts; i < g->parts; i++)
+		if (c[i].w_tid && i * width < off + size && (i + 1) * width > off)
 			mask |= 1u << (c[i].w_tid - 1);
 	return mask;
 }
@@ -362,6 +380,8 @@ void check_ignore_races(const void *p, size_t size)
 
 static inline void announce(const void *p, size_t size, bool write, const void *at)
 {
+	if (!E.live && !(write && E.undo))
+		return;
 	if (!granule_of((uintptr_t)p))
 		return;
 	if (E.nr_pending)

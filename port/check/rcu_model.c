@@ -71,9 +71,11 @@ void rcu_model_new_run(void)
 
 static void visible(void)
 {
+	const struct visible v = { .all = true };
+
 	settle_pending();
 	E.op++;
-	preempt_point();
+	preempt_point(&v);
 }
 
 void rcu_read_lock(void)
@@ -270,4 +272,10 @@ bool rcu_model_pending(u32 tid)
 
 	R.again[tid] = false;
 	return again || (R.polled[tid] && R.unlocks + 1 != R.polled[tid]);
+}
+
+/* Callbacks that have not run. */
+bool rcu_model_waiting(void)
+{
+	return real() || R.called != R.nr_call;
 }

@@ -213,9 +213,30 @@ static u32 choose_thread(enum choice_kind kind, u32 mask, u32 stay)
 	return tid;
 }
 
-void preempt_point(void)
+/*
+ * If what t was about to do when it was preempted commutes with everything that the others have
+ * done since, this execution is the same as one in which it was preempted later, after that
+ * operation, or not at all: that one is explored too. (The preemption only ever moves to a later
+ * operation, so there is a last one, and it takes no more preemptions.)
+ */
+static bool conflicts(const struct visible *a, const struct visible *b)
 {
-	struct thread *t = E.cur;
+	return a->all || b->all || (a->sc && b->sc) ||
+	       (a->loc && a->loc == b->loc && (a->write || b->write));
+}
+
+static void tell_preempted(const struct visible *v)
+{
+	for (u32 i = 0; i < E.nthreads; i++) {
+		struct thread *t = &E.t[i];
+
+		if (t->preempted && !t->conflict && conflicts(&t->next, v))
+			t->conflict = true;
+	}
+}
+
+static void may_switch(struct thread *t, const struct visible *v)
+{
 	u32 mask, tid;
 
 	if (E.strategy == PCT)
@@ -236,8 +257,23 @@ void preempt_point(void)
 	E.switch_to = (u8)(tid + 1);
 	if (E.nr_pending)
 		settle_pending();
+	t->preempted = true;
+	t->conflict = false;
+	t->next = *v;
 	coro_switch(&t->coro, &E.sched);
 	t->fresh = false;
+	t->preempted = false;
+	if (E.reduce && !t->conflict)
+		leave_execution(CUT);
+}
+
+void preempt_point(const struct visible *v)
+{
+	struct thread *t = E.cur;
+
+	may_switch(t, v);
+	if (E.reduce)
+		tell_preempted(v);
 }
 
 void block(enum thread_state state)
@@ -320,13 +356,14 @@ void octavo_port_relax(void)
 
 void octavo_port_park(u32 *addr, u32 val)
 {
+	const struct visible v = { .all = true };
 	struct thread *t = E.cur;
 
 	if (!E.live)
 		return;
 	settle_pending();
 	E.op++;
-	preempt_point();
+	preempt_point(&v);
 	if (*(volatile u32 *)addr != val)
 		return;
 	t->wait = addr;
@@ -337,13 +374,14 @@ void octavo_port_park(u32 *addr, u32 val)
 
 void octavo_port_unpark(u32 *addr, bool all)
 {
+	const struct visible v = { .all = true };
 	u32 mask = 0, n;
 
 	if (!E.live)
 		return;
 	settle_pending();
 	E.op++;
-	preempt_point();
+	preempt_point(&v);
 	for (u32 i = 0; i < E.nthreads; i++)
 		if (E.t[i].state == T_PARKED && E.t[i].wait == addr)
 			mask |= 1u << i;
@@ -456,6 +494,7 @@ static void threads_new(void)
 		t->state = T_NEW;
 		t->tid = (u8)(i == E.nthreads ? MAXT : i);
 		t->fresh = true;
+		t->preempted = false;
 		t->nest = 0;
 		t->rcu_nest = 0;
 		t->wait = NULL;
