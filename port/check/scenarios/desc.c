@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * desc.c - the smaller descriptors: managed memory, movable memory, page tables freed under
+ * walkers.
+ */
+#include <octavo/octavo.h>
+
+#include "check.h"
+
+static SHARED struct {
+	struct mgdesc *mg;
+	struct movable *mv;
+	struct ptdesc *pt;
+	unsigned long pfn;
+	u64 contents;
+	int freed;
+	u32 isolated;
+	u64 *table;
+	struct page_snapshot ps[4];
+} s;
+
+/* ---- managed memory ---- */
+
+static void setup_managed(void)
+{
+	s.mg = mgdesc_alloc(GFP_KERNEL, 0);
+	CHECK(s.mg);
+	s.pfn = mgdesc_pfn(s.mg);
+}
+
+static void walk(void)
+{
+	struct page *page = pfn_to_page(s.pfn);
+
+	if (!try_get_page(page))
+		return;
+	(void)*(volatile u64 *)&s.contents;
+	CHECK(page_count(page) >= 1);
+	put_page(page);
+}
+
+static void managed_owner(void)
+{
+	mgdesc_put(s.mg);
+}
+
+static void managed_owner_again(void)
+{
+	struct mgdesc *mg;
+
+	mgdesc_put(s.mg);
+	mg = mgdesc_alloc(GFP_NOWAIT, 0);
+	if (mg)
+		mgdesc_put(mg);
+}
+
+#define DESC .frames = 16, .flags = SC_LEAKS | SC_SYMMETRIC | SC_VALIDATE
+SCENARIO(managed_put_walk) = { SCENARIO_NAME(managed_put_walk),
+			       DESC,
+			       .about = "last put of managed memory against two walkers",
+			       .setup = setup_managed,
+			       .threads = { walk, managed_owner, walk },
+			       .roles = { "walker", "owner", "walker" } };
+SCENARIO(managed_reuse_walk) = { SCENARIO_NAME(managed_reuse_walk),
+				 DESC,
+				 .about = "managed memory is freed and allocated under two walkers",
+				 .setup = setup_managed,
+				 .threads = { walk, managed_owner_again, walk },
+				 .roles = { "walker", "owner", "walker" } };
+
+/* ---- movable memory: the owner frees, two want to migrate ---- */
+
+static int no_migrate(struct movable *dst, struct movable *src)
+{
+	(void)dst;
+	(void)src;
+	return -EAGAIN;
+}
+
+static const struct movable_operations ops = { .migrate = no_migrate };
+
+static void setup_movable(void)
+{
+	s.mv = movable_alloc(GFP_KERNEL, 0, &ops, NULL);
+	CHECK(s.mv);
+	s.pfn = movable_pfn(s.mv);
+}
+
+static void isolator(void)
+{
+	struct movable *mv = isolate_movable_page(pfn_to_page(s.pfn));
+
+	if (!mv)
+		return;
+	CHECK(movable_pfn(mv) == s.pfn);
+	/* it is ours alone */
+	s.contents++;
+	putback_movable_page(mv);
+}
+
+static void movable_owner(void)
+{
+	s.freed = movable_free(s.mv) == 0;
+}
+
+static void movable_owner_again(void)
+{
+	struct movable *mv;
+
+	s.freed = movable_free(s.mv) == 0;
+	if (!s.freed)
+		return;
+	mv = movable_alloc(GFP_NOWAIT, 0, &ops, NULL);
+	while (mv && movable_free(mv))
+		octavo_port_relax();
+}
+
+static void movable_done(void)
+{
+	if (!s.freed)
+		CHECK(movable_free(s.mv) == 0);
+}
+
+SCENARIO(movable_isolate) = { SCENARIO_NAME(movable_isolate),
+			      DESC,
+			      .about = "isolation by two against the owner's free",
+			      .rows = "S3.15",
+			      .setup = setup_movable,
+			      .threads = { isolator, movable_owner, isolator },
+			      .roles = { "isolates", "owner", "isolates" },
+			      .finish = movable_done };
+SCENARIO(movable_reuse) = { SCENARIO_NAME(movable_reuse),
+			    DESC,
+			    .about = "isolation against a free and another life of the descriptor",
+			    .rows = "S3.15",
+			    .setup = setup_movable,
+			    .threads = { isolator, movable_owner_again, isolator },
+			    .roles = { "isolates", "owner", "isolates" },
+			    .finish = movable_done };
+
+static void movable_walker(void)
+{
+	struct page_snapshot *ps = &s.ps[check_thread()];
+
+	CHECK(snapshot_page(ps, s.pfn) == 0);
+	if (ps->type == MEMDESC_MOVABLE && ps->exact)
+		CHECK(ps->first_pfn == s.pfn && ps->order == 0);
+}
+
+SCENARIO(movable_walk) = { SCENARIO_NAME(movable_walk),
+			   DESC,
+			   .about = "a PFN walker against two lives of movable memory",
+			   .rows = "S3.14",
+			   .setup = setup_movable,
+			   .threads = { movable_walker, movable_owner_again, movable_walker },
+			   .roles = { "walker", "owner", "walker" },
+			   .finish = movable_done };
+
+/* ---- page tables: freed a grace period after they were unlinked ---- */
+
+static void setup_table(void)
+{
+	s.pt = pagetable_alloc(GFP_KERNEL, 0);
+	CHECK(s.pt);
+	s.table = ptdesc_address(s.pt);
+}
+
+static void table_walker(void)
+{
+	u64 *table;
+
+	rcu_read_lock();
+	/* acquire: pairs with whoever linked the table */
+	table = smp_load_acquire(&s.table);
+	if (table)
+		CHECK(READ_ONCE(table[1]) == 0);
+	rcu_read_unlock();
+}
+
+static void table_owner(void)
+{
+	struct page *page;
+
+	WRITE_ONCE(s.table, NULL);
+	pagetable_free_rcu(s.pt);
+	rcu_barrier();
+	/* the frame is somebody else's */
+	page = alloc_pages(GFP_NOWAIT, 0);
+	if (page) {
+		((u64 *)page_address(page))[1] = 1;
+		__free_pages(page, 0);
+	}
+}
+
+SCENARIO(ptdesc_free_walk) = {
+	SCENARIO_NAME(ptdesc_free_walk),
+	DESC,
+	.about = "a page table is freed and reused under two lockless walkers",
+	.rows = "S3.27",
+	.setup = setup_table,
+	.threads = { table_walker, table_owner, table_walker },
+	.roles = { "walker", "owner", "walker" }
+};

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * frame.c - the frame allocator: neighbouring frames on two and three CPUs, a reservation that
+ * changes hands, magazines against remote drains, isolation. Geometry is tiny: rows of 2 frames,
+ * blocks of 4, trees of 8.
+ */
+#include <octavo/octavo.h>
+
+#include "check.h"
+
+static SHARED struct {
+	unsigned long pfn[4];
+	u64 owner[64]; /* who writes to a frame; plain: two owners of one frame are a race */
+	long got[4];
+	unsigned long kept[4];
+} s;
+
+/* Owns the run for a moment: any other owner of one of its frames races with this. */
+static void use(long pfn, unsigned int order)
+{
+	for (unsigned long i = 0; i < 1ul << order; i++) {
+		CHECK(READ_ONCE(pfn_to_page((unsigned long)pfn + i)->memdesc.v) == 0);
+		s.owner[(unsigned long)pfn + i] = check_thread();
+	}
+}
+
+static void alloc_free(unsigned int order)
+{
+	long pfn = frame_alloc(GFP_NOWAIT, order, NUMA_NO_NODE);
+
+	if (pfn < 0)
+		return;
+	use(pfn, order);
+	frame_free((unsigned long)pfn, order);
+}
+
+static void alloc_free_0(void)
+{
+	alloc_free(0);
+}
+
+static void alloc_free_1(void)
+{
+	alloc_free(1);
+}
+
+static void alloc_free_2(void)
+{
+	alloc_free(2);
+}
+
+/* Magazines are out of the way: what is tested is the trees. */
+static void drained(void)
+{
+	for (unsigned int i = 0; i < 3; i++)
+		frame_drain(i);
+}
+
+#define FRAME_SCENARIO(id, text, ...)                      \
+	SCENARIO(id) = { SCENARIO_NAME(id),                \
+			 .about = text,                    \
+			 .frames = 16,                     \
+			 .flags = SC_LEAKS | SC_SYMMETRIC, \
+			 .valid = frame_validate,          \
+			 .rows = "S3.23",                  \
+			 __VA_ARGS__ }
+
+FRAME_SCENARIO(frame_two, "allocate and free a frame on two CPUs", .setup = drained,
+	       .threads = { alloc_free_0, alloc_free_0 });
+FRAME_SCENARIO(frame_three, "allocate and free a frame on three CPUs", .setup = drained,
+	       .threads = { alloc_free_0, alloc_free_0, alloc_free_0 });
+FRAME_SCENARIO(frame_orders, "runs of 1, 2 and 4 frames on three CPUs", .setup = drained,
+	       .stale = 1, .threads = { alloc_free_0, alloc_free_1, alloc_free_2 });
+
+/* ---- the last frames: all three want the same tree, two of them get something ---- */
+
+static void scarce(void)
+{
+	long pfn;
+
+	/* leave two single frames and a pair */
+	while (nr_free_pages() > 4 &&
+	       (pfn = frame_alloc(GFP_NOWAIT | __GFP_MEMALLOC, 0, NUMA_NO_NODE)) >= 0)
+		s.kept[0]++;
+	drained();
+}
+
+SCENARIO(frame_scarce) = { SCENARIO_NAME(frame_scarce),
+			   .about = "three CPUs want the last four frames",
+			   .rows = "S3.23",
+			   .frames = 24,
+			   .setup = scarce,
+			   .stale = 1,
+			   .valid = frame_validate,
+			   .flags = SC_SYMMETRIC,
+			   .threads = { alloc_free_0, alloc_free_0, alloc_free_1 } };
+
+/* ---- magazines against a remote drain ---- */
+
+static void remote_drain(void)
+{
+	frame_drain(0);
+}
+
+static void filled(void)
+{
+	long pfn[2];
+
+	for (u32 cpu = 0; cpu < 3; cpu += 2) {
+		check_set_cpu(cpu);
+		for (u32 i = 0; i < 2; i++)
+			pfn[i] = frame_alloc(GFP_KERNEL, 0, NUMA_NO_NODE);
+		for (u32 i = 0; i < 2; i++)
+			frame_free((unsigned long)pfn[i], 0);
+	}
+}
+
+static void free_two(void)
+{
+	long a = frame_alloc(GFP_NOWAIT, 0, NUMA_NO_NODE),
+	     b = frame_alloc(GFP_NOWAIT, 0, NUMA_NO_NODE);
+
+	if (a >= 0)
+		use(a, 0);
+	if (b >= 0)
+		use(b, 0);
+	if (a >= 0)
+		frame_free((unsigned long)a, 0);
+	if (b >= 0)
+		frame_free((unsigned long)b, 0);
+}
+
+SCENARIO(frame_drain) = { SCENARIO_NAME(frame_drain),
+			  .about = "a CPU's magazine against a drain by another, a third beside",
+			  .frames = 16,
+			  .setup = filled,
+			  .stale = 1,
+			  .valid = frame_validate,
+			  .flags = SC_LEAKS,
+			  .threads = { free_two, remote_drain, alloc_free_0 },
+			  .roles = { "owner", "drain", "other" } };
+
+/* ---- isolation: what is free in the block stays there ---- */
+
+static void setup_isolate(void)
+{
+	filled();
+	s.pfn[0] = 8;
+}
+
+static void isolator(void)
+{
+	s.got[1] = frame_isolate(8, 4);
+	if (s.got[1])
+		return;
+	if (frame_range_used(8, 4) == 0) {
+		/* ours, as if it were allocated: nobody else may write there */
+		for (u32 i = 8; i < 12; i++)
+			s.owner[i] = check_thread();
+		s.kept[1] = 1;
+	}
+}
+
+static void isolate_done(void)
+{
+	if (!s.got[1])
+		frame_unisolate(8, 4);
+}
+
+SCENARIO(frame_isolate) = { SCENARIO_NAME(frame_isolate),
+			    .about = "isolating a block against two that allocate and free",
+			    .frames = 16,
+			    .setup = setup_isolate,
+			    .stale = 1,
+			    .valid = frame_validate,
+			    .flags = SC_LEAKS,
+			    .threads = { alloc_free_0, isolator, alloc_free_1 },
+			    .roles = { "user", "isolates", "user" },
+			    .finish = isolate_done };

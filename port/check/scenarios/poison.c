@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * poison.c - memory_failure() against freeing, allocating and splitting: a bad frame is never
+ * handed on.
+ */
+#include <octavo/octavo.h>
+
+#include "check.h"
+
+static SHARED struct {
+	struct folio *folio;
+	unsigned long pfn;
+	long taken[4]; /* 1 + what was allocated after the failure returned; 0: nothing */
+	int ret;
+	u32 failed;
+} s;
+
+static void setup_folio(void)
+{
+	s.folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	CHECK(s.folio);
+	s.pfn = folio_pfn(s.folio);
+}
+
+static void failure(void)
+{
+	s.ret = memory_failure(s.pfn);
+	CHECK(s.ret == MF_RECOVERED || s.ret == MF_DELAYED);
+	/* release: who allocates after this must not get it */
+	smp_store_release(&s.failed, 1u);
+}
+
+static void owner_puts(void)
+{
+	folio_put(s.folio);
+}
+
+/* Who knows that memory_failure() has returned never gets the frame. */
+static void allocator(void)
+{
+	u32 failed = smp_load_acquire(&s.failed);
+	long pfn = frame_alloc(GFP_NOWAIT, 0, NUMA_NO_NODE);
+
+	if (pfn < 0)
+		return;
+	if (failed)
+		CHECK((unsigned long)pfn != s.pfn);
+	frame_free((unsigned long)pfn, 0);
+}
+
+static void kept_out(void)
+{
+	/* all is freed: the bad frame is out, and no other */
+	CHECK(memdesc_type(page_memdesc(pfn_to_page(s.pfn))) == MEMDESC_HWPOISON);
+	CHECK(nr_poisoned() == 1);
+}
+
+#define POISON .frames = 16, .flags = SC_VALIDATE, .finish = kept_out, .stale = 1
+SCENARIO(poison_put) = { SCENARIO_NAME(poison_put),
+			 POISON,
+			 .about = "memory_failure() against the last put and an allocation",
+			 .setup = setup_folio,
+			 .threads = { failure, owner_puts, allocator },
+			 .roles = { "memory failure", "owner", "allocator" } };
+
+static void setup_free(void)
+{
+	setup_folio();
+	folio_put(s.folio);
+}
+
+SCENARIO(poison_free) = { SCENARIO_NAME(poison_free),
+			  POISON,
+			  .about = "memory_failure() of a free frame against two allocators",
+			  .setup = setup_free,
+			  .threads = { allocator, failure, allocator },
+			  .roles = { "allocator", "memory failure", "allocator" } };
+
+static void setup_split(void)
+{
+	s.folio = folio_alloc(GFP_KERNEL, 1, FOLIO_ANON);
+	CHECK(s.folio);
+	s.pfn = folio_pfn(s.folio) + 1;
+	folio_lock(s.folio);
+}
+
+static void splitter(void)
+{
+	(void)!folio_split(s.folio, 0, 0, GFP_NOWAIT);
+}
+
+static void split_done(void)
+{
+	struct folio *folio = page_folio(pfn_to_page(s.pfn));
+
+	CHECK(folio && folio_test_flag(folio, PG_hwpoison));
+	if (folio != s.folio) {
+		CHECK(!folio_test_flag(s.folio, PG_hwpoison));
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	folio_unlock(s.folio);
+	folio_put(s.folio);
+	kept_out();
+}
+
+SCENARIO(poison_split) = { SCENARIO_NAME(poison_split),
+			   .about = "memory_failure() against a split: the right piece is marked",
+			   .frames = 16,
+			   .flags = SC_VALIDATE,
+			   .stale = 1,
+			   .setup = setup_split,
+			   .threads = { failure, splitter },
+			   .roles = { "memory failure", "splitter" },
+			   .finish = split_done };
