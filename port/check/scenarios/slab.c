@@ -35,7 +35,7 @@ static void warm(u32 left)
 {
 	void *obj[4];
 
-	for (u32 cpu = 0; cpu < 3; cpu++) {
+	for (u32 cpu = 0; cpu < octavo_state.frame.nr_cpus; cpu++) {
 		check_set_cpu(cpu);
 		for (u32 i = 0; i < 4; i++)
 			obj[i] = kmem_cache_alloc(s.cache, GFP_KERNEL);
