@@ -7,6 +7,8 @@
 
 #include <octavo/hwpoison.h>
 
+#include "../mm/frame/lower.h"
+
 #define BLOCK (1ul << OCTAVO_BLOCK_ORDER)
 #define TREE  (1ul << OCTAVO_TREE_ORDER)
 
@@ -645,6 +647,49 @@ static void test_frame_zone_stat_counts_exactly(void **state)
 	shutdown_clean();
 }
 
+static void test_frame_watermarks_grow_as_the_root_of_memory(void **state)
+{
+	struct zone_stat st;
+
+	if (OCTAVO_TREE_ORDER < 12)
+		return;
+	boot_small(4096, 2);
+	assert_int_equal(zone_stat(0, pfn_zone(0), &st), 0);
+	assert_int_equal(st.watermark[WMARK_MIN], 2048);
+	shutdown_clean();
+	boot_small(4 * 4096, 2);
+	assert_int_equal(zone_stat(0, pfn_zone(0), &st), 0);
+	assert_int_equal(st.watermark[WMARK_MIN], 4096);
+	assert_int_equal(st.watermark[WMARK_LOW], 5120);
+	assert_int_equal(st.watermark[WMARK_HIGH], 6144);
+	shutdown_clean();
+}
+
+/* ---- hints ---- */
+
+static void test_frame_wrong_hints_hide_nothing_for_good(void **state)
+{
+	struct zone *z;
+	long pfn;
+
+	boot();
+	z = octavo_state.frame.zone[0][pfn_zone(0)];
+	/* searchers too late: somebody gave while they noted that there is nothing */
+	summary_note(0, SUMMARY_FULL);
+	summary_note(0, SUMMARY_BLOCK);
+	assert_true(octavo_validate());
+	/* rovers far too high, and one frame, or one block, at the very bottom */
+	for (unsigned int o = 0; o <= OCTAVO_BLOCK_ORDER; o += OCTAVO_BLOCK_ORDER) {
+		assert_int_equal(alloc_contig_range(1ul << o, FRAMES), 0);
+		memset(z->rover, 0xff, sizeof(z->rover));
+		z->rover_any = ~0ul;
+		pfn = frame_alloc(TAKE_ALL, o, NUMA_NO_NODE);
+		assert_int_equal(pfn, 0);
+		free_contig_range(0, FRAMES);
+	}
+	shutdown_clean();
+}
+
 /* ---- grouping ---- */
 
 static void test_frame_migratetypes_do_not_share_trees_while_there_is_room(void **state)
@@ -857,6 +902,8 @@ int main(void)
 		cmocka_unit_test(test_frame_nodes_and_zones_are_tried_in_order),
 		cmocka_unit_test(test_frame_watermarks_hold_back_what_flags_do_not_grant),
 		cmocka_unit_test(test_frame_zone_stat_counts_exactly),
+		cmocka_unit_test(test_frame_watermarks_grow_as_the_root_of_memory),
+		cmocka_unit_test(test_frame_wrong_hints_hide_nothing_for_good),
 		cmocka_unit_test(test_frame_migratetypes_do_not_share_trees_while_there_is_room),
 		cmocka_unit_test(test_frame_every_step_that_fails_is_undone),
 		cmocka_unit_test(test_frame_poisoned_frames_are_kept_out),
