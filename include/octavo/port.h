@@ -14,12 +14,20 @@
  * CPU. Interrupts may arrive while pinned and may call the core again, on the same slot; another thread
  * may not run on that slot.
  *
+ * The three functions that are on every hot path may be inline: build core and port with
+ * -DOCTAVO_PORT_INLINE='"your_header.h"', which defines octavo_port_pin(), octavo_port_unpin() and
+ * octavo_port_cpu() as static inline functions. An allocation then makes no call out of the core.
+ *
  * Besides these, the core needs memcpy, memset, memmove and memcmp, and nothing else.
  */
 #ifndef OCTAVO_PORT_H
 #define OCTAVO_PORT_H
 
 #include <octavo/compiler.h>
+
+#ifdef OCTAVO_PORT_INLINE
+#include OCTAVO_PORT_INLINE
+#endif
 
 enum octavo_log_level {
 	OCTAVO_LOG_ERR,
@@ -55,19 +63,25 @@ __noreturn void octavo_port_panic(const char *reason);
  *
  * Return: a number below octavo_boot.nr_cpus.
  */
+#ifndef OCTAVO_PORT_INLINE
 unsigned int octavo_port_pin(void);
+#endif
 
 /**
  * octavo_port_unpin() - give the slot back; the inverse of octavo_port_pin()
  */
+#ifndef OCTAVO_PORT_INLINE
 void octavo_port_unpin(void);
+#endif
 
 /**
  * octavo_port_cpu() - some CPU's number, for a hint
  *
  * Return: a number below octavo_boot.nr_cpus; stale at once if the caller is not pinned.
  */
+#ifndef OCTAVO_PORT_INLINE
 unsigned int octavo_port_cpu(void);
+#endif
 
 /**
  * octavo_port_relax() - a turn of a loop that waits for another CPU

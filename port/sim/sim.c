@@ -19,7 +19,9 @@
 #include "sim.h"
 #include "urcu_shim.h"
 
-static __thread unsigned int sim_cpu;
+/* Not static: sim_inline.h reads it. */
+extern __thread unsigned int sim_cpu;
+__thread unsigned int sim_cpu;
 static __thread jmp_buf *panic_jump;
 
 static char panic_reason[256];
@@ -54,6 +56,7 @@ void octavo_port_panic(const char *reason)
 	abort();
 }
 
+#ifndef OCTAVO_PORT_INLINE
 unsigned int octavo_port_pin(void)
 {
 	return sim_cpu;
@@ -67,6 +70,7 @@ unsigned int octavo_port_cpu(void)
 {
 	return sim_cpu;
 }
+#endif
 
 void octavo_port_relax(void)
 {
