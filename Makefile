@@ -14,7 +14,7 @@ OCTAVO	= $(BUILD)/tools/octavo/octavo
 CONFIG	= --prefix=$(PREFIX) -Dtests=false $(MESON)
 export OCTAVO_CONFIG = $(CC) $(CONFIG)
 
-.PHONY: all help run build test bench conformance install uninstall format clean
+.PHONY: all help run build test bench conformance fuzz install uninstall format clean
 
 all: build
 
@@ -23,6 +23,7 @@ help:
 	@echo 'make test         every test: gcc, clang, address, undefined and thread sanitizers, gates'
 	@echo 'make build        liboctavo.a and the tool, in $(BUILD)'
 	@echo 'make bench        every benchmark, about five minutes (ARGS="frames --json": some)'
+	@echo 'make fuzz         the public interface against a naive model (SECONDS=60 for each geometry)'
 	@echo 'make conformance  the requirements, and the tests that cover each'
 	@echo 'make install      library, headers, pkg-config file, manual page, tool (PREFIX, DESTDIR)'
 	@echo 'make uninstall    remove what make install installed'
@@ -55,6 +56,10 @@ bench:
 
 conformance:
 	@scripts/conformance
+
+fuzz:
+	@scripts/deps.sh test
+	@scripts/fuzz.sh $(or $(SECONDS),60)
 
 install: build
 	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --no-rebuild
