@@ -10,10 +10,14 @@
 
 #include "init.h"
 
-int octavo_init(const struct octavo_boot *boot)
+int __octavo_init(const struct octavo_boot *boot, u64 fingerprint)
 {
 	int err;
 
+	if (fingerprint != OCTAVO_FINGERPRINT) {
+		pr_err("boot: compiled with other choices of config.h than the core");
+		return -EINVAL;
+	}
 	if (octavo_state.up)
 		return -EBUSY;
 	err = frame_init(boot);

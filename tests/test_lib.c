@@ -93,6 +93,24 @@ static void test_fault_fails_step_k_once_or_from_then_on(void **state)
 #endif
 }
 
+static void test_lib_refuses_callers_of_another_configuration(void **state)
+{
+	static char memory[4 << 20] __aligned(PAGE_SIZE);
+	const struct octavo_region map = { .base = 0, .size = sizeof(memory) };
+	const struct octavo_boot boot = {
+		.regions = &map, .nr_regions = 1, .nr_cpus = 1, .direct_map = memory
+	};
+	const char *line;
+
+	sim_log_quiet(true);
+	assert_int_equal(__octavo_init(&boot, OCTAVO_FINGERPRINT ^ 1), -EINVAL);
+	assert_true(sim_log_take(&line) > 0);
+	assert_non_null(strstr(line, "other choices"));
+	assert_int_equal(octavo_state.up, 0);
+	assert_int_equal(octavo_init(&boot), 0);
+	assert_int_equal(octavo_shutdown(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -100,6 +118,7 @@ int main(void)
 		cmocka_unit_test(test_lock_unlock_of_a_free_lock_panics),
 		cmocka_unit_test(test_lock_excludes),
 		cmocka_unit_test(test_fault_fails_step_k_once_or_from_then_on),
+		cmocka_unit_test(test_lib_refuses_callers_of_another_configuration),
 	};
 
 	return cmocka_run_group_tests_name("lib", tests, NULL, NULL);

@@ -58,16 +58,23 @@ struct octavo_boot {
  */
 u64 octavo_metadata_size(const struct octavo_boot *boot);
 
+/* @fingerprint is of the caller's configuration. */
+int __octavo_init(const struct octavo_boot *boot, u64 fingerprint);
+
 /**
  * octavo_init() - bring the memory manager up
  * @boot: the machine; nothing of it is used after the call
  *
  * Context: one CPU, nothing else running in the core.
- * Return: 0; -EINVAL a region wraps, a count or limit is out of range, no usable frame (the reason is
- * logged); -E2BIG more regions than OCTAVO_NR_REGIONS after merging; -ENOMEM metadata does not fit; -EBUSY
- * already up. On failure nothing has changed.
+ * Return: 0; -EINVAL a region wraps, a count or limit is out of range, no usable frame, or the caller was
+ * compiled with other choices of config.h than the core (the reason is logged); -E2BIG more regions than
+ * OCTAVO_NR_REGIONS after merging; -ENOMEM metadata does not fit; -EBUSY already up. On failure nothing has
+ * changed.
  */
-int octavo_init(const struct octavo_boot *boot);
+static inline int octavo_init(const struct octavo_boot *boot)
+{
+	return __octavo_init(boot, OCTAVO_FINGERPRINT);
+}
 
 /**
  * octavo_shutdown() - take it down

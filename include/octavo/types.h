@@ -35,6 +35,26 @@ typedef u32 gfp_t;
 
 #define BITS_PER_LONG 64
 
+/*
+ * A number for the choices of config.h that change objects or inline functions: octavo_init() compares its
+ * caller's with the core's.
+ */
+#define __OCTAVO_MIX(h, v) ((h)*1000003ul + (unsigned long)(v))
+#define __OCTAVO_FINGERPRINT_1                                                                  \
+	__OCTAVO_MIX(                                                                           \
+		__OCTAVO_MIX(__OCTAVO_MIX(OCTAVO_NR_CPUS, OCTAVO_NR_NODES), OCTAVO_NR_REGIONS), \
+		OCTAVO_ROW_ORDER)
+#define __OCTAVO_FINGERPRINT_2                                                              \
+	__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_1, OCTAVO_BLOCK_ORDER), \
+				  OCTAVO_TREE_ORDER),                                       \
+		     OCTAVO_MAGAZINE)
+#define __OCTAVO_FINGERPRINT_3                                                                     \
+	__OCTAVO_MIX(                                                                              \
+		__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_2, OCTAVO_SHEAF), MAX_FOLIO_ORDER), \
+		OCTAVO_POISON_SLOTS)
+#define OCTAVO_FINGERPRINT \
+	__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_3, OCTAVO_DEBUG), OCTAVO_FAULTS)
+
 _Static_assert(sizeof(long) == 8 && sizeof(void *) == 8, "Octavo needs a 64-bit machine");
 
 #endif /* OCTAVO_TYPES_H */

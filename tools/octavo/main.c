@@ -13,7 +13,6 @@
 static const struct tool_command commands[] = {
 	{ "footprint", "what the metadata of this machine's memory costs, today and with Octavo",
 	  footprint_main },
-	{ "bench", "measure frames, folios and slab caches beside their peers", cmd_bench },
 	{ "bench", "the allocators against those of the C library and mimalloc, and bare frames",
 	  cmd_bench },
 };
