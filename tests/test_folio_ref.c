@@ -371,6 +371,107 @@ static void test_folio_ref_pin_or_share_never_both(void **state)
 	shutdown_clean();
 }
 
+/*
+ * The look-up of docs/memdesc.md "Look-ups" through an entry (a word that stands for it) that maps
+ * one folio after the other, which are unmapped and freed at any moment. What was pinned stays as
+ * it is until it is unpinned.
+ */
+static struct {
+	unsigned long pte; /* pfn, 0: not present */
+	u32 stop;
+	unsigned long pinned;
+} entry;
+
+static void map_and_unmap(void)
+{
+	for (unsigned long life = 1; life < 20000 || READ_ONCE(entry.pinned) < 200; life++) {
+		struct folio *folio = folio_alloc(GFP_KERNEL, life % 3, FOLIO_ANON);
+		unsigned long pfn;
+
+		assert_non_null(folio);
+		pfn = folio_pfn(folio) + folio_nr_pages(folio) - 1;
+		*(unsigned long *)pfn_to_virt(pfn) = life;
+		/* release: pairs with the re-read; what is in the page is seen */
+		smp_store_release(&entry.pte, pfn);
+		if (life % 16 == 0)
+			octavo_port_relax();
+		/* seq_cst: pairs with the re-read */
+		xchg_seq_cst(&entry.pte, 0ul);
+		folio_put(folio);
+	}
+	smp_store_release(&entry.stop, 1u);
+}
+
+static struct folio *look_up(unsigned long *pfn)
+{
+	struct folio *folio = NULL;
+	memdesc_t md;
+
+	rcu_read_lock();
+	*pfn = READ_ONCE(entry.pte);
+	md = *pfn ? page_memdesc(pfn_to_page(*pfn)) : memdesc_mk(0);
+	if (memdesc_is_folio(md) && folio_try_pin(memdesc_ptr(md), 1)) {
+		folio = memdesc_ptr(md);
+		/* the word, then the entry; seq_cst: pairs with the clearing */
+		if (!memdesc_eq(page_memdesc_relaxed(pfn_to_page(*pfn)), md) ||
+		    smp_load_seq_cst(&entry.pte) != *pfn) {
+			folio_unpin(folio, 1);
+			folio = NULL;
+		}
+	}
+	rcu_read_unlock();
+	return folio;
+}
+
+static void pin_and_look(void)
+{
+	while (!smp_load_acquire(&entry.stop)) {
+		unsigned long pfn, life;
+		struct folio *folio = look_up(&pfn);
+
+		if (!folio)
+			continue;
+		assert_true(folio_contains(folio, pfn));
+		assert_true(folio_maybe_dma_pinned(folio));
+		life = *(unsigned long *)pfn_to_virt(pfn);
+		octavo_port_relax();
+		assert_int_equal(*(unsigned long *)pfn_to_virt(pfn), life);
+		assert_int_equal(life % 3, folio_order(folio));
+		WRITE_ONCE(entry.pinned, entry.pinned + 1);
+		folio_unpin(folio, 1);
+	}
+}
+
+static void scribble(void)
+{
+	while (!smp_load_acquire(&entry.stop)) {
+		struct folio *folio = folio_alloc(GFP_KERNEL, 0, FOLIO_FILE);
+
+		assert_non_null(folio);
+		*(unsigned long *)folio_address(folio) = ~0ul;
+		folio_put(folio);
+	}
+}
+
+static void look_up_roles(unsigned int cpu, void *arg)
+{
+	if (cpu == 0)
+		map_and_unmap();
+	else if (cpu == 1)
+		pin_and_look();
+	else
+		scribble();
+}
+
+COVERS("S3.9 S3.10");
+static void test_folio_ref_pinned_through_an_entry_stays(void **state)
+{
+	boot_small(4, 4);
+	memset(&entry, 0, sizeof(entry));
+	sim_run(3, false, look_up_roles, NULL);
+	shutdown_clean();
+}
+
 /* ---- the lock ---- */
 
 static struct {
@@ -449,6 +550,7 @@ int main(void)
 #endif
 		cmocka_unit_test(test_folio_ref_pins_small_by_bias_large_exactly),
 		cmocka_unit_test(test_folio_ref_pin_or_share_never_both),
+		cmocka_unit_test(test_folio_ref_pinned_through_an_entry_stays),
 		cmocka_unit_test(test_folio_ref_lock_excludes_and_wakes),
 		cmocka_unit_test(test_folio_ref_unlock_wakes_all_who_sleep_one_by_one),
 	};
