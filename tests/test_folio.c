@@ -546,6 +546,60 @@ static void test_folio_walkers_and_owners_do_not_meet(void **state)
 	shutdown_clean();
 }
 
+/*
+ * One descriptor lives in turn for two frames. A walker that has read one's word when the
+ * descriptor goes over to the other must not take it for the first's.
+ */
+static unsigned long two_frames[2];
+
+static void ping_pong(void)
+{
+	for (int i = 0; i < 60000; i++) {
+		struct folio *folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+		long taken;
+
+		WRITE_ONCE(two_frames[0], folio_pfn(folio));
+		folio_put(folio);
+		/* what was freed last is had first: the frame by us, the descriptor by the folio */
+		taken = frame_alloc(GFP_KERNEL, 0, NUMA_NO_NODE);
+		folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+		WRITE_ONCE(two_frames[1], folio_pfn(folio));
+		folio_put(folio);
+		frame_free((unsigned long)taken, 0);
+	}
+	fetch_sub_release(&churners, 1u);
+}
+
+static void watch(unsigned int which)
+{
+	while (smp_load_acquire(&churners)) {
+		unsigned long pfn = READ_ONCE(two_frames[which]);
+		struct folio *folio = page_try_get_folio(pfn_to_page(pfn));
+
+		if (!folio)
+			continue;
+		assert_int_equal(folio_pfn(folio), pfn);
+		folio_put(folio);
+	}
+}
+
+static void ping_pong_and_watch(unsigned int cpu, void *arg)
+{
+	if (cpu == 0)
+		ping_pong();
+	else
+		watch(cpu - 1);
+}
+
+static void test_folio_descriptor_that_moves_on_is_not_taken(void **state)
+{
+	boot_small(4, 4);
+	churners = 1;
+	two_frames[0] = two_frames[1] = 0;
+	sim_run(3, false, ping_pong_and_watch, NULL);
+	shutdown_clean();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -566,6 +620,7 @@ int main(void)
 		cmocka_unit_test(test_folio_release_hook_sees_it_once_still_whole),
 		cmocka_unit_test(test_folio_validate_finds_what_is_wrong),
 		cmocka_unit_test(test_folio_walkers_and_owners_do_not_meet),
+		cmocka_unit_test(test_folio_descriptor_that_moves_on_is_not_taken),
 	};
 
 	return cmocka_run_group_tests_name("folio", tests, NULL, NULL);

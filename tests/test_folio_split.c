@@ -1,137 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_folio_split.c - split, split out, merge: what the pieces are, failing at every step, and
- * against walkers.
+ * test_folio_split.c - split, split out: what the pieces are, failing at every step, poison, and
+ * (with merge) against walkers.
  */
-#include "test.h"
-
-#define MAX_PAGES (1 << 10)
-
-static unsigned int top_order(void)
-{
-	return min(MAX_FOLIO_ORDER, 10);
-}
-
-/* Little memory: thousands of cases look at all of it. */
-static void boot(void)
-{
-	boot_small(MAX_FOLIO_ORDER > 6 ? 16 : 4, 4);
-}
-
-/* ---- a folio with something in every field, and its pieces ---- */
-
-static char a_mapping[16];
-
-struct whole {
-	struct folio *folio;
-	unsigned long pfn, nr;
-	unsigned int order;
-	enum folio_kind kind;
-	enum folio_class class;
-	u32 extra;
-	bool excl[MAX_PAGES];
-};
-
-static const u64 group = 0x2abcdull << FOLIO_GROUP_SHIFT;
-
-static void make(struct whole *w, unsigned int order, enum folio_kind kind, u32 extra_per_page,
-		 unsigned int seed)
-{
-	w->folio = folio_alloc(GFP_KERNEL, order, kind);
-	assert_non_null(w->folio);
-	w->order = order;
-	w->nr = 1ul << order;
-	w->pfn = folio_pfn(w->folio);
-	w->kind = kind;
-	w->class = folio_class(w->folio);
-	w->extra = extra_per_page << order;
-	w->folio->mapping = a_mapping;
-	w->folio->index = 0x1000;
-	w->folio->spare = 0x5eed;
-	w->folio->pfn_order_group |= group;
-	folio_set_flag(w->folio, PG_dirty);
-	folio_set_flag(w->folio, PG_owner_2);
-	if (w->extra)
-		folio_ref_add(w->folio, w->extra);
-	for (unsigned long i = 0; i < w->nr; i++) {
-		w->excl[i] = rand_r(&seed) & 1;
-		if (w->excl[i])
-			folio_set_anon_exclusive(folio_subrange(w->folio, i, 1));
-		/* the page says which it is */
-		*(unsigned long *)pfn_to_virt(w->pfn + i) = w->pfn + i;
-	}
-	folio_lock(w->folio);
-}
-
-static void check_piece(const struct whole *w, struct folio *folio, unsigned long at,
-			unsigned int order)
-{
-	assert_int_equal(folio_pfn(folio), w->pfn + at);
-	assert_int_equal(folio_order(folio), order);
-	assert_int_equal(folio->pfn_order_group & FOLIO_GROUP_MASK, group);
-	assert_int_equal(folio_ref_count(folio), 1 + ((w->extra >> w->order) << order));
-	assert_int_equal(folio_mapcount(folio), 0);
-	assert_int_equal(folio_entire_mapcount(folio), 0);
-	assert_ptr_equal(folio->mapping, a_mapping);
-	assert_int_equal(folio->index, 0x1000 + at);
-	assert_int_equal(folio->spare, 0x5eed);
-	assert_null(folio->private);
-	assert_int_equal(folio_test_anon(folio), w->kind == FOLIO_ANON);
-	assert_true(folio_test_locked(folio));
-	assert_true(folio_test_flag(folio, PG_dirty));
-	assert_true(folio_test_flag(folio, PG_owner_2));
-	assert_false(folio_test_flag(folio, PG_uptodate));
-	assert_false(folio_test_flag(folio, PG_hwpoison));
-	assert_false(folio_maybe_dma_pinned(folio));
-	for (unsigned long i = 0; i < 1ul << order; i++) {
-		assert_int_equal(folio_test_anon_exclusive(folio, i), w->excl[at + i]);
-		assert_ptr_equal(page_folio(pfn_to_page(w->pfn + at + i)), folio);
-		assert_int_equal(*(unsigned long *)pfn_to_virt(w->pfn + at + i), w->pfn + at + i);
-	}
-	assert_true(folio_validate(folio));
-}
-
-static void check_whole(const struct whole *w)
-{
-	check_piece(w, w->folio, 0, w->order);
-	assert_int_equal(folio_class(w->folio), w->class);
-}
-
-static void put_piece(const struct whole *w, struct folio *folio)
-{
-	u32 share = (w->extra >> w->order) << folio_order(folio);
-
-	folio_unlock(folio);
-	if (share)
-		folio_put_refs(folio, share);
-	folio_put(folio);
-}
-
-/* Check every piece; @put them too. Return: how many. */
-static unsigned long walk_pieces(const struct whole *w, unsigned int uniform, bool put)
-{
-	unsigned long at = 0, n = 0;
-
-	while (at < w->nr) {
-		struct folio *folio = page_folio(pfn_to_page(w->pfn + at));
-		unsigned int order = folio_order(folio);
-
-		if (uniform != ~0u)
-			assert_int_equal(order, uniform);
-		if (at == 0) {
-			/* the first piece stays in the old descriptor, and so in its class */
-			assert_ptr_equal(folio, w->folio);
-			assert_int_equal(folio_class(folio), w->class);
-		}
-		check_piece(w, folio, at, order);
-		if (put)
-			put_piece(w, folio);
-		at += 1ul << order;
-		n++;
-	}
-	assert_int_equal(at, w->nr);
-	return n;
-}
+#include "folio_pieces.h"
 
 /* ---- split ---- */
 
@@ -364,6 +236,74 @@ static void test_folio_split_refused_changes_nothing(void **state)
 	shutdown_clean();
 }
 
+/* What reclaim does while the descriptors are being allocated, after the first look at the folio. */
+static struct {
+	struct folio *folio;
+	long pfns[8192];
+	unsigned long n;
+	bool map; /* else it takes a reference */
+} meanwhile;
+
+static u64 reclaim(gfp_t gfp, unsigned int order, int nid)
+{
+	unsigned long n = meanwhile.n;
+
+	(void)gfp, (void)order, (void)nid;
+	if (n && meanwhile.map)
+		meanwhile.folio->mapcount = 1;
+	else if (n)
+		folio_get(meanwhile.folio);
+	while (meanwhile.n)
+		frame_free((unsigned long)meanwhile.pfns[--meanwhile.n], 0);
+	return n;
+}
+
+static const struct octavo_hooks reclaim_hooks = { .direct_reclaim = reclaim };
+
+/* No descriptor for a small folio is left either: it will take a new slab. */
+static void use_up_memory(void)
+{
+	struct kmem_cache *small = octavo_state.desc.folio[FOLIO_CLASS_SMALL];
+	struct kmem_cache_stat st = { .frames = 0 };
+	long pfn;
+
+	do {
+		kmem_cache_shrink_all();
+		synchronize_rcu();
+		if (small)
+			kmem_cache_stat(small, &st);
+	} while (st.frames);
+	while (meanwhile.n < ARRAY_SIZE(meanwhile.pfns) &&
+	       (pfn = frame_alloc(GFP_NOWAIT | __GFP_MEMALLOC, 0, NUMA_NO_NODE)) >= 0)
+		meanwhile.pfns[meanwhile.n++] = pfn;
+	assert_int_equal(nr_free_pages(), 0);
+}
+
+static void test_folio_split_looks_again_after_the_allocation(void **state)
+{
+	static struct whole w;
+
+	octavo_set_hooks(&reclaim_hooks);
+	boot();
+	for (int map = 0; map < 2; map++) {
+		make(&w, 3, FOLIO_ANON, 0, 1);
+		meanwhile.folio = w.folio;
+		meanwhile.map = map;
+		use_up_memory();
+		assert_int_equal(folio_split(w.folio, 0, 0, GFP_KERNEL), -EBUSY);
+		assert_int_equal(meanwhile.n, 0);
+		if (map)
+			w.folio->mapcount = 0;
+		else
+			folio_put(w.folio);
+		check_whole(&w);
+		assert_true(octavo_validate());
+		put_piece(&w, w.folio);
+	}
+	shutdown_clean();
+	octavo_set_hooks(NULL);
+}
+
 static void split_unlocked(void *folio)
 {
 	folio_split(folio, 0, 0, GFP_KERNEL);
@@ -374,221 +314,17 @@ static void split_out_unlocked(void *folio)
 	folio_split_out(folio, folio_page(folio, 0), 0, 0, GFP_KERNEL);
 }
 
-static void merge_unlocked(void *folio)
-{
-	int err;
-
-	folio_merge(folio, 1, GFP_KERNEL, &err);
-}
-
-static void test_folio_split_and_merge_without_the_lock_are_fatal(void **state)
+static void test_folio_split_without_the_lock_is_fatal(void **state)
 {
 	boot();
 	expect_panic(split_unlocked, folio_alloc(GFP_KERNEL, 2, FOLIO_ANON), "not locked");
 	boot();
 	expect_panic(split_out_unlocked, folio_alloc(GFP_KERNEL, 2, FOLIO_ANON), "not locked");
-	boot();
-	expect_panic(merge_unlocked, folio_alloc(GFP_KERNEL, 0, FOLIO_ANON), "not locked");
-}
-
-/* ---- merge ---- */
-
-/* What a merge adds to the flags of make(). */
-static struct folio *merge_back(struct whole *w)
-{
-	int err = 1;
-	struct folio *folio = folio_merge(w->folio, w->order, GFP_KERNEL, &err);
-
-	assert_non_null(folio);
-	assert_int_equal(err, 0);
-	w->folio = folio;
-	w->class = folio_class(folio);
-	check_whole(w);
-	return folio;
-}
-
-COVERS("SX.4");
-static void test_folio_merge_is_the_inverse_of_split(void **state)
-{
-	static struct whole w;
-
-	boot();
-	for (unsigned int order = 1; order <= top_order(); order++)
-		for (unsigned int new_order = 0; new_order < order; new_order++) {
-			make(&w, order, order & 1 ? FOLIO_FILE : FOLIO_ANON, 0, order);
-			for (int turn = 0; turn < 2; turn++) {
-				assert_int_equal(folio_split(w.folio, new_order, 0, GFP_KERNEL), 0);
-				merge_back(&w);
-				assert_true(octavo_validate());
-			}
-			/* of unlike pieces too */
-			assert_int_equal(
-				folio_split_out(w.folio,
-						folio_page(w.folio, w.nr / 2 - (order > 1)),
-						new_order, 0, GFP_KERNEL),
-				0);
-			merge_back(&w);
-			assert_true(octavo_validate());
-			put_piece(&w, w.folio);
-		}
-	shutdown_clean();
-}
-
-static void test_folio_merge_joins_flags(void **state)
-{
-	static struct whole w;
-	struct folio *piece[4];
-
-	boot();
-	for (int all = 0; all < 2; all++) {
-		make(&w, 2, FOLIO_ANON, 0, 1);
-		assert_int_equal(folio_split(w.folio, 0, 0, GFP_KERNEL), 0);
-		for (int i = 0; i < 4; i++) {
-			piece[i] = page_folio(pfn_to_page(w.pfn + (unsigned long)i));
-			if (i != 2 || all)
-				folio_set_flag(piece[i], PG_uptodate);
-		}
-		folio_set_flag(piece[3], PG_referenced);
-		w.folio = folio_merge(w.folio, 2, GFP_KERNEL, &(int){ 0 });
-		assert_non_null(w.folio);
-		/* uptodate if all were; the others if any was */
-		assert_int_equal(folio_test_flag(w.folio, PG_uptodate), all);
-		assert_true(folio_test_flag(w.folio, PG_referenced));
-		assert_true(folio_test_flag(w.folio, PG_dirty));
-		folio_unlock(w.folio);
-		folio_put(w.folio);
-	}
-	shutdown_clean();
-}
-
-static struct {
-	struct folio *folio[8];
-	u8 desc[8][sizeof(struct folio)];
-	unsigned long word[8];
-} run_image;
-
-static void take_run(unsigned long pfn)
-{
-	for (unsigned long i = 0; i < 8; i++) {
-		run_image.folio[i] = page_folio(pfn_to_page(pfn + i));
-		run_image.word[i] = page_memdesc(pfn_to_page(pfn + i)).v;
-		if (run_image.folio[i])
-			memcpy(run_image.desc[i], run_image.folio[i], sizeof(struct folio));
-	}
-}
-
-static void expect_merge_refused(const struct whole *w, unsigned int order, int want)
-{
-	int err = 1;
-
-	take_run(w->pfn);
-	assert_null(folio_merge(w->folio, order, GFP_KERNEL, &err));
-	assert_int_equal(err, want);
-	for (unsigned long i = 0; i < 8; i++) {
-		assert_int_equal(page_memdesc(pfn_to_page(w->pfn + i)).v, run_image.word[i]);
-		if (run_image.folio[i])
-			assert_memory_equal(run_image.desc[i], run_image.folio[i],
-					    sizeof(struct folio));
-	}
-}
-
-/* Each reason at each place of the run: those that were frozen before it are unfrozen. */
-static void refuse_at(const struct whole *w, unsigned long i)
-{
-	struct folio *piece = page_folio(pfn_to_page(w->pfn + i));
-
-	folio_get(piece);
-	expect_merge_refused(w, 3, -EBUSY);
-	folio_put(piece);
-	piece->mapcount = 1;
-	expect_merge_refused(w, 3, -EBUSY);
-	piece->mapcount = 0;
-	piece->private = piece;
-	expect_merge_refused(w, 3, -EBUSY);
-	piece->private = NULL;
-	folio_set_flag(piece, PG_writeback);
-	expect_merge_refused(w, 3, -EBUSY);
-	folio_clear_flag(piece, PG_writeback);
-	folio_set_flag(piece, PG_swapcache);
-	expect_merge_refused(w, 3, -EBUSY);
-	folio_clear_flag(piece, PG_swapcache);
-	if (folio_ref_freeze(piece, 1)) {
-		/* somebody else is splitting it; the first would be ours */
-		expect_merge_refused(w, 3, -EBUSY);
-		folio_ref_unfreeze(piece, 1);
-	}
-	if (i == 0)
-		return;
-	piece->pfn_order_group ^= 1ul << FOLIO_GROUP_SHIFT;
-	expect_merge_refused(w, 3, -EINVAL);
-	piece->pfn_order_group ^= 1ul << FOLIO_GROUP_SHIFT;
-	piece->index++;
-	expect_merge_refused(w, 3, -EINVAL);
-	piece->index--;
-	piece->mapping = NULL;
-	expect_merge_refused(w, 3, -EINVAL);
-	piece->mapping = a_mapping;
-	folio_unlock(piece);
-	expect_merge_refused(w, 3, -EINVAL);
-	folio_lock(piece);
-}
-
-static void test_folio_merge_refused_changes_nothing(void **state)
-{
-	static struct whole w;
-
-	boot();
-	make(&w, 3, FOLIO_ANON, 0, 3);
-	assert_int_equal(folio_split(w.folio, 0, 0, GFP_KERNEL), 0);
-	for (unsigned long i = 0; i < 8; i++)
-		refuse_at(&w, i);
-	expect_merge_refused(&w, 0, -EINVAL);
-	expect_merge_refused(&w, MAX_FOLIO_ORDER + 1, -EINVAL);
-	expect_merge_refused(&w, ~0u, -EINVAL);
-	assert_true(octavo_validate());
-	merge_back(&w);
-	put_piece(&w, w.folio);
-	shutdown_clean();
-}
-
-static void test_folio_merge_takes_only_folios_of_its_kind(void **state)
-{
-	static struct whole w;
-	struct folio *piece;
-	int err;
-
-	boot();
-	make(&w, 3, FOLIO_ANON, 0, 3);
-	assert_int_equal(folio_split(w.folio, 2, 0, GFP_KERNEL), 0);
-	piece = page_folio(pfn_to_page(w.pfn + 4));
-	/* not aligned for the order */
-	assert_null(folio_merge(piece, 3, GFP_KERNEL, &err));
-	assert_int_equal(err, -EINVAL);
-	/* free, of the other kind, plain */
-	folio_unlock(piece);
-	folio_put(piece);
-	expect_merge_refused(&w, 3, -EINVAL);
-	piece = folio_alloc_at(w.pfn + 4, 2, FOLIO_FILE, GFP_KERNEL, 0, &err);
-	assert_non_null(piece);
-	piece->mapping = a_mapping;
-	piece->index = 0x1004;
-	piece->pfn_order_group |= group;
-	folio_lock(piece);
-	expect_merge_refused(&w, 3, -EINVAL);
-	folio_unlock(piece);
-	folio_put(piece);
-	assert_int_equal(frame_alloc_at(w.pfn + 4, 2, 0), 0);
-	expect_merge_refused(&w, 3, -EINVAL);
-	frame_free(w.pfn + 4, 2);
-	put_piece(&w, w.folio);
-	shutdown_clean();
 }
 
 /* ---- failing at step k ---- */
 
 #if OCTAVO_FAULTS
-static const int modes[] = { OCTAVO_FAULT_ONCE, OCTAVO_FAULT_AFTER };
-
 static void split_with_faults(unsigned int order, unsigned int new_order, bool out, int mode)
 {
 	static struct whole w;
@@ -626,61 +362,14 @@ static void test_folio_split_fails_at_every_step_and_changes_nothing(void **stat
 		for (unsigned int new_order = 0; new_order < order; new_order++) {
 			/* not a thousand descriptors for each of a thousand steps */
 			if (order - new_order <= 6)
-				split_with_faults(order, new_order, false, modes[new_order & 1]);
+				split_with_faults(order, new_order, false,
+						  fault_modes[new_order & 1]);
 			for (int m = 0; m < 2; m++)
-				split_with_faults(order, new_order, true, modes[m]);
+				split_with_faults(order, new_order, true, fault_modes[m]);
 		}
 	shutdown_clean();
 }
 
-static void merge_with_faults(unsigned int order, unsigned int new_order, int mode)
-{
-	static struct whole w;
-	u64 live[2][NR_ORDERS];
-
-	make(&w, order, FOLIO_ANON, 0, order);
-	assert_int_equal(folio_split(w.folio, new_order, 0, GFP_KERNEL), 0);
-	for_each_fault(k, mode, OCTAVO_FAULT_ALL, hit)
-	{
-		struct folio *folio;
-		int err;
-
-		octavo_fault_disarm();
-		folio_count_live(live[0]);
-		octavo_fault_arm(k, mode, OCTAVO_FAULT_ALL);
-		folio = folio_merge(w.folio, order, GFP_NOWAIT, &err);
-		hit = octavo_fault_disarm();
-		folio_count_live(live[1]);
-		assert_int_equal(err == 0, folio != NULL);
-		if (folio) {
-			w.folio = folio;
-			w.class = folio_class(folio);
-			check_whole(&w);
-			assert_true(octavo_validate());
-			if (!hit)
-				break;
-			assert_int_equal(folio_split(w.folio, new_order, 0, GFP_KERNEL), 0);
-		} else {
-			assert_int_not_equal(hit, 0);
-			assert_true(err == -ENOMEM || err == -EBUSY);
-			assert_memory_equal(live[0], live[1], sizeof(live[0]));
-			walk_pieces(&w, new_order, false);
-			assert_true(octavo_validate());
-		}
-	}
-	put_piece(&w, w.folio);
-}
-
-static void test_folio_merge_fails_at_every_step_and_changes_nothing(void **state)
-{
-	boot();
-	for (unsigned int order = 1; order <= top_order(); order++)
-		for (unsigned int new_order = 0; new_order < order; new_order++)
-			if (order - new_order <= 5)
-				for (int m = 0; m < 2; m++)
-					merge_with_faults(order, new_order, modes[m]);
-	shutdown_clean();
-}
 #endif
 
 /* ---- poison ---- */
@@ -837,14 +526,10 @@ int main(void)
 		cmocka_unit_test(test_folio_split_keeps_the_class_of_the_old_descriptor),
 		cmocka_unit_test(test_folio_split_advances_swap_entries),
 		cmocka_unit_test(test_folio_split_refused_changes_nothing),
-		cmocka_unit_test(test_folio_split_and_merge_without_the_lock_are_fatal),
-		cmocka_unit_test(test_folio_merge_is_the_inverse_of_split),
-		cmocka_unit_test(test_folio_merge_joins_flags),
-		cmocka_unit_test(test_folio_merge_refused_changes_nothing),
-		cmocka_unit_test(test_folio_merge_takes_only_folios_of_its_kind),
+		cmocka_unit_test(test_folio_split_looks_again_after_the_allocation),
+		cmocka_unit_test(test_folio_split_without_the_lock_is_fatal),
 #if OCTAVO_FAULTS
 		cmocka_unit_test(test_folio_split_fails_at_every_step_and_changes_nothing),
-		cmocka_unit_test(test_folio_merge_fails_at_every_step_and_changes_nothing),
 #endif
 		cmocka_unit_test(test_folio_split_keeps_poison_with_its_page),
 		cmocka_unit_test(test_folio_split_and_merge_under_walkers),

@@ -272,6 +272,7 @@ enum { OWNERS = 3 };
 static struct {
 	struct folio *folio;
 	unsigned long edge[OWNERS + 1];
+	u32 ready;
 } split_word;
 
 /*
@@ -284,15 +285,20 @@ static void own_range(unsigned int cpu, void *arg)
 	unsigned int seed = cpu + 7;
 	bool bit[1 << 9] = { false };
 
-	for (int turn = 0; turn < 20000; turn++) {
+	fetch_add_relaxed(&split_word.ready, 1u);
+	while (READ_ONCE(split_word.ready) < OWNERS)
+		octavo_port_relax();
+
+	for (int turn = 0; turn < 200000; turn++) {
 		unsigned long first = (unsigned long)rand_r(&seed) % nr;
 		unsigned long n = 1 + (unsigned long)rand_r(&seed) % (nr - first);
 		bool to = rand_r(&seed) & 1;
 		u32 count = 0;
 
-		if (turn % 3 == 0) {
-			first = 0;
-			n = nr;
+		/* mostly at the edges, which are shared */
+		if (turn % 4) {
+			first = turn & 1 ? 0 : nr - min(nr, 5ul);
+			n = min(nr, 5ul);
 		}
 		if (to)
 			folio_set_anon_exclusive(folio_subrange(split_word.folio, lo + first, n));
@@ -300,6 +306,8 @@ static void own_range(unsigned int cpu, void *arg)
 			folio_clear_anon_exclusive(folio_subrange(split_word.folio, lo + first, n));
 		for (unsigned long i = first; i < first + n; i++)
 			bit[i] = to;
+		if (turn % 16)
+			continue;
 		for (unsigned long i = 0; i < nr; i++)
 			count += bit[i];
 		assert_int_equal(
@@ -323,6 +331,7 @@ static void test_subrange_word_with_two_owners_loses_no_bit(void **state)
 		if (order > MAX_FOLIO_ORDER)
 			break;
 		memcpy(split_word.edge, edges[i], sizeof(edges[i]));
+		split_word.ready = 0;
 		split_word.folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
 		sim_run(OWNERS, false, own_range, NULL);
 		assert_true(folio_validate(split_word.folio));
