@@ -63,7 +63,7 @@ struct zone {
 	s64 fast; /* (h) with at least so many free, no watermark needs to be looked at closely */
 	u64 fold; /* (h) a CPU folds its delta into free when it is larger than this */
 	/* (a) hints: no tree below has room for an allocation of this migratetype and class, or any */
-	unsigned long rover[MIGRATE_TYPES][3];
+	unsigned long rover[MIGRATE_TYPES][3] __cacheline;
 	unsigned long rover_any;
 };
 

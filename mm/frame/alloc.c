@@ -36,8 +36,11 @@
 #include "frame_cpu.h"
 #include "frame_internal.h"
 
-/* After a wholly free tree is seen: how many more to look at for a partly used one. */
-#define LOOKAHEAD 256
+/*
+ * After a wholly free tree is seen: how many more to look at for a partly used one. In proportion to how
+ * long a tree will last.
+ */
+#define LOOKAHEAD(class) ((class) == CLASS_BLOCK ? 16 : 256)
 
 /* Rounds of direct reclaim before an allocation that may fail does. */
 #define RECLAIM_ROUNDS 16
@@ -191,7 +194,7 @@ static unsigned int search_good(const struct request *r)
 			if (effort_allows(r, ctl, WHOLLY_FREE)) {
 				if (whole == none && best_room(t) == BLOCK_FRAMES) {
 					whole = t;
-					end = min(end, t + LOOKAHEAD);
+					end = min(end, t + LOOKAHEAD(class));
 					stop = end;
 				}
 				if (apart == none && !neighbour_busy(t, r->cpu))

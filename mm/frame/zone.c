@@ -43,21 +43,20 @@ static u64 isqrt(u64 n)
 }
 
 /*
- * What must be kept grows as the square root of memory, as bursts do: 4 MiB of 1 GiB, 16 MiB of 16 GiB. Small zones keep
- * no more than one frame in 256, so that the smallest keep nothing. A CPU's delta may be off by no more than an
- * eighth of the min mark, all CPUs together.
+ * What must be kept grows as the square root of memory, as bursts do: 4 MiB of 1 GiB, 16 MiB of 16 GiB. Small zones
+ * keep no more than one frame in 256, so that the smallest keep nothing. What CPUs have not told yet is no more
+ * than one frame in 256, all CPUs together, and less than eight 2 MiB runs each: with more than that and the
+ * marks free, nobody needs to add it up.
  */
 void zone_calc_watermarks(struct zone *z)
 {
 	struct frame_state *f = &octavo_state.frame;
 	u64 keep = min(2 * isqrt(z->managed), z->managed / 256);
-	u64 fold = min(keep / (8 * f->nr_cpus), (u64)4096);
+	u64 fold = min(z->managed / (256 * f->nr_cpus), (u64)4096);
 
 	WRITE_ONCE(z->watermark[WMARK_MIN], keep);
 	WRITE_ONCE(z->watermark[WMARK_LOW], keep + keep / 4);
 	WRITE_ONCE(z->watermark[WMARK_HIGH], keep + keep / 2);
-	/* large machines afford more: a CPU that takes and gives 2 MiB runs then seldom tells */
-	fold = max(fold, min(z->managed / (1024 * f->nr_cpus), (u64)4096));
 	WRITE_ONCE(z->fold, fold);
 	WRITE_ONCE(z->fast, (s64)(keep + keep / 4 + fold * f->nr_cpus));
 	WRITE_ONCE(z->key, (section_t)(SECTION_PRESENT | z->node << SECTION_NODE_SHIFT |
