@@ -636,18 +636,27 @@ static __noinline long alloc_slow(gfp_t gfp, unsigned int order, int nid)
 	}
 }
 
-/* The common case: memory to spare in the first zone, and for small orders something in the magazine. */
+/*
+ * The common case: memory to spare in the first zone, and for small orders something in the magazine.
+ * zone->fast has room for the largest of those in it.
+ */
 static __always_inline long alloc_fast(gfp_t gfp, unsigned int order, u32 nid)
 {
 	struct zone *z = READ_ONCE(octavo_state.frame.first_zone[nid][gfp_zone(gfp)]);
 	struct frame_cpu *c;
+	s64 free;
 	long pfn;
 
-	if (unlikely(!z || READ_ONCE(z->free) - READ_ONCE(z->isolated) - (1l << order) <
-				   READ_ONCE(z->fast)))
+	if (unlikely(!z))
 		return -ENOMEM;
-	if (order >= MAG_ORDERS)
+	free = READ_ONCE(z->free) - READ_ONCE(z->isolated);
+	if (unlikely(order >= MAG_ORDERS)) {
+		if (order > MAX_FOLIO_ORDER || free - (1l << order) < READ_ONCE(z->fast))
+			return -ENOMEM;
 		return zone_alloc(z, order, gfp_migratetype(gfp));
+	}
+	if (unlikely(free < READ_ONCE(z->fast)))
+		return -ENOMEM;
 	c = frame_cpu(octavo_port_pin());
 	pfn = magazine_pop(c, zone_key(z), order, gfp_migratetype(gfp));
 	octavo_port_unpin();
@@ -661,13 +670,15 @@ long frame_alloc(gfp_t gfp, unsigned int order, int nid)
 {
 	long pfn;
 
-	if (unlikely(order > MAX_FOLIO_ORDER || (u32)(nid + 1) > OCTAVO_NR_NODES))
+	if (unlikely((u32)(nid + 1) > OCTAVO_NR_NODES))
 		return -EINVAL;
 	if (octavo_fault(OCTAVO_FAULT_FRAME) && !(gfp & __GFP_NOFAIL))
-		return -ENOMEM;
+		return order > MAX_FOLIO_ORDER ? -EINVAL : -ENOMEM;
 	pfn = alloc_fast(gfp, order,
 			 nid == NUMA_NO_NODE ? READ_ONCE(octavo_state.frame.home_node) : (u32)nid);
-	return likely(pfn >= 0) ? pfn : alloc_slow(gfp, order, nid);
+	if (likely(pfn >= 0))
+		return pfn;
+	return order > MAX_FOLIO_ORDER ? -EINVAL : alloc_slow(gfp, order, nid);
 }
 
 unsigned long frame_alloc_bulk(gfp_t gfp, unsigned int order, int nid, unsigned long n,

@@ -58,7 +58,7 @@ void zone_calc_watermarks(struct zone *z)
 	WRITE_ONCE(z->watermark[WMARK_LOW], keep + keep / 4);
 	WRITE_ONCE(z->watermark[WMARK_HIGH], keep + keep / 2);
 	WRITE_ONCE(z->fold, fold);
-	WRITE_ONCE(z->fast, (s64)(keep + keep / 4 + fold * f->nr_cpus));
+	WRITE_ONCE(z->fast, (s64)(keep + keep / 4 + fold * f->nr_cpus + (1u << (MAG_ORDERS - 1))));
 	WRITE_ONCE(z->key, (section_t)(SECTION_PRESENT | z->node << SECTION_NODE_SHIFT |
 				       (u32)z->type << SECTION_ZONE_SHIFT));
 	for (u32 cpu = 0; cpu < f->nr_cpus; cpu++)
