@@ -163,7 +163,7 @@ static __always_inline bool magazine_push(struct frame_cpu *c, section_t key, un
 	return done;
 }
 
-/* ---- alloc.c ---- */
+/* ---- search.c ---- */
 
 /* Up to @want runs from a zone's trees; not counted yet. Pinned to @cpu. */
 unsigned long zone_take(struct zone *z, unsigned int cpu, unsigned int order, enum migratetype mt,
@@ -171,6 +171,8 @@ unsigned long zone_take(struct zone *z, unsigned int cpu, unsigned int order, en
 
 /* first_zone[] and home_node anew: a zone came, went, or is no longer empty. Under hotplug_lock, or at boot. */
 void zone_refresh_first(void);
+
+/* ---- alloc.c ---- */
 
 /* Give a run of any length back to its trees, and count it. No magazines. */
 void zone_give(unsigned long pfn, unsigned long nr);
