@@ -15,6 +15,7 @@ static const struct tool_command commands[] = {
 	  footprint_main },
 	{ "bench", "the allocators against those of the C library and mimalloc, and bare frames",
 	  cmd_bench },
+	{ "race", "explore the interleavings of the lockless protocols", race_main },
 };
 
 static void usage(FILE *f)
