@@ -20,7 +20,7 @@ all: build
 
 help:
 	@echo 'make run          build the tool and show what the memory map of this machine costs'
-	@echo 'make test         every test: gcc, clang, address, undefined and thread sanitizers, gates'
+	@echo 'make test         every test: gcc, clang, four sanitizers, gates'
 	@echo 'make build        liboctavo.a and the tool, in $(BUILD)'
 	@echo 'make bench        every benchmark, about five minutes (ARGS="frames --json": some)'
 	@echo 'make fuzz         the public interface against a naive model (SECONDS=60 for each geometry)'
@@ -31,7 +31,7 @@ help:
 	@echo 'make clean        remove build/'
 	@echo
 	@echo 'run, build and test install missing Debian packages, as root or with sudo.'
-	@echo 'Variables: LANES="gcc clang asan tsan" (test), PREFIX, DESTDIR, MESON (options), ARGS.'
+	@echo 'Variables: LANES="gcc clang asan tsan msan" (test), PREFIX, DESTDIR, MESON (options), ARGS.'
 
 build:
 	@scripts/deps.sh build

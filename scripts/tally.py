@@ -3,7 +3,8 @@
 """Add up what the lanes of test.sh left in build/: test cases, not programs.
 
 A test program that uses cmocka counts as its cases; one that dies counts what it had passed and one
-failure. Any other test counts as one case, unless it prints a line "N passed, N failed, N skipped".
+failure. One that uses Python's unittest counts as its tests. Any other counts as one case, unless it prints a
+line "N passed, N failed, N skipped".
 Exit status 0 if nothing failed and something passed.
 """
 import json
@@ -14,6 +15,7 @@ import sys
 CASE = re.compile(r'^\[ +(OK|FAILED|SKIPPED|ERROR) +\] ([A-Za-z_]\w*)', re.M)
 DONE = re.compile(r'^\[=+\] (?:[^:\n]*: )?\d+ test\(s\) run', re.M)
 OWN = re.compile(r'^(\d+) passed, (\d+) failed, (\d+) skipped$', re.M)
+UNITTEST = re.compile(r'^Ran (\d+) tests? in .*\n\n(OK|FAILED)(?: \((.*)\))?$', re.M)
 
 
 def count(test):
@@ -34,6 +36,15 @@ def count(test):
             died = '' if DONE.search(out) else ' before its last case'
             failed = [f'{name}: ended with {result}{died}, status {test.get("returncode")}']
         return passed, failed, skipped
+    python = UNITTEST.search(out)
+    if python:
+        # a test fails once, however many of its parts do
+        failed = sorted({f'{name}: {c}' for c in re.findall(r'^(?:FAIL|ERROR): (\w+)', out, re.M)})
+        skipped = re.search(r'skipped=(\d+)', python.group(3) or '')
+        skipped = [f'{name}: a case'] * int(skipped.group(1)) if skipped else []
+        if bad and not failed:
+            failed = [f'{name}: {result}']
+        return max(int(python.group(1)) - len(failed) - len(skipped), 0), failed, skipped
     own = OWN.search(out)
     if own:
         p, f, s = map(int, own.groups())

@@ -3,12 +3,12 @@
 # Every test, in lanes that differ by compiler and sanitizer, each in a build directory of its own. Says
 # every 20 seconds where it is, and ends with a line "N passed, N failed, N skipped" of test cases.
 #
-# LANES="gcc clang asan tsan" picks lanes; TESTS="names" of meson's picks tests.
+# LANES="gcc clang asan tsan msan" picks lanes; TESTS="names" of meson's picks tests.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 export LC_ALL=C.UTF-8 CMOCKA_MESSAGE_OUTPUT=STDOUT
-all_lanes="gcc clang asan tsan"
+all_lanes="gcc clang asan tsan msan"
 lanes=${LANES:-$all_lanes}
 read -r -a tests <<<"${TESTS:-}"
 jobs=$(nproc)
@@ -16,15 +16,17 @@ began=$SECONDS
 
 # name -> compiler, meson options, environment of the tests
 declare -A compiler options
-compiler=([gcc]=gcc [clang]=clang [asan]=gcc [tsan]=clang)
+compiler=([gcc]=gcc [clang]=clang [asan]=gcc [tsan]=clang [msan]=clang)
 options=(
 	[gcc]=""
 	[clang]=""
 	[asan]="-Db_sanitize=address,undefined"
 	[tsan]="-Db_sanitize=thread -Db_lundef=false"
+	[msan]="-Db_sanitize=memory -Db_lundef=false"
 )
 export ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1"
 export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1"
+export MSAN_OPTIONS="halt_on_error=1"
 export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1"
 
 say() {
@@ -47,7 +49,7 @@ watch() {
 	wait "$pid"
 }
 
-# Can a sanitized program run here at all? Thread sanitizer cannot where addresses are too random, leak
+# Can a sanitized program run here at all? Thread and memory sanitizers cannot where addresses are too random, leak
 # detection not where ptrace is forbidden. WRAPPER gets what to put before a test, or the lane is skipped.
 probe() {
 	local lane=$1 dir=$2
@@ -61,8 +63,10 @@ probe() {
 			say "asan: no leak detection here (is this under a debugger, or ptrace forbidden?)"
 			"$dir/probe" || return 1
 		fi ;;
-	tsan)
-		clang -fsanitize=thread "$dir/probe.c" -o "$dir/probe" || return 1
+	tsan | msan)
+		local kind=thread
+		[ "$lane" = tsan ] || kind=memory
+		clang -fsanitize=$kind "$dir/probe.c" -o "$dir/probe" || return 1
 		if ! "$dir/probe" 2>/dev/null; then
 			WRAPPER=(setarch -R)
 			setarch -R "$dir/probe" || return 1

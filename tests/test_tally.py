@@ -70,6 +70,10 @@ case('a script that counts', {'gcc': [('OK', '7 passed, 0 failed, 0 skipped\n')]
 case('a script that fails', {'gcc': [('FAIL', 'no\n'), ('OK', GOOD)]}, '2 passed, 1 failed, 0 skipped', 1)
 case('a script that says it passed and failed', {'gcc': [('FAIL', '7 passed, 0 failed, 0 skipped\n')]},
      '7 passed, 1 failed, 0 skipped', 1)
+case('unittest', {'gcc': [('OK', 'x\nRan 19 tests in 7.5s\n\nOK (skipped=2)\n')]}, '17 passed, 0 failed, 2 skipped', 0)
+case('unittest that fails', {'gcc': [('FAIL', 'FAIL: test_a (x) (i=1)\nFAIL: test_a (x) (i=2)\nERROR: test_b (x)\n'
+                                     '\nRan 9 tests in 7.5s\n\nFAILED (failures=2, errors=1)\n')]},
+     '7 passed, 2 failed, 0 skipped', 1)
 case('a skipped script', {'gcc': [('SKIP', 'no permission\n'), ('OK', GOOD)]}, '2 passed, 0 failed, 1 skipped', 0)
 case('a lane that does not build', {'gcc': [('OK', GOOD)], 'clang': 'broken'}, '2 passed, 1 failed, 0 skipped', 1)
 case('a lane that cannot run here', {'gcc': [('OK', GOOD)], 'tsan': 'skipped'}, '2 passed, 0 failed, 1 skipped', 0)
