@@ -736,6 +736,8 @@ const char *oracle_run(const uint8_t *prog, size_t len, struct oracle_stats *st)
 		if (prog[6] >= 192)
 			octavo_fault_arm(prog[6] - 191u, prog[6] & 1, OCTAVO_FAULT_ALL);
 #endif
+		/* which CPU does it: frames and objects are freed on others than they were allocated on */
+		sim_set_cpu(prog[7] >> 6 & 1);
 		ok = step(prog);
 #if OCTAVO_FAULTS
 		m.st->faults += octavo_fault_disarm();
@@ -744,6 +746,7 @@ const char *oracle_run(const uint8_t *prog, size_t len, struct oracle_stats *st)
 		if (ok && ++m.op % 64 == 0)
 			ok = check_all();
 	}
+	sim_set_cpu(0);
 	if (ok)
 		ok = finish();
 	if (!ok) {

@@ -6,7 +6,8 @@
  * structures. After every operation it is compared with what the core says of everything that the
  * operation touched, now and then with everything there is.
  *
- * A program is a string of bytes, eight an operation: { op, handle, handle, order, amount (2), fault, flags }.
+ * A program is a string of bytes, eight an operation: { op, handle, handle, order, amount (2), fault, flags }; the
+ * flags also say which of two CPUs does it.
  * Any string is a program; handles are indexes into what earlier operations left, never addresses. So the same driver
  * serves random tests, a fuzzer and its recorded corpus.
  */
