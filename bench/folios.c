@@ -126,6 +126,9 @@ static void alloc_rows(unsigned int order, u32 cpus)
 		  (struct contestant[]){ { "octavo", repeat_folio, &j },
 					 { "bare-frames", repeat_frame, &j },
 					 { 0 } });
+	/* what the second allocation costs */
+	snprintf(name, sizeof(name), "descriptor-share/order%u/cpus%u", order, cpus);
+	bench_value(name, "ns", bench_medians[0] - bench_medians[1], NULL, 0);
 	snprintf(name, sizeof(name), "bulk/order%u/cpus%u", order, cpus);
 	bench_row(name, "ns",
 		  (struct contestant[]){
