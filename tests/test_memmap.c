@@ -7,6 +7,7 @@
 
 #include "test.h"
 
+#include "../mm/frame/memmap.h"
 #include "../mm/init.h"
 
 /* Sanitizers leave no room for a machine of terabytes. */
@@ -730,6 +731,28 @@ static void test_memmap_hotplug_beside_allocation(void **state)
 	shutdown_clean();
 }
 
+/* A zone that is just being made has no frames yet, and no claim to what CPUs have not told of another. */
+static void test_memmap_drain_finds_a_zone_in_the_making(void **state)
+{
+	const struct sim_config cfg = { .bytes = SECTIONS(2), .dma_limit = SECTIONS(2) };
+	struct zone_stat before, after;
+	u64 nr;
+	long pfn;
+
+	assert_int_equal(sim_boot(&cfg), 0);
+	pfn = frame_alloc(GFP_DMA, 0, NUMA_NO_NODE);
+	assert_true(pfn >= 0);
+	nr = nr_free_pages();
+	assert_int_equal(zone_stat(0, ZONE_DMA, &before), 0);
+	zone_get(1, ZONE_MOVABLE);
+	frame_drain_all();
+	assert_int_equal(zone_stat(0, ZONE_DMA, &after), 0);
+	assert_int_equal(after.free, before.free);
+	assert_int_equal(nr_free_pages(), nr);
+	frame_free((unsigned long)pfn, 0);
+	shutdown_clean();
+}
+
 /* After a failed test the machine is in the way of the next one. */
 static int forget(void **state)
 {
@@ -765,6 +788,7 @@ int main(void)
 		T(test_memmap_spans_run_out_cleanly),
 		T(test_memmap_hotplug_fails_at_any_step),
 		T(test_memmap_hotplug_beside_allocation),
+		T(test_memmap_drain_finds_a_zone_in_the_making),
 	};
 
 	return cmocka_run_group_tests_name("memmap", tests, NULL, NULL);

@@ -59,7 +59,7 @@ struct zone {
 	u64 watermark[NR_WMARK]; /* (h) */
 	/* Private to the allocator. */
 	s64 isolated;  /* (a) free frames in isolated blocks */
-	section_t key; /* (h) node and type as in its sections' entries */
+	section_t key; /* (i) node and type as in its sections' entries */
 	s64 fast; /* (h) with at least so many free, no watermark needs to be looked at closely */
 	u64 fold; /* (h) a CPU folds its delta into free when it is larger than this */
 	/* (a) hints: no tree below has room for an allocation of this migratetype and class, or any */
@@ -83,7 +83,7 @@ struct frame_state {
 	unsigned long meta_first,
 		meta_frames; /* carved for metadata; 0 frames: the embedder's own */
 	struct zone *zone[OCTAVO_NR_NODES][NR_ZONES]; /* NULL: no such zone; (i) but for hot-add */
-	u32 nr_zones_made;			      /* (h) entries used of zones */
+	u32 nr_zones_made;			      /* (h) entries used of zones; release, acquire */
 	struct zone *zones;			      /* the array they are in, in metadata */
 	spinlock_t hotplug_lock;
 	/*

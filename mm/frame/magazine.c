@@ -117,12 +117,14 @@ __noinline bool magazine_room(struct frame_cpu *c, struct magazine *m, section_t
 void magazine_empty(struct frame_cpu *c)
 {
 	struct frame_state *f = &octavo_state.frame;
+	/* acquire: pairs with the release in zone_get(): their keys are set */
+	u32 zones = smp_load_acquire(&f->nr_zones_made);
 
 	for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++)
 		for (unsigned int o = 0; o < MAG_ORDERS; o++)
 			if (c->mag[mt][o].nr)
 				give_oldest(&c->mag[mt][o], o, c->mag[mt][o].nr);
-	for (u32 i = 0; i < f->nr_zones_made; i++) {
+	for (u32 i = 0; i < zones; i++) {
 		struct zone_delta *d = &c->delta[zone_key(&f->zones[i]) & ZONE_KEY_MASK];
 
 		fetch_add_relaxed(&f->zones[i].free, d->delta);

@@ -225,10 +225,14 @@ struct zone *zone_get(u32 node, enum zone_type type)
 
 	if (!z) {
 		z = &f->zones[f->nr_zones_made];
-		f->nr_zones_made++;
 		z->node = node;
 		z->type = type;
-		/* release: pairs with the acquire of allocators and of zone_stat(): node and type are set */
+		/* before anybody finds it: until it is set, the zone's deltas would be those of key 0 */
+		WRITE_ONCE(z->key, (section_t)(SECTION_PRESENT | node << SECTION_NODE_SHIFT |
+					       (u32)type << SECTION_ZONE_SHIFT));
+		/* release: pairs with the acquire in magazine_empty(): the key is set */
+		smp_store_release(&f->nr_zones_made, f->nr_zones_made + 1);
+		/* release: pairs with the acquire of allocators and of zone_stat(): node, type, key are set */
 		smp_store_release(&f->zone[node][type], z);
 	}
 	return z;

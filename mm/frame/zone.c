@@ -59,8 +59,6 @@ void zone_calc_watermarks(struct zone *z)
 	WRITE_ONCE(z->watermark[WMARK_HIGH], keep + keep / 2);
 	WRITE_ONCE(z->fold, fold);
 	WRITE_ONCE(z->fast, (s64)(keep + keep / 4 + fold * f->nr_cpus + (1u << (MAG_ORDERS - 1))));
-	WRITE_ONCE(z->key, (section_t)(SECTION_PRESENT | z->node << SECTION_NODE_SHIFT |
-				       (u32)z->type << SECTION_ZONE_SHIFT));
 	for (u32 cpu = 0; cpu < f->nr_cpus; cpu++)
 		WRITE_ONCE(frame_cpu(cpu)->delta[zone_key(z) & ZONE_KEY_MASK].fold, (s64)fold);
 	zone_refresh_first();
@@ -207,18 +205,22 @@ int zone_stat(u32 node, enum zone_type zone, struct zone_stat *st)
 
 u64 nr_free_pages(void)
 {
+	/* acquire: pairs with the release in zone_get(): their keys are set */
+	u32 nr = smp_load_acquire(&octavo_state.frame.nr_zones_made);
 	u64 n = 0;
 
-	for (u32 i = 0; i < octavo_state.frame.nr_zones_made; i++)
+	for (u32 i = 0; i < nr; i++)
 		n += (u64)zone_free(&octavo_state.frame.zones[i]);
 	return n;
 }
 
 u64 totalram_pages(void)
 {
+	/* acquire: pairs with the release in zone_get(): their keys are set */
+	u32 nr = smp_load_acquire(&octavo_state.frame.nr_zones_made);
 	u64 n = 0;
 
-	for (u32 i = 0; i < octavo_state.frame.nr_zones_made; i++)
+	for (u32 i = 0; i < nr; i++)
 		n += READ_ONCE(octavo_state.frame.zones[i].managed);
 	return n;
 }
