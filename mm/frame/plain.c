@@ -364,9 +364,14 @@ void free_pages_exact(void *addr, size_t size)
 	unsigned long pfn = virt_to_pfn(addr);
 	struct page *page = pfn_to_page(pfn);
 
+	if (unlikely(!IS_ALIGNED((unsigned long)addr, PAGE_SIZE)))
+		bad_page(pfn, "free_pages_exact: not the start of a page");
 	for (unsigned long i = 0; i < nr; i++) {
-		memdesc_t md = page_memdesc_relaxed(page + i);
+		memdesc_t md;
 
+		if (unlikely(!pfn_valid(pfn + i)))
+			bad_page(pfn + i, "free_pages_exact: no such frame");
+		md = page_memdesc_relaxed(page + i);
 		if (unlikely(!memdesc_is_misc(md) || !memdesc_frozen(md) || memdesc_order(md) ||
 			     memdesc_subtype(md) != MISC_EXACT))
 			bad_page(pfn + i, "free_pages_exact: not of an exact allocation");
