@@ -430,6 +430,10 @@ static void test_frame_isolation_keeps_free_frames_in(void **state)
 	assert_int_equal(frame_isolate(2 * BLOCK, BLOCK), -EBUSY);
 	assert_int_equal(frame_isolate(0, 2 * BLOCK), -EBUSY);
 	assert_int_equal(frame_range_used(BLOCK, 2 * BLOCK), 2);
+	/* what is not there is not free, and costs no time, in ranges that wrap too */
+	assert_int_equal(frame_range_used(~0ul, 2), 2);
+	assert_int_equal(frame_range_used(BLOCK, ~0ul),
+			 ~0ul - (octavo_state.frame.max_pfn - BLOCK - 2));
 	frame_free(one, 0);
 	assert_int_equal(frame_range_used(BLOCK, 2 * BLOCK), 1);
 	assert_int_equal(zone_stat(0, pfn_zone(0), &st), 0);

@@ -320,7 +320,7 @@ long frame_alloc(gfp_t gfp, unsigned int order, int nid)
 {
 	long pfn;
 
-	if (unlikely((u32)(nid + 1) > OCTAVO_NR_NODES))
+	if (unlikely((u32)nid + 1 > OCTAVO_NR_NODES))
 		return -EINVAL;
 	if (octavo_fault(OCTAVO_FAULT_FRAME) && !(gfp & __GFP_NOFAIL))
 		return order > MAX_FOLIO_ORDER ? -EINVAL : -ENOMEM;
@@ -399,7 +399,7 @@ static __noinline __noreturn void bad_free(unsigned long pfn, unsigned int order
 static __always_inline section_t check_free(unsigned long pfn, unsigned int order)
 {
 	const struct frame_state *f = &octavo_state.frame;
-	unsigned long nr = 1ul << order;
+	unsigned long nr = 1ul << order % BITS_PER_LONG;
 	section_t key;
 
 	if (unlikely(order > MAX_FOLIO_ORDER || pfn >= f->max_pfn || !IS_ALIGNED(pfn, nr)))

@@ -157,8 +157,12 @@ void frame_unisolate(unsigned long pfn, unsigned long nr)
 
 unsigned long frame_range_used(unsigned long pfn, unsigned long nr)
 {
-	unsigned long end = pfn + nr, used = 0;
+	unsigned long max_pfn = octavo_state.frame.max_pfn, end, used;
+	unsigned long there = min(nr, pfn < max_pfn ? max_pfn - pfn : 0);
 
+	/* what has no section cannot be had either, and the range may wrap there */
+	used = nr - there;
+	end = pfn + there;
 	while (pfn < end) {
 		unsigned long n = in_tree(pfn, end);
 
