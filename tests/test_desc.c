@@ -102,6 +102,7 @@ static void test_desc_page_table_at_a_place(void **state)
 	assert_null(pagetable_alloc_at(pfn + 1, 0, GFP_KERNEL, 0));
 	assert_null(pagetable_alloc_at(pfn + 1, 1, GFP_KERNEL, 0));
 	assert_null(pagetable_alloc_at(octavo_state.frame.max_pfn, 0, GFP_KERNEL, 0));
+	assert_null(pagetable_alloc_at(~0ul, 0, GFP_KERNEL, 0));
 	assert_null(pagetable_alloc(GFP_KERNEL, MAX_FOLIO_ORDER + 1));
 	pagetable_free(pt);
 	assert_true(words_are(pfn, 1, 0));
@@ -263,6 +264,7 @@ static void test_desc_managed_at_a_place(void **state)
 	assert_non_null(mg);
 	assert_int_equal(mgdesc_pfn(mg), pfn);
 	assert_null(mgdesc_alloc_at(pfn, 2, GFP_KERNEL, 0));
+	assert_null(mgdesc_alloc_at(~0ul, 0, GFP_KERNEL, 0));
 	mgdesc_put(mg);
 }
 

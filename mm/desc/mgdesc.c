@@ -49,6 +49,8 @@ struct mgdesc *mgdesc_alloc(gfp_t gfp, unsigned int order)
 struct mgdesc *mgdesc_alloc_at(unsigned long pfn, unsigned int order, gfp_t gfp,
 			       unsigned int at_flags)
 {
+	if (pfn == TYPED_ANYWHERE)
+		return NULL;
 	return mgdesc_make(pfn, order, gfp, at_flags);
 }
 

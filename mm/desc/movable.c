@@ -92,6 +92,8 @@ struct movable *movable_alloc_at(unsigned long pfn, unsigned int order, gfp_t gf
 	struct typed_want want = movable_want(gfp, order, NUMA_NO_NODE);
 	struct movable *mv;
 
+	if (pfn == TYPED_ANYWHERE)
+		return NULL;
 	want.at = pfn;
 	want.at_flags = at_flags;
 	mv = movable_make(&want, ops, private);

@@ -50,6 +50,8 @@ struct ptdesc *pagetable_alloc(gfp_t gfp, unsigned int order)
 struct ptdesc *pagetable_alloc_at(unsigned long pfn, unsigned int order, gfp_t gfp,
 				  unsigned int at_flags)
 {
+	if (pfn == TYPED_ANYWHERE)
+		return NULL;
 	return pagetable_make(pfn, order, gfp, at_flags);
 }
 

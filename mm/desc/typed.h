@@ -20,6 +20,7 @@
 #include <octavo/desc.h>
 #include <octavo/slab.h>
 
+/* A caller's place is any number, this one too: the ..._at() functions refuse it. */
 #define TYPED_ANYWHERE (~0ul)
 
 /* One word, so that a reader gets both or neither. */
