@@ -217,6 +217,14 @@ static void test_memmap_bad_lists_are_refused(void **state)
 	BAD(-EINVAL, b.dma32_limit = SECTION_SIZE + 1);
 	BAD(-EINVAL, b.meta = (void *)4097);
 	BAD(-ENOMEM, b.meta_size = octavo_metadata_size(&good) - 1);
+	/* metadata in memory that is to be handed out: all of it, its end, its start */
+	boot_fails(good, -EINVAL);
+	b = good;
+	b.direct_map = (char *)4096 + octavo_metadata_size(&good) - PAGE_SIZE;
+	boot_fails(b, -EINVAL);
+	b.direct_map = (void *)(1ul << 40);
+	b.meta = (char *)b.direct_map + SECTIONS(2) - PAGE_SIZE;
+	boot_fails(b, -EINVAL);
 
 	r[0].base = ~0ull - PAGE_SIZE;
 	r[0].size = 2 * PAGE_SIZE;

@@ -35,7 +35,8 @@ struct octavo_boot {
 	 * Memory for words, bitmaps, counters and per-CPU areas: octavo_metadata_size() bytes, page
 	 * aligned, reading as zero, and may be backed only when touched (16 TiB describe 33 GiB of
 	 * addresses, of which an idle machine touches a few MiB). NULL: carved from the regions at boot, and
-	 * their words say Reserved. Carved memory is zeroed by octavo_init().
+	 * their words say Reserved. Carved memory is zeroed by octavo_init(). Memory that is given lies
+	 * outside of what is usable.
 	 */
 	void *meta;
 	u64 meta_size;

@@ -82,6 +82,23 @@ u64 octavo_metadata_size(const struct octavo_boot *boot)
 	return p.at.total;
 }
 
+/* Is some of the embedder's buffer in memory that is to be handed out? */
+static bool meta_in_usable(const struct plan *p)
+{
+	/* modulo 2^64: it may well be below the direct map */
+	unsigned long at = (unsigned long)p->boot->meta - (unsigned long)p->boot->direct_map;
+	struct region_run run;
+
+	for_each_run(p->boot, &run)
+	{
+		unsigned long start = run.start << PAGE_SHIFT;
+
+		if (start - at < p->at.total || at - start < (run.end << PAGE_SHIFT) - start)
+			return true;
+	}
+	return false;
+}
+
 /* The embedder's buffer, or the top of the largest run. */
 static int plan_metadata(struct plan *p)
 {
@@ -97,6 +114,10 @@ static int plan_metadata(struct plan *p)
 			pr_err("metadata needs 0x%lx bytes, has 0x%lx", p->at.total,
 			       boot->meta_size);
 			return -ENOMEM;
+		}
+		if (meta_in_usable(p)) {
+			pr_err("metadata at %p is in a usable region", boot->meta);
+			return -EINVAL;
 		}
 		p->meta = boot->meta;
 		return 0;
