@@ -14,7 +14,7 @@ OCTAVO	= $(BUILD)/tools/octavo/octavo
 CONFIG	= --prefix=$(PREFIX) -Dtests=false $(MESON)
 export OCTAVO_CONFIG = $(CC) $(CONFIG)
 
-.PHONY: all help run build test bench conformance fuzz install uninstall format clean
+.PHONY: all help run build test mutants bench conformance fuzz install uninstall format clean
 
 all: build
 
@@ -22,6 +22,7 @@ help:
 	@echo 'make run          build the tool and show what the memory map of this machine costs'
 	@echo 'make test         every test: gcc, clang, four sanitizers, gates'
 	@echo 'make build        liboctavo.a and the tool, in $(BUILD)'
+	@echo 'make mutants      seeded bugs: does the test named for each find it? about three minutes'
 	@echo 'make bench        every benchmark, about five minutes (ARGS="frames --json": some)'
 	@echo 'make fuzz         the public interface against a naive model (SECONDS=60 for each geometry)'
 	@echo 'make conformance  the requirements, and the tests that cover each'
@@ -48,6 +49,10 @@ run: build
 test:
 	@scripts/deps.sh test
 	@scripts/test.sh
+
+mutants:
+	@scripts/deps.sh test
+	@scripts/mutants.py $(ARGS)
 
 bench:
 	@scripts/deps.sh bench

@@ -6,7 +6,7 @@
 
 void spin_lock_slow(spinlock_t *lock)
 {
-	for (u32 turn = 0; turn < 100; turn++) {
+	for (u32 turn = 0; turn < OCTAVO_SPIN_TURNS; turn++) {
 		octavo_port_relax();
 		/* acquire: pairs with the release in spin_unlock() */
 		if (READ_ONCE(lock->val) == 0 && cmpxchg_acquire(&lock->val, 0u, 1u) == 0)

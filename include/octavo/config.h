@@ -68,6 +68,17 @@
 #define OCTAVO_SHEAF 60
 #endif
 
+/*
+ * Turns of a loop that waits for a spinlock before it sleeps; loops that try for a while are this long too, or
+ * a fixed multiple. The checker has 1, so that what comes after is reached.
+ */
+#ifndef OCTAVO_SPIN_TURNS
+#define OCTAVO_SPIN_TURNS 100
+#endif
+#if OCTAVO_SPIN_TURNS < 1 || OCTAVO_SPIN_TURNS > 10000
+#error "OCTAVO_SPIN_TURNS must be 1 to 10000"
+#endif
+
 /* Slots of the table of poisoned frames; three quarters of them can be used. */
 #ifndef OCTAVO_POISON_SLOTS
 #define OCTAVO_POISON_SLOTS 4096

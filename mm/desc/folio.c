@@ -427,7 +427,7 @@ void folio_lock(struct folio *folio)
 {
 	if (folio_trylock(folio))
 		return;
-	for (unsigned int turn = 0; turn < 50; turn++) {
+	for (unsigned int turn = 0; turn < (OCTAVO_SPIN_TURNS + 1) / 2; turn++) {
 		octavo_port_relax();
 		if (!(READ_ONCE(folio->flags) & LOCKED) && folio_trylock(folio))
 			return;

@@ -27,7 +27,7 @@
 #include "slab_priv.h"
 
 /* Turns of a try-lock while pinned. */
-#define LOCK_TURNS_PINNED 16u
+#define LOCK_TURNS_PINNED ((OCTAVO_SPIN_TURNS + 5u) / 6u)
 
 static u32 depot_limit(void)
 {

@@ -34,8 +34,8 @@
 #include "slab_priv.h"
 
 /* Turns to wait for a lock that may not be waited for: longer than it is ever held by a running CPU. */
-#define LOCK_TURNS_ALLOC 1000u
-#define LOCK_TURNS_FREE	 64u
+#define LOCK_TURNS_ALLOC (OCTAVO_SPIN_TURNS * OCTAVO_SPIN_TURNS / 10u + 1u)
+#define LOCK_TURNS_FREE	 ((OCTAVO_SPIN_TURNS * 2u + 1u) / 3u)
 
 /* The end of the deferred stack: no object's address, and not 0, so that no link equals a marker. */
 #define DEFERRED_END 1ul

@@ -18,7 +18,6 @@
 
 #include <octavo/atomic.h>
 #include <octavo/debug.h>
-#include <octavo/mutant.h>
 
 #define CHECK_MAX_THREADS 4
 

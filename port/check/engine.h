@@ -69,6 +69,7 @@ struct loc {
 	u32 gen;
 	u32 nr, cap;
 	struct msg *msg;
+	u32 seen[MAXT]; /* turn of each thread in which it read this */
 };
 
 /*
@@ -99,11 +100,12 @@ struct thread {
 	const volatile void *wait; /* address it is parked on */
 	const char *site;	   /* last operation */
 	u32 turns;		   /* relaxed without waiting */
+	u32 turn;    /* of the loop it may be in: no two threads or executions have the same */
 	u32 nr_seen; /* locations read since the last relax, with what was read first */
 	struct {
 		struct loc *loc;
 		u64 val;
-	} seen[64];
+	} seen[256];
 	stamp_t cur[VIEW_MAX], acq[VIEW_MAX];
 	const struct snap *rel; /* at the last release fence */
 	s32 prio;		/* PCT */
@@ -174,6 +176,7 @@ struct engine {
 
 	/* the execution */
 	u32 gen;
+	u32 turn;
 	u32 op;
 	u32 max_ops;
 	struct thread t[MAXT + 1]; /* the last one runs finish() */

@@ -253,13 +253,11 @@ void memory_new_run(void)
  */
 static void saw(struct thread *t, struct loc *l, u64 val)
 {
-	for (u32 i = 0; i < t->nr_seen; i++)
-		if (t->seen[i].loc == l)
-			return;
-	if (t->nr_seen < ARRAY_SIZE(t->seen)) {
-		t->seen[t->nr_seen].loc = l;
-		t->seen[t->nr_seen++].val = val;
-	}
+	if (l->seen[t->tid] == t->turn || t->nr_seen == ARRAY_SIZE(t->seen))
+		return;
+	l->seen[t->tid] = t->turn;
+	t->seen[t->nr_seen].loc = l;
+	t->seen[t->nr_seen++].val = val;
 }
 
 static void read_from(struct thread *t, struct loc *l, u32 ts, int order)
@@ -271,7 +269,6 @@ static void read_from(struct thread *t, struct loc *l, u32 ts, int order)
 		*cur = (stamp_t)ts;
 	if (v)
 		view_join(acquires(order) ? t->cur : t->acq, v->v, v->n);
-	saw(t, l, l->msg[ts].val);
 }
 
 /*
@@ -334,7 +331,8 @@ static struct loc *enter(const volatile void *p, unsigned int size, bool write, 
 	loc_touch(l, write);
 	if (write)
 		plain_save(p);
-	if (l->sid) {
+	/* a schedule may name any operation, whatever has been learnt since */
+	if (l->sid || E.strategy == REPLAY) {
 		v = (struct visible){ .loc = l, .write = write, .sc = order == _A_SEQ_CST };
 		preempt_point(&v);
 	}
@@ -359,6 +357,7 @@ u64 check_load(const volatile void *p, unsigned int size, int order, const char 
 		return raw_load(p, size);
 	if (!l->sid) {
 		v = raw_load(p, size);
+		saw(t, l, v);
 		plain_note(p, size, false, true, site);
 		if (E.tracing)
 			trace_event(EV_LOAD, l, order, site, v, v, NULL, 0, true);
@@ -371,6 +370,7 @@ u64 check_load(const volatile void *p, unsigned int size, int order, const char 
 	}
 	v = l->msg[l->nr - 1 - back].val;
 	read_from(t, l, l->nr - 1 - back, order);
+	saw(t, l, v);
 	plain_note(p, size, false, true, site);
 	if (E.tracing)
 		trace_event(EV_LOAD, l, order, site, v, v, &l->msg[l->nr - 1 - back], back, true);
@@ -442,6 +442,7 @@ u64 check_rmw(volatile void *p, unsigned int size, enum check_rmw op, u64 v, int
 		return old;
 	}
 	from = l->nr - 1;
+	saw(E.cur, l, old);
 	modify(E.cur, l, new, order, site);
 	plain_note(p, size, true, true, site);
 	if (E.tracing)
@@ -489,6 +490,7 @@ bool check_cmpxchg(volatile void *p, unsigned int size, u64 *o, u64 n, bool weak
 	back = l->sid ? cas_reads(t, l, expected, fail_order) : 0;
 	from = l->nr - 1 - back;
 	*o = old = l->sid ? l->msg[from].val : raw_load(p, size);
+	saw(t, l, old);
 	if (old == expected)
 		modify(t, l, n, order, site);
 	else if (l->sid)

@@ -243,7 +243,7 @@ static void may_switch(struct thread *t, const struct visible *v)
 		for (u32 i = 0; i < E.pct_nr; i++)
 			if (E.pct_points[i] == E.op)
 				t->prio = E.pct_low--;
-	if (t->fresh) {
+	if (t->fresh && E.strategy != REPLAY) {
 		t->fresh = false;
 		return;
 	}
@@ -317,7 +317,7 @@ void octavo_port_unpin(void)
 
 static u64 newest(const struct loc *l)
 {
-	return l->msg[l->nr - 1].val;
+	return raw_load(l->addr, l->size);
 }
 
 /*
@@ -347,11 +347,15 @@ void octavo_port_relax(void)
 	}
 	for (u32 i = 0; i < t->nr_seen; i++) {
 		const struct loc *l = t->seen[i].loc;
-		stamp_t *cur = &t->cur[MAXT + l->sid - 1];
 
-		*cur = (stamp_t)max((u32)*cur, l->nr - 1);
+		if (l->sid) {
+			stamp_t *cur = &t->cur[MAXT + l->sid - 1];
+
+			*cur = (stamp_t)max((u32)*cur, l->nr - 1);
+		}
 	}
 	t->nr_seen = 0;
+	t->turn = ++E.turn;
 }
 
 void octavo_port_park(u32 *addr, u32 val)
@@ -501,6 +505,7 @@ static void threads_new(void)
 		t->site = NULL;
 		t->nr_seen = 0;
 		t->turns = 0;
+		t->turn = ++E.turn;
 		t->rel = NULL;
 		memset(t->cur, 0, n * sizeof(stamp_t));
 		memset(t->acq, 0, n * sizeof(stamp_t));

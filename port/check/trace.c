@@ -124,7 +124,8 @@ static void describe_from(const struct event *e, char *buf, size_t size)
 	char where[128], expr[128];
 
 	buf[0] = 0;
-	if (!e->loc || !e->loc->sid || e->kind == EV_STORE)
+	/* of words that one thread alone uses there is nothing to tell */
+	if (!e->loc || !(e->loc->touched & (e->loc->touched - 1)) || e->kind == EV_STORE)
 		return;
 	if (e->from_op == ~0u) {
 		snprintf(buf, size, " [initial%s]", e->stale ? ", stale" : "");

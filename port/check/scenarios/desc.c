@@ -11,7 +11,7 @@ static SHARED struct {
 	struct mgdesc *mg;
 	struct movable *mv;
 	struct ptdesc *pt;
-	unsigned long pfn;
+	unsigned long pfn, other;
 	u64 contents;
 	int freed;
 	u32 isolated;
@@ -39,9 +39,33 @@ static void walk(void)
 	put_page(page);
 }
 
+/* Then somebody has the frame who writes there. */
 static void managed_owner(void)
 {
+	long pfn;
+
 	mgdesc_put(s.mg);
+	pfn = frame_alloc(GFP_NOWAIT, 0, NUMA_NO_NODE);
+	if (pfn < 0)
+		return;
+	if ((unsigned long)pfn == s.pfn)
+		s.contents = 1;
+	frame_free((unsigned long)pfn, 0);
+}
+
+/* Another frame, for another life of the descriptor: put back last, handed out first. */
+static void take_other(void)
+{
+	long pfn = frame_alloc(GFP_KERNEL, 0, NUMA_NO_NODE);
+
+	CHECK(pfn >= 0);
+	s.other = (unsigned long)pfn;
+}
+
+static void setup_managed_other(void)
+{
+	setup_managed();
+	take_other();
 }
 
 static void managed_owner_again(void)
@@ -49,6 +73,7 @@ static void managed_owner_again(void)
 	struct mgdesc *mg;
 
 	mgdesc_put(s.mg);
+	frame_free(s.other, 0);
 	mg = mgdesc_alloc(GFP_NOWAIT, 0);
 	if (mg)
 		mgdesc_put(mg);
@@ -64,7 +89,7 @@ SCENARIO(managed_put_walk) = { SCENARIO_NAME(managed_put_walk),
 SCENARIO(managed_reuse_walk) = { SCENARIO_NAME(managed_reuse_walk),
 				 DESC,
 				 .about = "managed memory is freed and allocated under two walkers",
-				 .setup = setup_managed,
+				 .setup = setup_managed_other,
 				 .threads = { walk, managed_owner_again, walk },
 				 .roles = { "walker", "owner", "walker" } };
 
@@ -84,6 +109,17 @@ static void setup_movable(void)
 	s.mv = movable_alloc(GFP_KERNEL, 0, &ops, NULL);
 	CHECK(s.mv);
 	s.pfn = movable_pfn(s.mv);
+}
+
+static void setup_movable_other(void)
+{
+	long pfn;
+
+	setup_movable();
+	/* of the group that movable memory comes from */
+	pfn = frame_alloc(GFP_KERNEL | __GFP_MOVABLE, 0, NUMA_NO_NODE);
+	CHECK(pfn >= 0);
+	s.other = (unsigned long)pfn;
 }
 
 static void isolator(void)
@@ -108,6 +144,7 @@ static void movable_owner_again(void)
 	struct movable *mv;
 
 	s.freed = movable_free(s.mv) == 0;
+	frame_free(s.other, 0);
 	if (!s.freed)
 		return;
 	mv = movable_alloc(GFP_NOWAIT, 0, &ops, NULL);
@@ -133,7 +170,7 @@ SCENARIO(movable_reuse) = { SCENARIO_NAME(movable_reuse),
 			    DESC,
 			    .about = "isolation against a free and another life of the descriptor",
 			    .rows = "S3.15",
-			    .setup = setup_movable,
+			    .setup = setup_movable_other,
 			    .threads = { isolator, movable_owner_again, isolator },
 			    .roles = { "isolates", "owner", "isolates" },
 			    .finish = movable_done };
@@ -151,7 +188,7 @@ SCENARIO(movable_walk) = { SCENARIO_NAME(movable_walk),
 			   DESC,
 			   .about = "a PFN walker against two lives of movable memory",
 			   .rows = "S3.14",
-			   .setup = setup_movable,
+			   .setup = setup_movable_other,
 			   .threads = { movable_walker, movable_owner_again, movable_walker },
 			   .roles = { "walker", "owner", "walker" },
 			   .finish = movable_done };

@@ -9,7 +9,7 @@
 
 static SHARED struct {
 	struct folio *folio;
-	unsigned long pfn;
+	unsigned long pfn, other;
 	u64 pte, exclusive;
 	u32 got[4], shared;
 	u64 data;
@@ -82,20 +82,30 @@ SCENARIO(folio_put_walk) = {
 	.roles = { "walker", "owner", "walker" }
 };
 
-/* The frame, and the descriptor, come back as another folio's; contents are the owner's. */
+/*
+ * The descriptor comes back as another folio's, of another frame: one that was put back after the
+ * folio's own, and so is handed out first.
+ */
+static void setup_other(void)
+{
+	long pfn;
+
+	setup_0();
+	pfn = frame_alloc(GFP_KERNEL, 0, NUMA_NO_NODE);
+	CHECK(pfn >= 0);
+	s.other = (unsigned long)pfn;
+}
+
 static void owner_reuses(void)
 {
 	struct folio *folio;
-	unsigned long i;
 
 	folio_put(s.folio);
+	frame_free(s.other, 0);
 	folio = folio_alloc(GFP_NOWAIT, 0, FOLIO_FILE);
 	if (!folio)
 		return;
-	i = folio_pfn(folio) - s.pfn;
-	folio->index = i;
-	if (i < ARRAY_SIZE(s.contents))
-		CHECK(page_folio(page(i)) == folio);
+	folio->index = 1;
 	folio_put(folio);
 }
 
@@ -104,7 +114,7 @@ SCENARIO(folio_reuse_walk) = {
 	WALKED,
 	.about = "a folio is freed and its descriptor lives again, two walkers",
 	.rows = "S3.10 S3.25",
-	.setup = setup_0,
+	.setup = setup_other,
 	.threads = { walk_0, owner_reuses, walk_0 },
 	.roles = { "walker", "owner", "walker" }
 };
@@ -149,9 +159,16 @@ static void snapshot_0(void)
 	snapshot(0);
 }
 
-static void snapshot_1(void)
+/* A folio that one has a reference on is whole: all its pages' words name it. */
+static void walk_whole(void)
 {
-	snapshot(1);
+	struct folio *folio = page_try_get_folio(page(0));
+
+	if (!folio)
+		return;
+	for (unsigned long i = 0; i < folio_nr_pages(folio); i++)
+		CHECK(memdesc_ptr(page_memdesc_relaxed(folio_page(folio, i))) == folio);
+	folio_put(folio);
 }
 
 SCENARIO(folio_publish_walk) = {
@@ -160,8 +177,8 @@ SCENARIO(folio_publish_walk) = {
 	.about = "a folio of two pages is published and freed under two PFN walkers",
 	.rows = "S3.14 S3.16 S3.25",
 	.setup = setup_none,
-	.threads = { snapshot_0, owner_publishes, snapshot_1 },
-	.roles = { "walker of 0", "owner", "walker of 1" }
+	.threads = { snapshot_0, owner_publishes, walk_whole },
+	.roles = { "snapshot", "owner", "walker" }
 };
 
 /* ---- freezing ---- */
@@ -345,3 +362,33 @@ SCENARIO(folio_lock) = { SCENARIO_NAME(folio_lock),
 			 .setup = setup_0,
 			 .threads = { lock_it, lock_it, lock_it },
 			 .finish = lock_done };
+
+/* Straight to the part that sleeps: more turns than a scenario has stores. */
+static void lock_held(void)
+{
+	setup_0();
+	folio_lock(s.folio);
+	s.data = 1;
+}
+
+/* and takes it once more before the others: both are asleep when it is free in the end */
+static void unlocks(void)
+{
+	folio_unlock(s.folio);
+	lock_it();
+}
+
+static void park_done(void)
+{
+	CHECK(s.data == 4 && !folio_test_locked(s.folio));
+	folio_put(s.folio);
+}
+
+SCENARIO(folio_lock_park) = { SCENARIO_NAME(folio_lock_park),
+			      .about = "two wait, and sleep, for a lock that a third holds",
+			      .frames = 16,
+			      .flags = SC_SYMMETRIC | SC_LEAKS,
+			      .setup = lock_held,
+			      .threads = { lock_it, unlocks, lock_it },
+			      .roles = { "waits", "unlocks", "waits" },
+			      .finish = park_done };

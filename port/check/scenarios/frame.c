@@ -177,3 +177,77 @@ SCENARIO(frame_isolate) = { SCENARIO_NAME(frame_isolate),
 			    .threads = { alloc_free_0, isolator, alloc_free_1 },
 			    .roles = { "user", "isolates", "user" },
 			    .finish = isolate_done };
+
+/* ---- the only free frames are those that another CPU gives back ---- */
+
+static void setup_handover(void)
+{
+	long pfn = frame_alloc(GFP_KERNEL | __GFP_MEMALLOC, 1, NUMA_NO_NODE);
+
+	/* two frames of one row, and nothing else is free */
+	CHECK(pfn >= 0);
+	s.pfn[0] = (unsigned long)pfn;
+	s.pfn[1] = s.pfn[0] + 1;
+	while ((pfn = frame_alloc(GFP_NOWAIT | __GFP_MEMALLOC | __GFP_NOWARN, 0, NUMA_NO_NODE)) >=
+	       0)
+		s.kept[0]++;
+	drained();
+}
+
+/* Past the magazines: the others may have it. */
+static void give(u32 i)
+{
+	use((long)s.pfn[i], 0);
+	frame_free_bulk(0, 1, &s.pfn[i]);
+}
+
+static void gives_0(void)
+{
+	give(0);
+}
+
+static void gives_1(void)
+{
+	give(1);
+}
+
+static void takes(void)
+{
+	long pfn = frame_alloc(GFP_NOWAIT | __GFP_MEMALLOC | __GFP_NOWARN, 0, NUMA_NO_NODE);
+
+	if (pfn < 0)
+		return;
+	CHECK((unsigned long)pfn == s.pfn[0] || (unsigned long)pfn == s.pfn[1]);
+	use(pfn, 0);
+	s.got[check_thread()] = pfn;
+}
+
+static void handover_done(void)
+{
+	CHECK(!s.got[1] || s.got[1] != s.got[2]);
+}
+
+SCENARIO(frame_handover) = { SCENARIO_NAME(frame_handover),
+			     .about = "one frame is freed, two CPUs want it",
+			     .rows = "S3.23",
+			     .frames = 24,
+			     .stale = 1,
+			     .setup = setup_handover,
+			     .valid = frame_validate,
+			     .flags = SC_SYMMETRIC,
+			     .threads = { gives_0, takes, takes },
+			     .roles = { "gives", "takes", "takes" },
+			     .finish = handover_done };
+
+/*
+ * A taker may be promised the one's frame and find the other's, whose counters do not say so yet:
+ * what orders the frame's contents is the row alone.
+ */
+SCENARIO(frame_neighbours) = { SCENARIO_NAME(frame_neighbours),
+			       .about = "two CPUs free the two frames of a row, one takes",
+			       .rows = "S3.23",
+			       .frames = 24,
+			       .setup = setup_handover,
+			       .valid = frame_validate,
+			       .threads = { gives_0, gives_1, takes },
+			       .roles = { "gives", "gives", "takes" } };

@@ -9,6 +9,7 @@
 
 static SHARED struct {
 	struct folio *folio;
+	struct page *page;
 	unsigned long pfn;
 	long taken[4]; /* 1 + what was allocated after the failure returned; 0: nothing */
 	int ret;
@@ -62,6 +63,28 @@ SCENARIO(poison_put) = { SCENARIO_NAME(poison_put),
 			 .setup = setup_folio,
 			 .threads = { failure, owner_puts, allocator },
 			 .roles = { "memory failure", "owner", "allocator" } };
+
+/* A plain page has no reference that a failure could hold: it looks at the word once. */
+static void setup_page(void)
+{
+	s.page = alloc_pages(GFP_KERNEL, 0);
+	CHECK(s.page);
+	s.pfn = page_to_pfn(s.page);
+}
+
+static void page_owner(void)
+{
+	__free_pages(s.page, 0);
+}
+
+SCENARIO(poison_plain) = {
+	SCENARIO_NAME(poison_plain),
+	POISON,
+	.about = "memory_failure() of a plain page against its free and an allocation",
+	.setup = setup_page,
+	.threads = { failure, page_owner, allocator },
+	.roles = { "memory failure", "owner", "allocator" }
+};
 
 static void setup_free(void)
 {

@@ -103,8 +103,8 @@ static void cache_done(void)
 
 #define CACHE .frames = 32, .flags = SC_SYMMETRIC, .finish = cache_done
 SCENARIO(slab_cold) = {
-	SCENARIO_NAME(slab_cold), CACHE,      .about = "two CPUs want the first object of a cache",
-	.setup = setup_cold,	  .stale = 1, .threads = { alloc_free_one, alloc_free_one }
+	SCENARIO_NAME(slab_cold), CACHE,       .about = "two CPUs want the first object of a cache",
+	.setup = setup_cold,	  .stale = -1, .threads = { alloc_free_one, alloc_free_one }
 };
 SCENARIO(slab_warm) = { SCENARIO_NAME(slab_warm),
 			CACHE,
