@@ -280,6 +280,10 @@ static void test_desc_managed_count_saturates_and_is_reported_once(void **state)
 	rcu_read_lock();
 	assert_false(mgdesc_try_get(mg));
 	assert_int_equal(mgdesc_ref_count(mg), 0x7fffffffu);
+	/* what a put too many leaves, until its panic has stopped the other CPUs */
+	WRITE_ONCE(mg->refcount, ~0u);
+	assert_false(mgdesc_try_get(mg));
+	WRITE_ONCE(mg->refcount, 0x7fffffffu);
 	mgdesc_get(mg);
 	assert_int_equal(mgdesc_ref_count(mg), MGDESC_REF_SATURATED);
 	assert_false(mgdesc_try_get(mg));

@@ -84,7 +84,7 @@ bool mgdesc_try_get(struct mgdesc *mg)
 	if (octavo_fault(OCTAVO_FAULT_TRYGET))
 		return false;
 	do {
-		if (old == 0 || unlikely((s32)(old + 1) < 0))
+		if ((s32)old <= 0 || unlikely((s32)(old + 1) < 0))
 			return false;
 		/* acquire: pairs with the release that set the count to 1: fields and words are seen */
 	} while (!try_cmpxchg_acquire(&mg->refcount, &old, old + 1));
