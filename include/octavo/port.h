@@ -107,7 +107,7 @@ void octavo_port_membarrier(void);
  * octavo_port_unpark(). May return at any time for no reason; the caller looks again. A port that cannot
  * sleep relaxes once and returns.
  *
- * Context: not pinned unless the port spins here; no spinlock of the core is held.
+ * Context: not pinned unless the port spins here. Other spinlocks of the core may be held: they nest.
  */
 void octavo_port_park(u32 *addr, u32 val);
 
