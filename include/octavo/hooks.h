@@ -21,7 +21,8 @@ struct octavo_hooks {
 	void (*wake_reclaim)(u32 node, u32 zone);
 	/*
 	 * The last reference of a folio is gone, its count is 0, its words still name it. Tells swap and
-	 * others that hold something for it. Any context, may not sleep or allocate.
+	 * others that hold something for it. Any context, may not sleep or allocate, and may not call
+	 * memory_failure() or unpoison_memory(), under whose lock it may run.
 	 */
 	void (*folio_release)(struct folio *folio);
 	/* Last put of a plain page of subtype Device: it goes back to its driver, not to the allocator. */

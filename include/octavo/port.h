@@ -93,8 +93,11 @@ void octavo_port_relax(void);
 /**
  * octavo_port_membarrier() - every CPU executes a full memory barrier before this returns
  *
- * Rare (draining another CPU's magazines). On one CPU: nothing. On Linux: membarrier(2). On bare
- * metal: an interrupt to the other CPUs.
+ * Rare (draining another CPU's magazines, grace periods of the supplied RCU). On one CPU: nothing. On
+ * Linux: membarrier(2). On bare metal: an interrupt to the other CPUs.
+ *
+ * Context: as the caller's, interrupts included, and by several CPUs at once: one that waits here with
+ * interrupts masked must go on answering the others' requests, or two of them wait for ever.
  */
 void octavo_port_membarrier(void);
 
