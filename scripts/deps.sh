@@ -11,7 +11,7 @@ case "${1:-}" in
 build)	want="$build" ;;
 bench)	want="$build libmimalloc-dev valgrind" ;;
 format)	want="clang-format" ;;
-test)	want="$build clang libclang-rt-14-dev clang-format libcmocka-dev libmimalloc-dev" ;;
+test)	want="$build clang libclang-rt-14-dev clang-format libcmocka-dev" ;;
 *)	echo "usage: $0 build|test|bench|format" >&2; exit 2 ;;
 esac
 
