@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
 import gates  # noqa: E402
 
 SPDX = '/* SPDX-License-Identifier: MIT */\n'

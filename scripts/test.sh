@@ -26,8 +26,8 @@ options=(
 )
 export ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1"
 export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1"
-export MSAN_OPTIONS="halt_on_error=1"
-export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1"
+export MSAN_OPTIONS="halt_on_error=1:allow_addr2line=1"
+export TSAN_OPTIONS="halt_on_error=1:allow_addr2line=1:second_deadlock_stack=1"
 
 say() {
 	printf '[%4d s] %s\n' $((SECONDS - began)) "$*"

@@ -83,9 +83,10 @@ static inline struct zone_delta *zone_delta(struct frame_cpu *c, section_t key)
 /* @n more frames of a zone are free, or -@n fewer. Under the lock of the CPU whose delta it is. */
 static __always_inline void zone_count(struct zone_delta *d, section_t key, long n)
 {
-	s64 sum = d->delta + n;
+	/* hot-plug stores it without the lock */
+	s64 sum = d->delta + n, fold = READ_ONCE(d->fold);
 
-	if (unlikely((u64)(sum + d->fold) > 2 * (u64)d->fold)) {
+	if (unlikely((u64)(sum + fold) > 2 * (u64)fold)) {
 		fetch_add_relaxed(&key_zone(key)->free, sum);
 		sum = 0;
 	}
