@@ -83,8 +83,8 @@ struct frame_state {
 	unsigned long meta_first,
 		meta_frames; /* carved for metadata; 0 frames: the embedder's own */
 	struct zone *zone[OCTAVO_NR_NODES][NR_ZONES]; /* NULL: no such zone; (i) but for hot-add */
-	u32 nr_zones_made;			      /* (h) entries used of zones; release, acquire */
-	struct zone *zones;			      /* the array they are in, in metadata */
+	u32 nr_zones_made;  /* (h) entries used of zones; release, acquire */
+	struct zone *zones; /* the array they are in, in metadata */
 	spinlock_t hotplug_lock;
 	/*
 	 * (h) For the allocator's fast path: the first zone that an allocation from a node and at most a zone
