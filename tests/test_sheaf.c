@@ -204,6 +204,69 @@ static void test_sheaf_objects_freed_by_another_cpu_come_back(void **state)
 	teardown();
 }
 
+#define MANY 4000u
+
+/* Each CPU has slabs of its own, but not while another one has plenty of free objects. */
+static void test_sheaf_slabs_are_shared_only_when_there_are_plenty(void **state)
+{
+	static void *objs[MANY];
+	void *theirs;
+	u64 before;
+
+	setup(64, 0, 2);
+	for (u32 i = 0; i < MANY; i++)
+		assert_non_null(objs[i] = kmem_cache_alloc(cache, GFP_KERNEL));
+	sim_set_cpu(1);
+	assert_non_null(theirs = kmem_cache_alloc(cache, GFP_KERNEL));
+	for (u32 i = 0; i < MANY; i++)
+		assert_ptr_not_equal(page_slab(virt_to_page(objs[i])),
+				     page_slab(virt_to_page(theirs)));
+	sim_set_cpu(0);
+	for (u32 i = 0; i < MANY; i += 2)
+		kmem_cache_free(cache, objs[i]);
+	before = stat_now().slabs;
+	sim_set_cpu(1);
+	for (u32 i = 0; i < MANY; i += 2)
+		assert_non_null(objs[i] = kmem_cache_alloc(cache, GFP_KERNEL));
+	/* what the other home may keep, four slabs' worth and what is in sheaves, may be made anew */
+	assert_true(stat_now().slabs <= before + 8);
+	assert_true(kmem_cache_validate(cache));
+	for (u32 i = 0; i < MANY; i++)
+		kmem_cache_free(cache, objs[i]);
+	kmem_cache_free(cache, theirs);
+	sim_set_cpu(0);
+	teardown();
+}
+
+/* Without frames the last free object is found wherever it is. */
+static void test_sheaf_last_object_is_had_from_any_cpu(void **state)
+{
+	void **chain = NULL, **obj, *theirs;
+
+	setup(64, 0, 2);
+	while ((obj = kmem_cache_alloc(cache, GFP_KERNEL | __GFP_NOWARN))) {
+		*obj = chain;
+		chain = obj;
+	}
+	for (u32 round = 0; round < 3; round++) {
+		obj = chain;
+		chain = *chain;
+		kmem_cache_free(cache, obj);
+		sim_set_cpu(1);
+		assert_non_null(theirs = kmem_cache_alloc(cache, GFP_KERNEL));
+		assert_null(kmem_cache_alloc(cache, GFP_KERNEL | __GFP_NOWARN));
+		sim_set_cpu(0);
+		obj = theirs;
+		*obj = chain;
+		chain = obj;
+	}
+	while ((obj = chain)) {
+		chain = *chain;
+		kmem_cache_free(cache, obj);
+	}
+	teardown();
+}
+
 #define SLOTS 512u
 
 static struct {
@@ -282,6 +345,8 @@ int main(void)
 		cmocka_unit_test(test_sheaf_prefilled_misuse_panics),
 		cmocka_unit_test(test_sheaf_prefill_fails_whole),
 		cmocka_unit_test(test_sheaf_objects_freed_by_another_cpu_come_back),
+		cmocka_unit_test(test_sheaf_slabs_are_shared_only_when_there_are_plenty),
+		cmocka_unit_test(test_sheaf_last_object_is_had_from_any_cpu),
 		cmocka_unit_test(test_sheaf_stress_with_shrink_beside),
 		cmocka_unit_test(test_sheaf_stress_typesafe),
 	};

@@ -69,6 +69,17 @@
 #endif
 
 /*
+ * Sets of lists, each with its lock, that a slab cache's slabs are divided among: CPU n uses set
+ * n modulo this. The checker has 1, so that two CPUs meet.
+ */
+#ifndef OCTAVO_SLAB_HOMES
+#define OCTAVO_SLAB_HOMES 8
+#endif
+#if OCTAVO_SLAB_HOMES < 1 || OCTAVO_SLAB_HOMES > 32
+#error "OCTAVO_SLAB_HOMES must be 1 to 32: one word has a bit for each"
+#endif
+
+/*
  * Turns of a loop that waits for a spinlock before it sleeps; loops that try for a while are this long too, or
  * a fixed multiple. The checker has 1, so that what comes after is reached.
  */

@@ -7,7 +7,7 @@
  *   (i) set when the object is made, then constant
  *   (p) the CPU's local lock: by its owner pinned, by others remotely
  *   (d) the depot's lock
- *   (l) the cache's list lock
+ *   (l) the lock of the slab's home
  *   (c) the lock of the list of caches
  *   (a) atomic
  */
@@ -57,6 +57,32 @@ struct slab_geometry {
 	bool embedded; /* struct slab at its front */
 };
 
+/*
+ * Slabs that CPUs of one number, modulo OCTAVO_SLAB_HOMES, have made, and stay here till their end. CPUs take objects
+ * from their own home first, so that its lock and its slabs' descriptors are in their caches, not in
+ * others'.
+ */
+struct slab_home {
+	spinlock_t lock;
+	u32 nr_empty;		  /* (l), read as a hint without */
+	u32 reap_above;		  /* (l) so many empty slabs are too many */
+	bool plenty;		  /* (l) its bit in kmem_cache.plenty */
+	u64 nr_free;		  /* (l) objects in slabs, read as a hint without */
+	struct list_head partial; /* (l) some objects free */
+	struct list_head full;	  /* (l) none free */
+	struct list_head empty;	  /* (l) all free; oldest first */
+	u64 nr_slabs;		  /* (l) on the three lists, as all sums below */
+	u64 nr_frames;		  /* (l) */
+	u64 nr_separate;	  /* (l) slabs whose descriptor is not in them */
+	u64 inuse;		  /* (l) objects out of slabs: allocated, or in a sheaf */
+	/*
+	 * (a) Stacks for whoever cannot have the lock: pushed by compare-and-swap, taken whole by exchange
+	 * under the lock. Objects are linked through their allocator's word, slabs through list.next.
+	 */
+	void *deferred;
+	struct slab *incoming;
+} __cacheline;
+
 /* A cache. An array of struct slab_cpu follows it in memory, except for the bootstrap caches. */
 struct kmem_cache {
 	/* the hot line */
@@ -80,26 +106,10 @@ struct kmem_cache {
 	void (*ctor)(void *obj); /* (i) */
 	struct list_head node_in_caches; /* (c) */
 
-	/* slabs */
-	spinlock_t lock __cacheline;
-	u32 nr_empty;		  /* (l), read as a hint without */
-	u32 reap_above;		  /* (l), likewise: so many empty slabs are too many */
-	struct list_head partial; /* (l) some objects free */
-	struct list_head full;	  /* (l) none free */
-	struct list_head empty;	  /* (l) all free; oldest first */
-	u64 nr_slabs;		  /* (l) on the three lists, as all sums below */
-	u64 nr_frames;		  /* (l) */
-	u64 nr_objects;		  /* (l) */
-	u64 nr_separate;	  /* (l) slabs whose descriptor is not in them */
-	u64 inuse;		  /* (l) objects out of slabs: allocated, or in a sheaf */
-	/*
-	 * (a) Stacks for whoever cannot have the lock: pushed by compare-and-swap, taken whole by exchange
-	 * under the lock. Objects are linked through their allocator's word, slabs through list.next.
-	 */
-	void *deferred;
-	struct slab *incoming;
-
 	struct slab_depot depot __cacheline;
+	u32 plenty; /* (a) a hint, a bit a home: objects to spare, for CPUs whose home has none */
+
+	struct slab_home home[OCTAVO_SLAB_HOMES];
 } __cacheline;
 
 /* Caches whose struct is here: where the recursion ends (docs/slab.md "Bootstrap"). */

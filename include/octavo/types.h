@@ -52,8 +52,10 @@ typedef u32 gfp_t;
 	__OCTAVO_MIX(                                                                              \
 		__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_2, OCTAVO_SHEAF), MAX_FOLIO_ORDER), \
 		OCTAVO_POISON_SLOTS)
-#define OCTAVO_FINGERPRINT \
-	__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_3, OCTAVO_DEBUG), OCTAVO_FAULTS)
+#define OCTAVO_FINGERPRINT                                                                       \
+	__OCTAVO_MIX(                                                                            \
+		__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_3, OCTAVO_DEBUG), OCTAVO_FAULTS), \
+		OCTAVO_SLAB_HOMES)
 
 _Static_assert(sizeof(long) == 8 && sizeof(void *) == 8, "Octavo needs a 64-bit machine");
 

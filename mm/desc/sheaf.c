@@ -26,9 +26,6 @@
 
 #include "slab_priv.h"
 
-/* Turns of a try-lock while pinned. */
-#define LOCK_TURNS_PINNED ((OCTAVO_SPIN_TURNS + 5u) / 6u)
-
 static u32 depot_limit(void)
 {
 	return 4 + 2 * octavo_state.frame.nr_cpus;
@@ -141,10 +138,8 @@ static bool cpu_refill(struct kmem_cache *s, struct slab_cpu *c)
 		if (full)
 			return true;
 	}
-	if (!c->main || !slab_trylock(s, LOCK_TURNS_PINNED))
-		return false;
-	c->size = slab_fill_locked(s, c->main->objs, c->capacity);
-	slab_unlock(s);
+	if (c->main)
+		c->size = slab_fill_pinned(s, c->capacity, c->main->objs);
 	return c->size != 0;
 }
 
@@ -169,10 +164,10 @@ static bool cpu_exchange(struct kmem_cache *s, struct slab_cpu *c)
 	return empty;
 }
 
-/* Main is full, or there is none. True: there is room in it. */
-static bool cpu_make_room(struct kmem_cache *s, struct slab_cpu *c)
+/* Main is full, or there is none. True: there is room in it. @reap: bits for slab_reap_some(). */
+static bool cpu_make_room(struct kmem_cache *s, struct slab_cpu *c, u32 *reap)
 {
-	u32 half;
+	u32 half, left;
 
 	if (c->spare && c->spare->size < c->spare->capacity) {
 		cpu_swap(c);
@@ -182,15 +177,14 @@ static bool cpu_make_room(struct kmem_cache *s, struct slab_cpu *c)
 		return true;
 	if (!READ_ONCE(s->depot.empty))
 		WRITE_ONCE(s->depot.wanted, 1u);
-	if (!c->main || !slab_trylock(s, LOCK_TURNS_PINNED))
+	if (!c->main)
 		return false;
 	/* the half that was freed first: what was freed last is in the caches of this CPU */
 	half = (c->size + 1) / 2;
-	slab_give_locked(s, c->main->objs, half);
-	slab_unlock(s);
-	memmove(c->main->objs, c->main->objs + half, (c->size - half) * sizeof(void *));
-	c->size = c->size - half;
-	return true;
+	left = slab_give_pinned(s, c->main->objs, half, reap);
+	memmove(c->main->objs + left, c->main->objs + half, (c->size - half) * sizeof(void *));
+	c->size -= half - left;
+	return left < half;
 }
 
 /* ---- allocation ---- */
@@ -376,9 +370,10 @@ int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
 static __noinline void free_slow(struct kmem_cache *s, void *obj)
 {
 	struct slab_cpu *c = slab_cpu(s, octavo_port_pin());
+	u32 reap = 0;
 
 	if (local_trylock(&c->lock)) {
-		if (c->size < c->capacity || cpu_make_room(s, c)) {
+		if (c->size < c->capacity || cpu_make_room(s, c, &reap)) {
 			sheaf_push(c, obj);
 			obj = NULL;
 		}
@@ -387,8 +382,7 @@ static __noinline void free_slow(struct kmem_cache *s, void *obj)
 	octavo_port_unpin();
 	if (obj)
 		slab_give(s, obj);
-	else
-		slab_reap_some(s);
+	slab_reap_some(s, reap);
 }
 
 static __always_inline void free_object(struct kmem_cache *s, struct slab *slab, void *obj)
@@ -502,12 +496,6 @@ void kmem_cache_return_sheaf(struct kmem_cache *s, struct slab_sheaf *sheaf)
 
 /* ---- draining ---- */
 
-static void sheaf_flush(struct kmem_cache *s, struct slab_sheaf *sheaf)
-{
-	slab_give_locked(s, sheaf->objs, sheaf->size);
-	sheaf->size = 0;
-}
-
 /**
  * sheaf_drain_all() - every object in a sheaf goes back to its slab, every sheaf to its cache
  * @s: cache
@@ -545,11 +533,14 @@ void sheaf_drain_all(struct kmem_cache *s)
 		local_unlock_remote(&c->lock);
 	}
 
-	spin_lock(&s->lock);
-	slab_drain_locked(s);
-	for (sheaf = stack; sheaf; sheaf = sheaf->next)
-		sheaf_flush(s, sheaf);
-	slab_unlock(s);
+	for (u32 i = 0; i < slab_nr_homes(); i++) {
+		struct slab_home *home = &s->home[i];
+
+		slab_lock(s, home);
+		for (sheaf = stack; sheaf; sheaf = sheaf->next)
+			sheaf->size = slab_give_home(s, home, sheaf->objs, sheaf->size);
+		slab_unlock(home);
+	}
 	while ((sheaf = depot_pop(&stack, &nr)))
 		sheaf_free(sheaf);
 }

@@ -7,21 +7,24 @@
  * an object freed twice meets its own bit, and nothing of an object needs to be touched while
  * it lies here.
  *
- * How. Each cache has three lists (partial, full, empty) and one lock. CPUs come here for dozens of
- * objects at a time (sheaf.c), so the lock is taken rarely. It may not be waited for by a free, which may
- * be in an interrupt that stopped the lock's holder, nor by an allocation that may not sleep. Then:
+ * How. A slab has a home, which is its maker's: three lists (partial, full, empty) and one lock, of
+ * which a cache has several. A CPU takes objects from its own home, which is its own business as long as others
+ * free little of it, and from another only if that has plenty or memory is short. CPUs come here for
+ * dozens of objects at a time (sheaf.c), so the lock is taken rarely. It may not be waited for by a free,
+ * which may be in an interrupt that stopped the lock's holder, nor by an allocation that may not sleep. Then:
  *  - an object that cannot be given back goes on the deferred stack, by compare-and-swap;
  *  - an allocation makes a new slab, whose publication needs no lock: the incoming stack.
- * Whoever next has the lock empties both.
+ * Both are the home's; whoever next has its lock empties both.
  *
  * Invariants, under the lock:
- *  - inuse + bits set in free[] == nr, for each slab; sums in the cache match;
+ *  - inuse + bits set in free[] == nr, for each slab; sums in the home match;
  *  - partial: 0 < inuse < nr; full: inuse == nr; empty: inuse == 0;
  *  - every object whose bit is set holds its marker (slab_priv.h) and, if the cache is poisoned, poison;
  *  - every page of a slab holds the word SLAB | struct slab from before its first object is handed out
  *    until after its last one is back and, in a type-safe cache, a grace period beyond.
  *
- * Frames are never allocated or freed under the lock: reclaim may call back into this layer.
+ * Frames are never allocated or freed under the lock: reclaim may call back into this layer. Nobody has
+ * two homes' locks, except a validation, in the order of the array.
  *
  * What it does not do: move objects, sort slabs by fill, keep lists by node (a cache is of one node or
  * of none), colour objects.
@@ -34,8 +37,12 @@
 #include "slab_priv.h"
 
 /* Turns to wait for a lock that may not be waited for: longer than it is ever held by a running CPU. */
-#define LOCK_TURNS_ALLOC (OCTAVO_SPIN_TURNS * OCTAVO_SPIN_TURNS / 10u + 1u)
-#define LOCK_TURNS_FREE	 ((OCTAVO_SPIN_TURNS * 2u + 1u) / 3u)
+#define LOCK_TURNS_ALLOC  (OCTAVO_SPIN_TURNS * OCTAVO_SPIN_TURNS / 10u + 1u)
+#define LOCK_TURNS_FREE	  ((OCTAVO_SPIN_TURNS * 2u + 1u) / 3u)
+#define LOCK_TURNS_PINNED LOCK_TURNS_FREE
+
+/* A home with as many slabs' worth of free objects lets others have some, until it has half of that. */
+#define PLENTY_SLABS 4u
 
 /* The end of the deferred stack: no object's address, and not 0, so that no link equals a marker. */
 #define DEFERRED_END 1ul
@@ -208,6 +215,7 @@ static struct slab *slab_make(struct kmem_cache *s, gfp_t gfp)
 	slab->inuse = 0;
 	slab->order = g->order;
 	slab->embedded = g->embedded;
+	slab->home = (u8)(slab_own_home(s) - s->home);
 	for (u32 i = 0; i < slab_bit_words(g->nr); i++)
 		slab->free[i] = ~0ul;
 	if (g->nr % BITS_PER_LONG)
@@ -232,73 +240,98 @@ static u64 slab_unmake(struct slab *slab)
 	return 1ul << order;
 }
 
-/* ---- lists: all under the cache's lock ---- */
+/* ---- lists: all under the home's lock ---- */
 
-static struct list_head *slab_list_for(struct kmem_cache *s, const struct slab *slab)
+static struct list_head *slab_list_for(struct slab_home *home, const struct slab *slab)
 {
 	if (!slab->inuse)
-		return &s->empty;
-	return slab->inuse == slab->nr ? &s->full : &s->partial;
+		return &home->empty;
+	return slab->inuse == slab->nr ? &home->full : &home->partial;
 }
 
-static void slab_count(struct kmem_cache *s, const struct slab *slab, bool on)
+/* Tells others when the home comes to have plenty, and when it no longer has; not each time in between. */
+static void home_add_free(struct kmem_cache *s, struct slab_home *home, u64 nr)
+{
+	u64 many = (u64)PLENTY_SLABS * s->geo[0].nr;
+	u32 bit = 1u << (home - s->home);
+
+	WRITE_ONCE(home->nr_free, home->nr_free + nr);
+	if (unlikely(!home->plenty && home->nr_free > many)) {
+		home->plenty = true;
+		fetch_or_relaxed(&s->plenty, bit);
+	} else if (unlikely(home->plenty && home->nr_free < many / 2)) {
+		home->plenty = false;
+		fetch_and_relaxed(&s->plenty, ~bit);
+	}
+}
+
+static void slab_count(struct kmem_cache *s, struct slab_home *home, const struct slab *slab,
+		       bool on)
 {
 	u64 sign = on ? 1 : ~0ull;
 
-	s->nr_slabs += sign;
-	s->nr_frames += sign << slab->order;
-	s->nr_objects += sign * slab->nr;
-	s->nr_separate += slab->embedded ? 0 : sign;
-	s->inuse += sign * slab->inuse;
+	home->nr_slabs += sign;
+	home->nr_frames += sign << slab->order;
+	home->nr_separate += slab->embedded ? 0 : sign;
+	home->inuse += sign * slab->inuse;
+	home_add_free(s, home, sign * (u64)(slab->nr - slab->inuse));
 	if (!slab->inuse)
-		WRITE_ONCE(s->nr_empty, s->nr_empty + (u32)sign);
+		WRITE_ONCE(home->nr_empty, home->nr_empty + (u32)sign);
 }
 
 /* An empty slab that comes here has been so for longer than those on the list: to the old end. */
 static void slab_enlist(struct kmem_cache *s, struct slab *slab)
 {
-	list_add(&slab->list, slab_list_for(s, slab));
-	slab_count(s, slab, true);
+	struct slab_home *home = slab_home_of(s, slab);
+
+	list_add(&slab->list, slab_list_for(home, slab));
+	slab_count(s, home, slab, true);
 }
 
 static void slab_delist(struct kmem_cache *s, struct slab *slab)
 {
-	slab_count(s, slab, false);
+	slab_count(s, slab_home_of(s, slab), slab, false);
 	list_del_init(&slab->list);
 }
 
 /* @nr more objects of a slab are back in it. */
-static void slab_returned(struct kmem_cache *s, struct slab *slab, u32 nr)
+static void slab_returned(struct kmem_cache *s, struct slab_home *home, struct slab *slab, u32 nr)
 {
 	bool was_full = slab->inuse == slab->nr;
 
-	s->inuse -= nr;
+	home->inuse -= nr;
+	home_add_free(s, home, nr);
 	slab->inuse = (u16)(slab->inuse - nr);
 	if (slab->inuse) {
 		if (was_full)
-			list_move(&slab->list, &s->partial);
+			list_move(&slab->list, &home->partial);
 		return;
 	}
 	if (s->flags & SLAB_TYPESAFE_BY_RCU)
 		slab->cookie = get_state_synchronize_rcu();
 	list_del_init(&slab->list);
-	list_add_tail(&slab->list, &s->empty);
-	WRITE_ONCE(s->nr_empty, s->nr_empty + 1);
+	list_add_tail(&slab->list, &home->empty);
+	WRITE_ONCE(home->nr_empty, home->nr_empty + 1);
 }
 
 /*
- * Objects that were checked when they were freed, markers in them, back to their slabs. What was
- * allocated together is often freed together, so neighbours in the array are often of one slab.
+ * Objects that were checked when they were freed, markers in them, back to their slabs. Those of other
+ * homes stay, moved to the front of the array. What was allocated together is often freed together, so
+ * neighbours in the array are often of one slab. Return: how many stay.
  */
-void slab_give_locked(struct kmem_cache *s, void *const *objs, u32 n)
+u32 slab_give_home(struct kmem_cache *s, struct slab_home *home, void **objs, u32 n)
 {
-	u32 i = 0;
+	u32 i = 0, stay = 0;
 
 	while (i < n) {
 		struct slab *slab = slab_of(s, objs[i]);
 		u64 span = (u64)slab->nr * s->size;
 		u32 first = i;
 
+		if (slab_home_of(s, slab) != home) {
+			objs[stay++] = objs[i++];
+			continue;
+		}
 		do {
 			u64 idx = slab_index(s, slab, objs[i]);
 			unsigned long bit = 1ul << idx % BITS_PER_LONG;
@@ -308,8 +341,9 @@ void slab_give_locked(struct kmem_cache *s, void *const *objs, u32 n)
 			slab->free[idx / BITS_PER_LONG] |= bit;
 			i++;
 		} while (i < n && (u64)((char *)objs[i] - slab->objects) < span);
-		slab_returned(s, slab, i - first);
+		slab_returned(s, home, slab, i - first);
 	}
+	return stay;
 }
 
 static u32 slab_take_bits(struct kmem_cache *s, struct slab *slab, void **objs, u32 n)
@@ -330,53 +364,55 @@ static u32 slab_take_bits(struct kmem_cache *s, struct slab *slab, void **objs, 
 	return got;
 }
 
-/* Up to @n free objects of slabs that there are: partial ones first, then the youngest empty one. */
-u32 slab_fill_locked(struct kmem_cache *s, void **objs, u32 n)
+/* Up to @n free objects of the home's slabs: partial ones first, then the youngest empty one. */
+static u32 slab_fill_locked(struct kmem_cache *s, struct slab_home *home, u32 n, void **objs)
 {
 	u32 got = 0;
 
 	while (got < n) {
 		struct slab *slab;
 
-		if (!list_empty(&s->partial)) {
-			slab = list_first_entry(&s->partial, struct slab, list);
-		} else if (!list_empty(&s->empty)) {
-			slab = list_entry(s->empty.prev, struct slab, list);
-			WRITE_ONCE(s->nr_empty, s->nr_empty - 1);
+		if (!list_empty(&home->partial)) {
+			slab = list_first_entry(&home->partial, struct slab, list);
+		} else if (!list_empty(&home->empty)) {
+			slab = list_entry(home->empty.prev, struct slab, list);
+			WRITE_ONCE(home->nr_empty, home->nr_empty - 1);
 		} else {
 			break;
 		}
 		got += slab_take_bits(s, slab, objs + got, n - got);
-		list_move(&slab->list, slab_list_for(s, slab));
+		list_move(&slab->list, slab_list_for(home, slab));
 	}
-	s->inuse += got;
+	home->inuse += got;
+	home_add_free(s, home, -(u64)got);
 	return got;
 }
 
 /* ---- the lock, and what is left outside it ---- */
 
-static void slab_defer(struct kmem_cache *s, void *obj)
+static void slab_defer(struct kmem_cache *s, struct slab_home *home, void *obj)
 {
-	void *head = READ_ONCE(s->deferred);
+	void *head = READ_ONCE(home->deferred);
 
 	do {
 		*slab_link(s, obj) =
 			slab_marker(s, obj) ^ (head ? (unsigned long)head : DEFERRED_END);
 		/* release: pairs with the acquire in slab_drain_locked(): the link is seen with the object */
-	} while (!try_cmpxchg_release(&s->deferred, &head, obj));
+	} while (!try_cmpxchg_release(&home->deferred, &head, obj));
 }
 
 static void slab_push_incoming(struct kmem_cache *s, struct slab *slab)
 {
-	struct slab *head = READ_ONCE(s->incoming);
+	struct slab_home *home = slab_home_of(s, slab);
+	struct slab *head = READ_ONCE(home->incoming);
 
 	do {
 		slab->list.next = head ? &head->list : NULL;
 		/* release: pairs with the acquire in slab_drain_locked(): the slab is seen whole */
-	} while (!try_cmpxchg_release(&s->incoming, &head, slab));
+	} while (!try_cmpxchg_release(&home->incoming, &head, slab));
 }
 
-static void slab_give_deferred(struct kmem_cache *s, void *obj)
+static void slab_give_deferred(struct kmem_cache *s, struct slab_home *home, void *obj)
 {
 	while (obj) {
 		unsigned long next = *slab_link(s, obj) ^ slab_marker(s, obj);
@@ -385,7 +421,7 @@ static void slab_give_deferred(struct kmem_cache *s, void *obj)
 		if (unlikely(next == 0))
 			slab_bad_free(s, obj);
 		*slab_link(s, obj) = slab_marker(s, obj);
-		slab_give_locked(s, &obj, 1);
+		slab_give_home(s, home, &obj, 1);
 		obj = next == DEFERRED_END ? NULL : (void *)next;
 	}
 }
@@ -395,17 +431,17 @@ static void slab_give_deferred(struct kmem_cache *s, void *obj)
  * handled after them: a deferred object may be of an incoming slab, which was pushed before the object
  * was allocated.
  */
-void slab_drain_locked(struct kmem_cache *s)
+static void slab_drain_locked(struct kmem_cache *s, struct slab_home *home)
 {
 	struct slab *slab;
 	void *obj = NULL;
 
-	if (unlikely(READ_ONCE(s->deferred)))
+	if (unlikely(READ_ONCE(home->deferred)))
 		/* acquire: pairs with the release in slab_defer(), and sees all that came before it */
-		obj = xchg_acquire(&s->deferred, NULL);
-	if (unlikely(READ_ONCE(s->incoming))) {
+		obj = xchg_acquire(&home->deferred, NULL);
+	if (unlikely(READ_ONCE(home->incoming))) {
 		/* acquire: pairs with the release in slab_push_incoming() */
-		slab = xchg_acquire(&s->incoming, NULL);
+		slab = xchg_acquire(&home->incoming, NULL);
 		while (slab) {
 			struct list_head *next = slab->list.next;
 
@@ -413,38 +449,45 @@ void slab_drain_locked(struct kmem_cache *s)
 			slab = next ? list_entry(next, struct slab, list) : NULL;
 		}
 	}
-	slab_give_deferred(s, obj);
+	slab_give_deferred(s, home, obj);
 }
 
-bool slab_trylock(struct kmem_cache *s, u32 turns)
+static bool slab_trylock(struct kmem_cache *s, struct slab_home *home, u32 turns)
 {
-	while (!spin_trylock(&s->lock)) {
+	while (!spin_trylock(&home->lock)) {
 		if (!turns--)
 			return false;
 		octavo_port_relax();
 	}
-	slab_drain_locked(s);
+	slab_drain_locked(s, home);
 	return true;
 }
 
-static void slab_lock(struct kmem_cache *s)
+/* Waits for the lock, and takes in what was left outside. Context: may spin. */
+void slab_lock(struct kmem_cache *s, struct slab_home *home)
 {
-	spin_lock(&s->lock);
-	slab_drain_locked(s);
+	spin_lock(&home->lock);
+	slab_drain_locked(s, home);
 }
 
-void slab_unlock(struct kmem_cache *s)
+void slab_unlock(struct slab_home *home)
 {
-	spin_unlock(&s->lock);
+	spin_unlock(&home->lock);
 }
 
 /* An allocation that may sleep is not in an interrupt and waits; another one does not. */
-static bool slab_lock_alloc(struct kmem_cache *s, gfp_t gfp)
+static bool slab_lock_alloc(struct kmem_cache *s, struct slab_home *home, gfp_t gfp)
 {
 	if (!gfpflags_allow_blocking(gfp))
-		return slab_trylock(s, LOCK_TURNS_ALLOC);
-	slab_lock(s);
+		return slab_trylock(s, home, LOCK_TURNS_ALLOC);
+	slab_lock(s, home);
 	return true;
+}
+
+/* Whether the lock is worth taking. A hint. */
+static bool home_has_objects(const struct slab_home *home)
+{
+	return READ_ONCE(home->nr_free) || READ_ONCE(home->deferred) || READ_ONCE(home->incoming);
 }
 
 /* ---- objects ---- */
@@ -452,29 +495,72 @@ static bool slab_lock_alloc(struct kmem_cache *s, gfp_t gfp)
 /* A slab that the caller has taken objects from comes to the lists. */
 static void slab_publish(struct kmem_cache *s, struct slab *slab, gfp_t gfp)
 {
-	if (slab_lock_alloc(s, gfp)) {
+	struct slab_home *home = slab_home_of(s, slab);
+
+	if (slab_lock_alloc(s, home, gfp)) {
 		slab_enlist(s, slab);
-		slab_unlock(s);
+		slab_unlock(home);
 	} else {
 		slab_push_incoming(s, slab);
 	}
 }
 
-static u32 slab_take_existing(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
+static u32 home_take(struct kmem_cache *s, struct slab_home *home, gfp_t gfp, u32 n, void **objs)
 {
 	u32 got = 0;
 
-	if (slab_lock_alloc(s, gfp)) {
-		got = slab_fill_locked(s, objs, n);
-		slab_unlock(s);
+	if (slab_lock_alloc(s, home, gfp)) {
+		got = slab_fill_locked(s, home, n, objs);
+		slab_unlock(home);
+	}
+	return got;
+}
+
+/* Of slabs that there are and that are worth asking for. */
+static u32 slab_take_existing(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
+{
+	struct slab_home *own = slab_own_home(s);
+	u32 plenty, got = 0;
+
+	if (home_has_objects(own))
+		got = home_take(s, own, gfp, n, objs);
+	for (plenty = READ_ONCE(s->plenty); !got && plenty; plenty &= plenty - 1)
+		got = home_take(s, &s->home[__builtin_ctz(plenty)], gfp, n, objs);
+	return got;
+}
+
+/* Of any slab. */
+static u32 slab_take_any(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
+{
+	u32 got = 0;
+
+	for (u32 i = 0; !got && i < slab_nr_homes(); i++)
+		got = home_take(s, &s->home[i], gfp, n, objs);
+	return got;
+}
+
+/* Likewise up to @n, for a CPU that may not wait. Return: how many. */
+u32 slab_fill_pinned(struct kmem_cache *s, u32 n, void **objs)
+{
+	struct slab_home *home = slab_own_home(s);
+	u32 plenty = READ_ONCE(s->plenty), got = 0;
+
+	if (!home_has_objects(home)) {
+		if (likely(!plenty))
+			return 0;
+		home = &s->home[__builtin_ctz(plenty)];
+	}
+	if (slab_trylock(s, home, LOCK_TURNS_PINNED)) {
+		got = slab_fill_locked(s, home, n, objs);
+		slab_unlock(home);
 	}
 	return got;
 }
 
 /*
  * Up to @n objects, markers in them, at least one unless there is no memory. Context: any; not pinned if
- * @gfp may sleep. When frames are short the free objects in
- * other CPUs' sheaves are worth an interrupt each.
+ * @gfp may sleep. When frames are short other CPUs' slabs are asked whatever they have, and then the free
+ * objects in other CPUs' sheaves are worth an interrupt each.
  */
 u32 slab_take(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
 {
@@ -489,9 +575,10 @@ u32 slab_take(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
 		slab_publish(s, slab, gfp);
 		return got;
 	}
-	if (gfpflags_allow_blocking(gfp) && s->sheaf_size) {
+	got = slab_take_any(s, gfp, n, objs);
+	if (!got && gfpflags_allow_blocking(gfp) && s->sheaf_size) {
 		sheaf_drain_all(s);
-		got = slab_take_existing(s, gfp, n, objs);
+		got = slab_take_any(s, gfp, n, objs);
 	}
 	return got;
 }
@@ -515,16 +602,44 @@ bool slab_take_bulk(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs)
 	return false;
 }
 
+/* After a change under @home's lock. Return: its bit if it has too many empty slabs. */
+static u32 home_reap_bit(const struct kmem_cache *s, const struct slab_home *home)
+{
+	return home->nr_empty > home->reap_above ? 1u << (home - s->home) : 0;
+}
+
+/*
+ * Objects, markers in them, back to their slabs, for a CPU that may not wait: home by home, until a lock
+ * cannot be had. Return: how many are left, at the front of @objs. @reap: bits for slab_reap_some().
+ */
+u32 slab_give_pinned(struct kmem_cache *s, void **objs, u32 n, u32 *reap)
+{
+	while (n) {
+		struct slab_home *home = slab_home_of(s, slab_of(s, objs[0]));
+
+		if (!slab_trylock(s, home, LOCK_TURNS_PINNED))
+			break;
+		n = slab_give_home(s, home, objs, n);
+		*reap |= home_reap_bit(s, home);
+		slab_unlock(home);
+	}
+	return n;
+}
+
 /* An object, its marker in it, back to its slab. Context: any; never sleeps. */
 void slab_give(struct kmem_cache *s, void *obj)
 {
-	if (!slab_trylock(s, LOCK_TURNS_FREE)) {
-		slab_defer(s, obj);
+	struct slab_home *home = slab_home_of(s, slab_of(s, obj));
+	u32 reap;
+
+	if (!slab_trylock(s, home, LOCK_TURNS_FREE)) {
+		slab_defer(s, home, obj);
 		return;
 	}
-	slab_give_locked(s, &obj, 1);
-	slab_unlock(s);
-	slab_reap_some(s);
+	slab_give_home(s, home, &obj, 1);
+	reap = home_reap_bit(s, home);
+	slab_unlock(home);
+	slab_reap_some(s, reap);
 }
 
 void *slab_object_alloc(struct kmem_cache *s, gfp_t gfp)
@@ -551,64 +666,104 @@ void slab_object_free(struct kmem_cache *s, void *obj)
  */
 #define REAP_BATCH 8u
 
-static void slab_set_reap(struct kmem_cache *s, u32 nr_empty)
+/* Empty slabs taken off their list at once; all that a type-safe cache may look at. */
+#define REAP_LOCKED 8u
+
+static void home_set_reap(const struct kmem_cache *s, struct slab_home *home)
 {
 	u32 batch = s->flags & SLAB_TYPESAFE_BY_RCU ? REAP_BATCH : 0;
 
-	WRITE_ONCE(s->reap_above, nr_empty + batch);
+	home->reap_above = max(home->nr_empty, s->keep_empty) + batch;
 }
 
-static bool slab_reap_lock(struct kmem_cache *s, bool may_spin)
+static bool slab_reap_lock(struct kmem_cache *s, struct slab_home *home, bool may_spin)
 {
 	if (!may_spin)
-		return slab_trylock(s, LOCK_TURNS_FREE);
-	slab_lock(s);
+		return slab_trylock(s, home, LOCK_TURNS_FREE);
+	slab_lock(s, home);
 	return true;
 }
 
 static void slab_put_back(struct kmem_cache *s, struct slab *slab, bool may_spin)
 {
-	if (slab_reap_lock(s, may_spin)) {
+	struct slab_home *home = slab_home_of(s, slab);
+
+	if (slab_reap_lock(s, home, may_spin)) {
 		slab_enlist(s, slab);
-		slab_unlock(s);
+		slab_unlock(home);
 	} else {
 		slab_push_incoming(s, slab);
 	}
 }
 
-/**
- * slab_reap() - give back empty slabs, the oldest first, until @keep are left
- * @s: cache
- * @keep: how many empty slabs stay
- * @may_spin: wait for the lock
- *
- * A type-safe slab goes only when its grace period is over; the first that has to wait ends it, because
- * all others are younger. The question is asked without the lock: the answer may run RCU callbacks,
- * which may free into this cache.
- *
+/* Up to @max of the oldest empty slabs, until @keep are left. Return: how many. */
+static u32 reap_collect(struct kmem_cache *s, struct slab_home *home, u32 keep, u32 max,
+			struct slab **slabs)
+{
+	u32 n = 0;
+
+	home_set_reap(s, home);
+	for (; n < max && home->nr_empty > keep; n++) {
+		slabs[n] = list_first_entry(&home->empty, struct slab, list);
+		slab_delist(s, slabs[n]);
+	}
+	return n;
+}
+
+/*
+ * Give back a home's empty slabs, the oldest first, until @keep are left. A type-safe slab goes only when
+ * its grace period is over; the first that has to wait ends it, because all others are younger. The
+ * question is asked without the lock: the answer may run RCU callbacks, which may free into this cache.
  * Context: any if not @may_spin. Return: frames given back.
  */
-u64 slab_reap(struct kmem_cache *s, u32 keep, bool may_spin)
+static u64 home_reap(struct kmem_cache *s, struct slab_home *home, u32 keep, bool may_spin)
+{
+	bool typesafe = s->flags & SLAB_TYPESAFE_BY_RCU;
+	struct slab *slabs[REAP_LOCKED];
+	u64 frames = 0;
+	u32 n;
+
+	while (slab_reap_lock(s, home, may_spin)) {
+		n = reap_collect(s, home, keep, typesafe ? 1 : REAP_LOCKED, slabs);
+		slab_unlock(home);
+		if (n && typesafe && !poll_state_synchronize_rcu(slabs[0]->cookie)) {
+			slab_put_back(s, slabs[0], may_spin);
+			break;
+		}
+		for (u32 i = 0; i < n; i++)
+			frames += slab_unmake(slabs[i]);
+		if (n < (typesafe ? 1 : REAP_LOCKED))
+			break;
+	}
+	return frames;
+}
+
+/* As many as the cache need not keep, of the homes whose bits are set. Context: any. */
+void slab_reap_homes(struct kmem_cache *s, u32 homes)
+{
+	for (; homes; homes &= homes - 1)
+		home_reap(s, &s->home[__builtin_ctz(homes)], s->keep_empty, false);
+}
+
+/* All that can go. Context: may spin. Return: frames given back. */
+u64 slab_reap_all(struct kmem_cache *s)
 {
 	u64 frames = 0;
 
-	while (slab_reap_lock(s, may_spin)) {
-		struct slab *slab = NULL;
-
-		slab_set_reap(s, max(s->nr_empty, s->keep_empty));
-		if (s->nr_empty > keep) {
-			slab = list_first_entry(&s->empty, struct slab, list);
-			slab_delist(s, slab);
-		}
-		slab_unlock(s);
-		if (!slab)
-			break;
-		if ((s->flags & SLAB_TYPESAFE_BY_RCU) &&
-		    !poll_state_synchronize_rcu(slab->cookie)) {
-			slab_put_back(s, slab, may_spin);
-			break;
-		}
-		frames += slab_unmake(slab);
-	}
+	for (u32 i = 0; i < slab_nr_homes(); i++)
+		frames += home_reap(s, &s->home[i], 0, true);
 	return frames;
+}
+
+/* Objects out of their slabs: exact if nothing else runs. Context: may spin. */
+u64 slab_inuse(struct kmem_cache *s)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < slab_nr_homes(); i++) {
+		slab_lock(s, &s->home[i]);
+		sum += s->home[i].inuse;
+		slab_unlock(&s->home[i]);
+	}
+	return sum;
 }

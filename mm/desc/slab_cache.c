@@ -20,7 +20,7 @@
 /* Objects of a sheaf together are at most this large: 60 objects of 8 KiB would be half a MiB a sheaf. */
 #define SHEAF_BYTES 65536u
 
-/* Empty slabs kept for the next allocation. */
+/* Empty slabs that a home keeps for the next allocation. */
 #define KEEP_EMPTY 2u
 
 /* ---- making ---- */
@@ -52,10 +52,15 @@ static const char *spec_wrong(const struct slab_cache_spec *spec)
 static void cache_init_lists(struct kmem_cache *s)
 {
 	INIT_LIST_HEAD(&s->node_in_caches);
-	INIT_LIST_HEAD(&s->partial);
-	INIT_LIST_HEAD(&s->full);
-	INIT_LIST_HEAD(&s->empty);
-	spin_lock_init(&s->lock);
+	for (u32 i = 0; i < OCTAVO_SLAB_HOMES; i++) {
+		struct slab_home *home = &s->home[i];
+
+		INIT_LIST_HEAD(&home->partial);
+		INIT_LIST_HEAD(&home->full);
+		INIT_LIST_HEAD(&home->empty);
+		spin_lock_init(&home->lock);
+		home->reap_above = KEEP_EMPTY;
+	}
 	spin_lock_init(&s->depot.lock);
 }
 
@@ -99,7 +104,7 @@ static bool cache_setup(struct kmem_cache *s, const struct slab_cache_spec *spec
 	s->odd_inverse = inverse_of_odd(s->size >> s->size_shift);
 	/* odd in its high half: no marker is an address, and none is the link of another object */
 	s->secret = (u64)(uintptr_t)s * 0x9e3779b97f4a7c15ull | 1ull << 63;
-	s->keep_empty = s->reap_above = KEEP_EMPTY;
+	s->keep_empty = KEEP_EMPTY;
 	return slab_set_geometry(s);
 }
 
@@ -182,7 +187,7 @@ struct kmem_cache *kmem_cache_create(const char *name, u32 size, u32 align, u32 
 static void cache_free_slabs(struct kmem_cache *s)
 {
 	s->flags &= ~SLAB_TYPESAFE_BY_RCU;
-	slab_reap(s, 0, true);
+	slab_reap_all(s);
 }
 
 static void cache_end(struct kmem_cache *s)
@@ -194,15 +199,17 @@ static void cache_end(struct kmem_cache *s)
 void kmem_cache_destroy(struct kmem_cache *s)
 {
 	struct slab_state *st = &octavo_state.slab;
+	struct kmem_cache_stat cs;
 
 	if (!s)
 		return;
 	sheaf_drain_all(s);
-	if (s->inuse) {
+	kmem_cache_stat(s, &cs);
+	if (cs.active) {
 		kmem_cache_dump(s);
-		octavo_panic("slab %s: destroyed with %lu objects allocated", s->name, s->inuse);
+		octavo_panic("slab %s: destroyed with %lu objects allocated", s->name, cs.active);
 	}
-	if (s->flags & SLAB_TYPESAFE_BY_RCU && s->nr_slabs)
+	if (s->flags & SLAB_TYPESAFE_BY_RCU && cs.slabs)
 		synchronize_rcu();
 	spin_lock(&st->lock);
 	list_del_init(&s->node_in_caches);
@@ -215,7 +222,7 @@ void kmem_cache_destroy(struct kmem_cache *s)
 u64 kmem_cache_shrink(struct kmem_cache *s)
 {
 	sheaf_drain_all(s);
-	return slab_reap(s, 0, true);
+	return slab_reap_all(s);
 }
 
 static bool shrink_one(struct kmem_cache *s, void *sum)
@@ -284,22 +291,26 @@ static u64 cache_in_sheaves(struct kmem_cache *s)
 
 void kmem_cache_stat(struct kmem_cache *s, struct kmem_cache_stat *st)
 {
-	u64 in_sheaves = cache_in_sheaves(s);
+	u64 in_sheaves = cache_in_sheaves(s), inuse = 0;
 
 	*st = (struct kmem_cache_stat){ .name = s->name,
 					.object_size = s->object_size,
 					.size = s->size,
 					.order = s->geo[0].order,
 					.flags = s->flags & SLAB_PUBLIC_FLAGS };
-	spin_lock(&s->lock);
-	slab_drain_locked(s);
-	st->slabs = s->nr_slabs;
-	st->frames = s->nr_frames;
-	st->objects = s->nr_objects;
-	st->desc_bytes = s->nr_separate * SLAB_DESC_SIZE;
+	for (u32 i = 0; i < slab_nr_homes(); i++) {
+		struct slab_home *home = &s->home[i];
+
+		slab_lock(s, home);
+		st->slabs += home->nr_slabs;
+		st->frames += home->nr_frames;
+		st->objects += home->inuse + home->nr_free;
+		st->desc_bytes += home->nr_separate * SLAB_DESC_SIZE;
+		inuse += home->inuse;
+		slab_unlock(home);
+	}
 	/* objects on the move between the two counts can make the difference negative */
-	st->active = s->inuse - min(in_sheaves, s->inuse);
-	slab_unlock(s);
+	st->active = inuse - min(in_sheaves, inuse);
 }
 
 /* ---- start and end ---- */
@@ -334,11 +345,14 @@ void slab_init(void)
 /* Nothing else runs. A cache with objects left keeps their slabs: leaks, which the frame layer counts. */
 static void cache_exit(struct kmem_cache *s)
 {
+	u64 inuse;
+
 	sheaf_drain_all(s);
-	if (s->inuse)
-		pr_warn("slab %s: %lu objects were never freed", s->name, s->inuse);
+	inuse = slab_inuse(s);
+	if (inuse)
+		pr_warn("slab %s: %lu objects were never freed", s->name, inuse);
 	cache_free_slabs(s);
-	if (!s->inuse)
+	if (!inuse)
 		slab_cache_unmake(s);
 }
 

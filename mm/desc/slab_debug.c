@@ -276,23 +276,26 @@ static void check_words(struct check *c, const struct slab *slab)
 
 /* Sums over the lists, to be compared with the cache's. */
 struct sums {
-	u64 slabs, frames, objects, inuse, separate, empty;
+	u64 slabs, frames, free, inuse, separate, empty;
 };
 
 /* Bits must fit counts before sheaves are marked. */
-static void check_slab(struct check *c, const struct slab *slab, struct sums *sum)
+static void check_slab(struct check *c, const struct slab_home *home, const struct slab *slab,
+		       struct sums *sum)
 {
 	u32 free = 0;
 
 	for (u32 i = 0; i < slab->nr; i++)
 		free += object_is_free(slab, i);
+	CHECK(c, &c->s->home[slab->home] == home, "slab %p is of home %u", (const void *)slab,
+	      (unsigned int)slab->home);
 	CHECK(c, slab->cache == c->s, "slab %p names another cache", (const void *)slab);
 	CHECK(c, free + slab->inuse == slab->nr, "slab %p: %u free + %u in use, not %u",
 	      (const void *)slab, free, (unsigned int)slab->inuse, (unsigned int)slab->nr);
 	check_words(c, slab);
 	sum->slabs++;
 	sum->frames += 1ull << slab->order;
-	sum->objects += slab->nr;
+	sum->free += free;
 	sum->inuse += slab->inuse;
 	sum->separate += !slab->embedded;
 	sum->empty += !slab->inuse;
@@ -300,8 +303,8 @@ static void check_slab(struct check *c, const struct slab *slab, struct sums *su
 
 enum which_list { LIST_PARTIAL, LIST_FULL, LIST_EMPTY };
 
-static void check_list(struct check *c, const struct list_head *list, enum which_list which,
-		       struct sums *sum)
+static void check_list(struct check *c, const struct slab_home *home, const struct list_head *list,
+		       enum which_list which, struct sums *sum)
 {
 	struct slab *slab;
 
@@ -312,7 +315,7 @@ static void check_list(struct check *c, const struct list_head *list, enum which
 
 		CHECK(c, right == which, "slab %p with %u of %u is on list %d", (void *)slab,
 		      (unsigned int)slab->inuse, (unsigned int)slab->nr, (int)which);
-		check_slab(c, slab, sum);
+		check_slab(c, home, slab, sum);
 		if (!c->ok)
 			return;
 	}
@@ -327,32 +330,59 @@ static void check_objects(struct check *c, const struct list_head *list)
 			check_object(c, slab, i);
 }
 
+static void check_home(struct check *c, const struct slab_home *home)
+{
+	u32 bit = 1u << (home - c->s->home);
+	struct sums sum = { 0 };
+
+	check_list(c, home, &home->partial, LIST_PARTIAL, &sum);
+	check_list(c, home, &home->full, LIST_FULL, &sum);
+	check_list(c, home, &home->empty, LIST_EMPTY, &sum);
+	CHECK(c, sum.slabs == home->nr_slabs && sum.frames == home->nr_frames,
+	      "%lu slabs, counted %lu", sum.slabs, home->nr_slabs);
+	CHECK(c, sum.inuse == home->inuse, "%lu objects in use, counted %lu", sum.inuse,
+	      home->inuse);
+	CHECK(c, sum.free == home->nr_free, "%lu objects free, counted %lu", sum.free,
+	      home->nr_free);
+	CHECK(c, sum.separate == home->nr_separate, "%lu separate descriptors, counted %lu",
+	      sum.separate, home->nr_separate);
+	CHECK(c, sum.empty == home->nr_empty, "%lu empty slabs, counted %u", sum.empty,
+	      home->nr_empty);
+	CHECK(c, home->plenty == !!(READ_ONCE(c->s->plenty) & bit), "home %u: its bit is wrong",
+	      (u32)(home - c->s->home));
+}
+
+static void lock_homes(struct kmem_cache *s)
+{
+	for (u32 i = 0; i < slab_nr_homes(); i++)
+		slab_lock(s, &s->home[i]);
+}
+
+static void unlock_homes(struct kmem_cache *s)
+{
+	for (u32 i = slab_nr_homes(); i--;)
+		slab_unlock(&s->home[i]);
+}
+
+/* With all homes locked: an object in a sheaf may be of any. */
 bool kmem_cache_validate(struct kmem_cache *s)
 {
 	struct check c = { s, true };
-	struct sums sum = { 0 };
 
-	spin_lock(&s->lock);
-	slab_drain_locked(s);
+	lock_homes(s);
 	check_depot(&c);
-	check_list(&c, &s->partial, LIST_PARTIAL, &sum);
-	check_list(&c, &s->full, LIST_FULL, &sum);
-	check_list(&c, &s->empty, LIST_EMPTY, &sum);
-	CHECK(&c, sum.slabs == s->nr_slabs && sum.frames == s->nr_frames, "%lu slabs, counted %lu",
-	      sum.slabs, s->nr_slabs);
-	CHECK(&c, sum.objects == s->nr_objects && sum.inuse == s->inuse,
-	      "%lu objects in use, counted %lu", sum.inuse, s->inuse);
-	CHECK(&c, sum.separate == s->nr_separate, "%lu separate descriptors, counted %lu",
-	      sum.separate, s->nr_separate);
-	CHECK(&c, sum.empty == s->nr_empty, "%lu empty slabs, counted %u", sum.empty, s->nr_empty);
+	for (u32 i = 0; i < slab_nr_homes(); i++)
+		check_home(&c, &s->home[i]);
 	if (c.ok) {
 		mark_all(&c, true);
-		check_objects(&c, &s->partial);
-		check_objects(&c, &s->full);
-		check_objects(&c, &s->empty);
+		for (u32 i = 0; i < slab_nr_homes(); i++) {
+			check_objects(&c, &s->home[i].partial);
+			check_objects(&c, &s->home[i].full);
+			check_objects(&c, &s->home[i].empty);
+		}
 		mark_all(&c, false);
 	}
-	slab_unlock(s);
+	unlock_homes(s);
 	return c.ok;
 }
 
@@ -386,6 +416,7 @@ static u32 list_length(const struct list_head *list)
 void kmem_cache_dump(struct kmem_cache *s)
 {
 	const struct slab_geometry *g = s->geo;
+	u32 partial = 0, full = 0, empty = 0;
 	struct kmem_cache_stat st;
 
 	kmem_cache_stat(s, &st);
@@ -395,12 +426,19 @@ void kmem_cache_dump(struct kmem_cache *s)
 		pr_dump("  %s slabs: order %u, %u objects, the first at %u, descriptor %s",
 			i ? "small" : "usual", (unsigned int)g[i].order, (unsigned int)g[i].nr,
 			g[i].first, g[i].embedded ? "inside" : "separate");
-	spin_lock(&s->lock);
+	for (u32 i = 0; i < slab_nr_homes(); i++) {
+		struct slab_home *home = &s->home[i];
+
+		slab_lock(s, home);
+		partial += list_length(&home->partial);
+		full += list_length(&home->full);
+		empty += home->nr_empty;
+		slab_unlock(home);
+	}
 	pr_dump("  %lu slabs in %lu frames: %u partial, %u full, %u empty", st.slabs, st.frames,
-		list_length(&s->partial), list_length(&s->full), s->nr_empty);
-	slab_unlock(s);
+		partial, full, empty);
 	pr_dump("  %lu of %lu objects allocated, %lu out of their slabs", st.active, st.objects,
-		s->inuse);
+		slab_inuse(s));
 	pr_dump("  sheaves of %u: depot has %u full, %u empty", s->sheaf_size, s->depot.nr_full,
 		s->depot.nr_empty);
 	for (u32 cpu = 0; s->sheaf_size && cpu < octavo_state.frame.nr_cpus; cpu++) {

@@ -32,7 +32,8 @@ struct slab {
 	u16 inuse;		  /* (l) of them, out of the slab */
 	u8 order;		  /* (w) */
 	bool embedded;		  /* (w) */
-	u16 spare;
+	u8 home;		  /* (w) whose lock is (l) */
+	u8 spare;
 	unsigned long free[]; /* (l) a bit an object; set: in the slab */
 };
 BUILD_BUG_ON(sizeof(struct slab) + SLAB_DESC_BITS / 8 != SLAB_DESC_SIZE);
@@ -51,6 +52,23 @@ static inline unsigned long slab_pfn(const struct slab *slab)
 static __always_inline struct slab_cpu *slab_cpu(struct kmem_cache *s, unsigned int cpu)
 {
 	return (struct slab_cpu *)(s + 1) + cpu;
+}
+
+/* Homes that slabs may be of. */
+static inline u32 slab_nr_homes(void)
+{
+	return min((u32)OCTAVO_SLAB_HOMES, octavo_state.frame.nr_cpus);
+}
+
+/* Where this CPU makes slabs. Unpinned: where it did a moment ago, which is as right. */
+static inline struct slab_home *slab_own_home(struct kmem_cache *s)
+{
+	return &s->home[octavo_port_cpu() % OCTAVO_SLAB_HOMES];
+}
+
+static inline struct slab_home *slab_home_of(struct kmem_cache *s, const struct slab *slab)
+{
+	return &s->home[slab->home];
 }
 
 static inline struct kmem_cache *slab_boot(enum slab_boot_cache which)
@@ -114,18 +132,20 @@ bool slab_set_geometry(struct kmem_cache *s);
 u32 slab_take(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs);
 bool slab_take_bulk(struct kmem_cache *s, gfp_t gfp, u32 n, void **objs);
 void slab_give(struct kmem_cache *s, void *obj);
-bool slab_trylock(struct kmem_cache *s, u32 turns);
-void slab_unlock(struct kmem_cache *s);
-u32 slab_fill_locked(struct kmem_cache *s, void **objs, u32 n);
-void slab_give_locked(struct kmem_cache *s, void *const *objs, u32 n);
-void slab_drain_locked(struct kmem_cache *s);
-u64 slab_reap(struct kmem_cache *s, u32 keep, bool may_spin);
+u32 slab_fill_pinned(struct kmem_cache *s, u32 n, void **objs);
+u32 slab_give_pinned(struct kmem_cache *s, void **objs, u32 n, u32 *reap);
+u32 slab_give_home(struct kmem_cache *s, struct slab_home *home, void **objs, u32 n);
+void slab_lock(struct kmem_cache *s, struct slab_home *home);
+void slab_unlock(struct slab_home *home);
+u64 slab_reap_all(struct kmem_cache *s);
+void slab_reap_homes(struct kmem_cache *s, u32 homes);
+u64 slab_inuse(struct kmem_cache *s);
 
-/* After a free: give slabs back if there are too many empty ones. Context: any, no lock held. */
-static inline void slab_reap_some(struct kmem_cache *s)
+/* After frees that set bits in @homes, outside all locks: give their empty slabs back. Context: any. */
+static inline void slab_reap_some(struct kmem_cache *s, u32 homes)
 {
-	if (unlikely(READ_ONCE(s->nr_empty) > READ_ONCE(s->reap_above)))
-		slab_reap(s, s->keep_empty, false);
+	if (unlikely(homes))
+		slab_reap_homes(s, homes);
 }
 
 /* Objects of the bootstrap caches, and of any cache without its sheaves. */
