@@ -153,12 +153,15 @@ def gate_atomics(g):
     return 'files'
 
 
+MESON = ('meson.build', 'meson_options.txt')
+
+
 def tracked(g):
     r = subprocess.run(['git', '-C', g.root, 'ls-files', '-co', '--exclude-standard'], text=True,
                        capture_output=True)
     if r.returncode == 0:
         return [f for f in r.stdout.splitlines() if os.path.isfile(os.path.join(g.root, f))]
-    return g.files('.', ext=('.c', '.h', '.py', '.sh'))
+    return g.files('.', ext=('.c', '.h', '.py', '.sh') + MESON)
 
 
 def gate_style(g):
@@ -166,7 +169,7 @@ def gate_style(g):
     for path in files:
         name = os.path.basename(path)
         script = path.startswith(('scripts/', '.ci/')) or name == 'Makefile'
-        if not (name.endswith(('.c', '.h', '.py', '.sh')) or script):
+        if not (name.endswith(('.c', '.h', '.py', '.sh')) or name in MESON or script):
             continue
         g.looked += 1
         text = g.read(path)

@@ -138,6 +138,7 @@ case('a builtin', 'atomics',
      lambda t: t.append('mm/desc/o.c', 'int a(int *p)\n{\n\treturn __atomic_load_n(p, 0);\n}\n'), 'an atomic')
 case('assembly', 'atomics', lambda t: t.append('lib/a.c', '__asm__("nop");\n'), 'assembly')
 case('no licence line', 'style', lambda t: t.write('lib/b.c', 'int b;\n'), 'SPDX')
+case('no licence line in a build file', 'style', lambda t: t.write('lib/meson.build', "x = 1\n"), 'SPDX')
 case('formatted by hand', 'style', lambda t: t.append('lib/a.c', 'int  f( void );\n'), 'clang-format')
 case('clang-format off', 'style',
      lambda t: t.append('lib/a.c', '/* clang-format off */\nint  f( void );\n'), 'clang-format off')
