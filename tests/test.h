@@ -49,6 +49,15 @@ static inline void expect_panic(void (*fn)(void *arg), void *arg, const char *te
 	sim_reset();
 }
 
+/* TEST(name) in a table of tests: after one that failed its machine is in the way of the next. */
+static inline int forget_machine(void **state)
+{
+	sim_log_to(NULL);
+	sim_reset();
+	return 0;
+}
+#define TEST(name) cmocka_unit_test_teardown(name, forget_machine)
+
 /*
  * for_each_fault(k, mode, kinds, hit): run the body with the k-th fallible step failing, k = 1, 2, ...,
  * until it had fewer than k steps. The body ends with hit = octavo_fault_disarm().

@@ -631,17 +631,6 @@ static void test_matrix_memory_failure(void **state)
 	}
 }
 
-/* After a failure the machine is still there. */
-static int reset(void **state)
-{
-	sim_log_to(NULL);
-	if (octavo_state.up)
-		sim_reset();
-	return 0;
-}
-
-#define T(name) cmocka_unit_test_teardown(name, reset)
-
 static struct page *returned;
 static void take_back(struct page *page, unsigned int order)
 {
@@ -673,19 +662,19 @@ static void test_matrix_device_pages_go_back_to_their_driver(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_matrix_get_page),
-		T(test_matrix_put_page),
-		T(test_matrix_try_get_page),
-		T(test_matrix_page_count),
-		T(test_matrix_typed_views),
-		T(test_matrix_compound_head),
-		T(test_matrix_split_page),
-		T(test_matrix_free_functions_match_the_type),
-		T(test_matrix_kfree_takes_kmalloc_memory_only),
-		T(test_matrix_isolate_movable_page),
-		T(test_matrix_snapshot),
-		T(test_matrix_memory_failure),
-		T(test_matrix_device_pages_go_back_to_their_driver),
+		TEST(test_matrix_get_page),
+		TEST(test_matrix_put_page),
+		TEST(test_matrix_try_get_page),
+		TEST(test_matrix_page_count),
+		TEST(test_matrix_typed_views),
+		TEST(test_matrix_compound_head),
+		TEST(test_matrix_split_page),
+		TEST(test_matrix_free_functions_match_the_type),
+		TEST(test_matrix_kfree_takes_kmalloc_memory_only),
+		TEST(test_matrix_isolate_movable_page),
+		TEST(test_matrix_snapshot),
+		TEST(test_matrix_memory_failure),
+		TEST(test_matrix_device_pages_go_back_to_their_driver),
 	};
 
 	return cmocka_run_group_tests_name("matrix", tests, NULL, NULL);
