@@ -35,6 +35,9 @@ u64 octavo_shutdown(void)
 
 	if (!octavo_state.up)
 		return 0;
+	for (unsigned int i = NR_OCTAVO_LAYERS; i-- > 0;)
+		if (octavo_state.layer[i])
+			octavo_state.layer[i]->exit();
 	rcu_barrier();
 	desc_exit();
 	slab_exit();
@@ -52,5 +55,8 @@ bool octavo_validate(void)
 	ok &= memmap_validate();
 	ok &= slab_validate_all();
 	ok &= desc_validate();
+	for (unsigned int i = 0; i < NR_OCTAVO_LAYERS; i++)
+		if (octavo_state.layer[i])
+			ok &= octavo_state.layer[i]->validate();
 	return ok;
 }

@@ -99,6 +99,29 @@
 #endif
 
 /*
+ * Page tables: a table has 2^OCTAVO_TABLE_BITS entries, and there are OCTAVO_TABLE_LEVELS of them. The
+ * defaults are those of x86-64, whose 5-level mode is the other sensible number of levels. Tests and the
+ * interleaving checker have small ones, so that a few pages fill a table.
+ */
+#ifndef OCTAVO_TABLE_BITS
+#define OCTAVO_TABLE_BITS 9
+#endif
+#if OCTAVO_TABLE_BITS < 2 || OCTAVO_TABLE_BITS > 9
+#error "OCTAVO_TABLE_BITS must be 2 to 9: a table is at most one frame"
+#endif
+#ifndef OCTAVO_TABLE_LEVELS
+#define OCTAVO_TABLE_LEVELS 4
+#endif
+#if OCTAVO_TABLE_LEVELS < 2 || OCTAVO_TABLE_LEVELS > 5
+#error "OCTAVO_TABLE_LEVELS must be 2 to 5"
+#endif
+
+/* The header that says what is where in a page-table entry. */
+#ifndef OCTAVO_PTE_HEADER
+#define OCTAVO_PTE_HEADER <octavo/pte_x86_64.h>
+#endif
+
+/*
  * OCTAVO_DEBUG: VM_BUG_ON() and VM_WARN_ON(), poison and red zones. Misuse that could corrupt memory is
  * fatal without it too.
  */

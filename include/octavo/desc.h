@@ -37,7 +37,7 @@ struct ptdesc {
 		struct {
 			void *mm;	     /* owner; set once */
 			unsigned long index; /* user address >> level shift; set once */
-			struct list_head *unused;
+			struct ptdesc *next; /* of the tables that an mmu_gather holds */
 		};
 	};
 	u64 pfn_order;	/* set once */

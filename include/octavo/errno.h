@@ -20,6 +20,15 @@
 #define ENOSPC 28
 #define ERANGE 34
 #endif
+#ifndef EACCES
+#define EACCES 13
+#endif
+#ifndef EINTR
+#define EINTR 4
+#endif
+#ifndef ENODEV
+#define ENODEV 19
+#endif
 #ifndef EMLINK
 #define EMLINK 31
 #endif

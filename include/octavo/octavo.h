@@ -10,14 +10,21 @@
 #include <octavo/errno.h>
 #include <octavo/folio.h>
 #include <octavo/frame.h>
+#include <octavo/gup.h>
 #include <octavo/hooks.h>
 #include <octavo/hwpoison.h>
+#include <octavo/migrate.h>
+#include <octavo/mm.h>
+#include <octavo/mmu_notifier.h>
 #include <octavo/mmzone.h>
 #include <octavo/page.h>
 #include <octavo/pfnwalk.h>
+#include <octavo/pgtable.h>
 #include <octavo/plain.h>
 #include <octavo/rcu.h>
+#include <octavo/rmap.h>
 #include <octavo/slab.h>
 #include <octavo/state.h>
+#include <octavo/tlb.h>
 
 #endif /* OCTAVO_OCTAVO_H */

@@ -3,8 +3,8 @@
  * port.h - what an embedder supplies.
  *
  * Tier 0, below, is enough for frames, words, slab caches, folios and every other descriptor. Tier 1
- * (address spaces: page-table encoding, TLB flush, clock) and tier 2 (swap and file I/O, devices) come
- * with the layers that need them. RCU has a supplied implementation (lib/rcu.c); a port that has its own
+ * (address spaces) adds one function and the encoding of page-table entries (pte_x86_64.h); an embedder who never
+ * calls mm_alloc() need not have it. Tier 2 (swap and file I/O, devices) comes with the layers that need it. RCU has a supplied implementation (lib/rcu.c); a port that has its own
  * defines all functions of rcu.h and the linker leaves the supplied one in the archive.
  *
  * The core is entered on any CPU, from thread or interrupt context, but never from a non-maskable
@@ -120,5 +120,48 @@ void octavo_port_park(u32 *addr, u32 val);
  * @all: all of them, else at least one
  */
 void octavo_port_unpark(u32 *addr, bool all);
+
+/* ---- tier 1: address spaces ---- */
+
+struct mm_struct;
+
+/**
+ * struct octavo_tlb_flush - what has to be forgotten
+ * @mm: whose translations; NULL: the kernel's
+ * @start: address, page aligned
+ * @end: one past the last
+ * @level: the lowest level at which entries were changed, so the stride of single invalidations
+ * @freed_tables: tables are about to be freed: what CPUs keep of upper levels goes too
+ */
+struct octavo_tlb_flush {
+	struct mm_struct *mm;
+	unsigned long start, end;
+	unsigned int level;
+	bool freed_tables;
+};
+
+/**
+ * octavo_port_tlb_flush() - no CPU of a set uses an old translation of a range
+ * @flush: what; may be flushed more generously
+ * @cpus: a bit for each CPU slot; this CPU may be among them
+ *
+ * When it returns, no CPU of @cpus has a translation that it made from an entry as it was before the call,
+ * and every access through one has taken effect. (On bare metal: invalidate here, interrupt the others,
+ * wait for them.)
+ *
+ * The rules of the contract between page tables and translations:
+ *   - a CPU makes translations from entries that are present only, and sets accessed and (for a write) dirty in
+ *     the entry in one atomic step with reading it, never in one that has changed meanwhile;
+ *   - it may keep any translation for any time until it is flushed;
+ *   - a fault drops the faulting CPU's own translation of that address, so an entry that became more
+ *     permissive needs no flush: the next access faults once, or not at all;
+ *   - mm_activate() comes before a CPU's first translation for an address space, mm_deactivate() after its last.
+ *
+ * Context: page-table locks and other spinlocks may be held. Not from interrupts. A CPU that is inside the core, perhaps
+ * spinning for a lock that the caller holds, must acknowledge at once, and forget before it returns to
+ * user mode: it uses no user translation while it is in the core. By several CPUs at once: one that waits here goes on
+ * answering the others' requests.
+ */
+void octavo_port_tlb_flush(const struct octavo_tlb_flush *flush, const unsigned long *cpus);
 
 #endif /* OCTAVO_PORT_H */

@@ -20,6 +20,7 @@
 #include <octavo/rcu_state.h>
 #include <octavo/slab_state.h>
 #include <octavo/desc_state.h>
+#include <octavo/space_state.h>
 
 #if OCTAVO_FAULTS
 struct fault_state {
@@ -31,6 +32,17 @@ struct fault_state {
 };
 #endif
 
+enum octavo_layer_id {
+	OCTAVO_LAYER_SPACE,
+	OCTAVO_LAYER_KMAP,
+	NR_OCTAVO_LAYERS,
+};
+
+struct octavo_layer {
+	void (*exit)(void);	/* one CPU, nothing else running; highest layer first */
+	bool (*validate)(void); /* the same */
+};
+
 struct octavo_state {
 	u32 up; /* 1 between octavo_init() and octavo_shutdown(); written with nothing else running */
 	struct frame_state frame;
@@ -38,6 +50,13 @@ struct octavo_state {
 	struct desc_state desc;
 	struct hwpoison_state hwpoison;
 	struct rcu_state rcu;
+	struct space_state space;
+	/*
+	 * Layers that an embedder may do without come up when they are first used, and store here what
+	 * octavo_shutdown() and octavo_validate() call: release, once. So nothing below names them, and a
+	 * linker leaves them in the archive.
+	 */
+	const struct octavo_layer *layer[NR_OCTAVO_LAYERS];
 	const struct octavo_hooks *hooks; /* set before anything runs; the object is const */
 #if OCTAVO_FAULTS
 	struct fault_state fault;

@@ -52,10 +52,12 @@ typedef u32 gfp_t;
 	__OCTAVO_MIX(                                                                              \
 		__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_2, OCTAVO_SHEAF), MAX_FOLIO_ORDER), \
 		OCTAVO_POISON_SLOTS)
-#define OCTAVO_FINGERPRINT                                                                       \
+#define __OCTAVO_FINGERPRINT_4                                                                   \
 	__OCTAVO_MIX(                                                                            \
 		__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_3, OCTAVO_DEBUG), OCTAVO_FAULTS), \
 		OCTAVO_SLAB_HOMES)
+#define OCTAVO_FINGERPRINT \
+	__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_4, OCTAVO_TABLE_BITS), OCTAVO_TABLE_LEVELS)
 
 _Static_assert(sizeof(long) == 8 && sizeof(void *) == 8, "Octavo needs a 64-bit machine");
 

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rmap.h - reverse maps: from a folio to the page-table entries that map it.
+ *
+ * Counts: folio->mapcount is the number of entries, of any page table and level, that map any page of the
+ * folio (migration entries too); entire_mapcount is those above the last level. Each entry has one
+ * reference. There are no counts by page.
+ *
+ * Anonymous folios: folio->mapping is the anon_vma of the VMA that they were made for, folio->index the page in
+ * what that VMA maps; both are set with the first mapping and change only under the folio lock. After the
+ * last entry is gone they stay, and mean nothing without folio_mapped().
+ *
+ * No function here touches a page that is no folio. docs/rmap.md has the design; the chains of anon_vmas are
+ * after R. van Riel, "making the anon_vma scale", 2010 (public mail), as documented.
+ */
+#ifndef OCTAVO_RMAP_H
+#define OCTAVO_RMAP_H
+
+#include <octavo/folio.h>
+#include <octavo/pgtable.h>
+
+/* ---- anon_vmas ---- */
+
+/* Makes vma->anon_vma. Context: mmap_lock held for reading or writing; sleeps. Return: 0, -ENOMEM. */
+int __anon_vma_prepare(struct vm_area_struct *vma);
+static inline int anon_vma_prepare(struct vm_area_struct *vma)
+{
+	/* acquire: pairs with the release of __anon_vma_prepare() */
+	return likely(smp_load_acquire(&vma->anon_vma)) ? 0 : __anon_vma_prepare(vma);
+}
+
+/**
+ * anon_vma_clone() - a VMA joins all anon_vmas of another of the same address space
+ * @dst: a copy of @src by split, merge or mremap; its chain is empty
+ *
+ * Context: mmap_lock for writing; sleeps. Return: 0, -ENOMEM and @dst's chain is empty again.
+ */
+int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src);
+/**
+ * anon_vma_fork() - the same for a child's VMA, which then gets an anon_vma of its own
+ *
+ * @dst: anon_vma NULL, chain empty. Context: both mmap_locks for writing. Return: 0, -ENOMEM: nothing changed.
+ */
+int anon_vma_fork(struct vm_area_struct *dst, struct vm_area_struct *src);
+/* The VMA maps nothing any more, and leaves. Context: mmap_lock for writing. */
+void unlink_anon_vmas(struct vm_area_struct *vma);
+/* Around a change of vm_start, vm_end or vm_pgoff of a VMA: takes it out of the trees and puts it back. */
+void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma);
+void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
+
+/* Inc-not-zero; under RCU. */
+bool anon_vma_tryget(struct anon_vma *anon_vma);
+void put_anon_vma(struct anon_vma *anon_vma);
+void anon_vma_lock_write(struct anon_vma *anon_vma);
+void anon_vma_unlock_write(struct anon_vma *anon_vma);
+void anon_vma_lock_read(struct anon_vma *anon_vma);
+void anon_vma_unlock_read(struct anon_vma *anon_vma);
+
+/**
+ * folio_lock_anon_vma_read() - the anon_vma of a mapped anonymous folio, locked
+ * @folio: a reference is held; locked or not
+ *
+ * Return: NULL: not anonymous or not mapped. Ended by anon_vma_unlock_read() and nothing else: the lock keeps it.
+ */
+struct anon_vma *folio_lock_anon_vma_read(const struct folio *folio);
+
+/**
+ * folio_maps_only_vma() - can no other VMA map any page of an anonymous folio?
+ * @folio: mapped by @vma at an entry whose ptl is held; not a hint then: fork and split of @vma are shut out
+ *
+ * True if the folio's anon_vma has one VMA, @vma. Context: mmap_lock, or vma checked under the ptl.
+ */
+bool folio_maps_only_vma(const struct folio *folio, const struct vm_area_struct *vma);
+
+/* ---- counts: context is the ptl of the entries, which map these very pages ---- */
+
+/* Flags. */
+#define RMAP_NONE      0u
+#define RMAP_EXCLUSIVE 1u /* the pages become (or are) exclusive */
+
+/**
+ * folio_add_new_anon_rmap() - the first entries of a folio that nobody else can see yet
+ * @sr: what they map; the whole folio for a level above 0
+ * @vma: anon_vma prepared
+ * @addr: of the first page of @sr in @vma
+ * @level: one entry above level 0, or sr.nr entries at level 0
+ *
+ * Sets mapping and index, PG_swapbacked unless the VMA is droppable, exclusive. No atomic operation.
+ */
+void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma,
+			     unsigned long addr, unsigned int level);
+/* Entries come back, or more of them come: migration restored, swap-in, a leaf split. */
+void folio_add_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned long addr,
+			 unsigned int level, u32 flags);
+void folio_add_file_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned int level);
+/* Entries are gone (cleared before this). The references are the caller's to drop, after the flush. */
+void folio_remove_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned int level);
+
+/**
+ * folio_try_dup_anon_rmap() - fork: the child gets entries for the same pages
+ * @sr: pages, one entry each at level 0; one entry for all above
+ * @dst_vma: child's
+ * @src_vma: parent's; its mm's write_protect_seq is odd
+ *
+ * All or nothing. Exclusive pages that may be pinned cannot be shared. On success the pages are shared: the caller
+ * write-protects the parent's entries, and stores the child's read-only. The child's references are the caller's to take first.
+ *
+ * Return: 0; -EBUSY: pinned, the caller copies now.
+ */
+int folio_try_dup_anon_rmap(struct folio_subrange sr, struct vm_area_struct *dst_vma,
+			    struct vm_area_struct *src_vma, unsigned int level) __must_check;
+void folio_dup_file_rmap(struct folio_subrange sr, unsigned int level);
+
+/**
+ * folio_try_share_anon_rmap() - exclusive pages become shared, if nobody has pinned them
+ * @sr: pages whose entries the caller has just cleared with ptep_get_and_clear(), all of them
+ *      exclusive; above level 0 the one page whose bit stands for the entry
+ *
+ * A2 and A3 of the protocol of docs/memdesc.md "Look-ups": one full barrier, one look at the pins, then all bits. On success new
+ * entries may be stored, never writable ones.
+ *
+ * Return: 0; -EBUSY: may be pinned, nothing has changed: put the entries back. S2.2, S2.29.
+ */
+int folio_try_share_anon_rmap(struct folio_subrange sr, unsigned int level) __must_check;
+
+/* ---- walks ---- */
+
+/**
+ * struct folio_vma_walk - the entries of one VMA that map a folio, batch by batch
+ *
+ *	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, flags);
+ *
+ *	while (folio_vma_walk_next(&w)) {
+ *		w.sr, w.pos (entry, ptl held), w.addr, w.nr entries
+ *		... stop early: folio_vma_walk_done(&w) ...
+ *	}
+ *
+ * A batch is a run of entries of one table, one VMA and one folio that map consecutive pages, and of
+ * equal kind (present, or of swap form of one type); or one entry above the last level. Between
+ * batches the ptl may have been dropped. Entries that the caller has cleared are not met again.
+ */
+struct folio_vma_walk {
+	/* in */
+	struct folio *folio;
+	struct vm_area_struct *vma;
+	u32 flags; /* FVW_... */
+	/* out */
+	struct pt_pos pos;	  /* of the first entry of the batch; its ptl is held */
+	unsigned long addr;	  /* of the first entry */
+	unsigned int nr;	  /* entries; 1 above the last level */
+	struct folio_subrange sr; /* what they map */
+	/* the walk's own */
+	unsigned long next, end;
+	bool locked, started;
+};
+
+#define FVW_SYNC \
+	1u /* take locks even where entries look empty, so that counts are settled on return */
+#define FVW_MIGRATION 2u /* look for migration entries of the folio, not for present ones */
+#define FVW_SINGLE    4u /* batches of one */
+
+#define FOLIO_VMA_WALK(f, v, fl)                        \
+	{                                               \
+		.folio = (f), .vma = (v), .flags = (fl) \
+	}
+
+/* Context: the anon_vma's lock, or mmap_lock; no ptl. Return: false: no more, nothing is held. */
+bool folio_vma_walk_next(struct folio_vma_walk *w);
+/* Ends a walk before its end. */
+void folio_vma_walk_done(struct folio_vma_walk *w);
+
+/**
+ * struct rmap_walk_control - what to do for each VMA that may map a folio
+ * @rmap_one: false ends the walk
+ * @done: asked after each; true ends it. NULL: never
+ * @arg: the caller's
+ * @anon_lock: NULL, or how to get the anon_vma locked (a try-lock for who may not wait)
+ */
+struct rmap_walk_control {
+	bool (*rmap_one)(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
+			 void *arg);
+	bool (*done)(struct folio *folio, void *arg);
+	void *arg;
+	struct anon_vma *(*anon_lock)(const struct folio *folio);
+};
+
+/* Context: folio locked or otherwise stable; sleeps. Folios of files: with file mappings. */
+void rmap_walk(struct folio *folio, struct rmap_walk_control *rwc);
+
+/* Address of page @idx of the folio in @vma; -EFAULT if the VMA does not reach there. */
+unsigned long folio_address_in_vma(const struct folio *folio, unsigned long idx,
+				   const struct vm_area_struct *vma);
+
+/* Entries that map the folio, by a walk: what mapcount must be. Slow; for tests and validation. */
+unsigned long folio_count_mappings(struct folio *folio);
+/* Was it used, by any CPU or mirror, since the last time? Clears. Return: entries that were. */
+unsigned int folio_referenced(struct folio *folio);
+
+/* Trees against chains of all VMAs of an address space, quiet. */
+bool anon_vma_validate(struct mm_struct *mm);
+
+#endif /* OCTAVO_RMAP_H */
