@@ -25,14 +25,14 @@ import sys
 import tempfile
 
 # Lowest first. A layer may use itself and those before it.
-LAYERS = ['lib', 'mm/frame', 'mm/desc', 'mm/table', 'mm/rmap', 'mm/space', 'mm/reclaim', 'mm/kmap', 'mm']
+LAYERS = ['lib', 'mm/frame', 'mm/desc', 'mm/table', 'mm/rmap', 'mm/space', 'mm/kmap', 'mm']
 
 # Public headers that belong to a layer; all others are types and macros that any layer may include.
 HEADER_LAYER = {
     'page.h': 'mm/frame', 'plain.h': 'mm/frame', 'frame.h': 'mm/frame', 'hwpoison.h': 'mm/frame',
     'folio.h': 'mm/desc', 'slab.h': 'mm/desc', 'desc.h': 'mm/desc', 'pfnwalk.h': 'mm/desc',
     'pgtable.h': 'mm/table', 'tlb.h': 'mm/table', 'mmu_notifier.h': 'mm/table',
-    'rmap.h': 'mm/rmap', 'mm.h': 'mm/space', 'gup.h': 'mm/space', 'migrate.h': 'mm/reclaim',
+    'rmap.h': 'mm/rmap', 'mm.h': 'mm/space', 'gup.h': 'mm/space', 'migrate.h': 'mm/rmap',
     'octavo.h': 'mm',
 }
 

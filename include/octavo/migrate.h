@@ -37,8 +37,4 @@ void remove_migration_ptes(struct folio *src, struct folio *dst);
  */
 int migrate_folio(struct folio *src, int nid, gfp_t gfp);
 
-/* Sleep until a migration entry that was there is gone. Context: no locks but mmap_lock. */
-struct pt_pos;
-void migration_entry_wait(struct pt_pos *pos);
-
 #endif /* OCTAVO_MIGRATE_H */

@@ -258,6 +258,16 @@ struct mm_struct {
 	u32 folio_orders; /* (a) bit n: faults may use folios of order n; bit 0 is always meant */
 };
 
+/* Context: any but interrupts. */
+static inline void add_mm_counter(struct mm_struct *mm, enum mm_counter member, long n)
+{
+	long *count = &mm->cpu[octavo_port_pin()].count[member];
+
+	/* relaxed: this CPU's alone; others only sum */
+	WRITE_ONCE(*count, READ_ONCE(*count) + n);
+	octavo_port_unpin();
+}
+
 static inline bool vma_is_anonymous(const struct vm_area_struct *vma)
 {
 	return !vma->vm_ops;

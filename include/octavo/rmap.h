@@ -191,6 +191,10 @@ void rmap_walk(struct folio *folio, struct rmap_walk_control *rwc);
 unsigned long folio_address_in_vma(const struct folio *folio, unsigned long idx,
 				   const struct vm_area_struct *vma);
 
+/* Sleep until a migration entry that was there is gone. Context: @pos has its ptl held, which is given up; no
+ * other lock but mmap_lock. */
+void migration_entry_wait(struct pt_pos *pos);
+
 /* Entries that map the folio, by a walk: what mapcount must be. Slow; for tests and validation. */
 unsigned long folio_count_mappings(struct folio *folio);
 /* Was it used, by any CPU or mirror, since the last time? Clears. Return: entries that were. */

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space.h - what the files of this directory tell each other.
+ *
+ *	mm.c       address spaces: made, ended, listed; the caches
+ *	vma.c      areas: tree, split, merge, copies
+ *	vma_lock.h the protocol by which faults read areas without a lock
+ *	mmap.c mremap.c mprotect.c madvise.c mlock.c mincore.c brk: the memory calls, on areas
+ *	fault.c populate.c   missing and protected pages
+ *	zap.c fork.c protect.c move.c   page tables of a range: emptied, copied, restricted, moved
+ *	gup.c uaccess.c insert.c        pages by address, for and from the embedder
+ */
+#ifndef MM_SPACE_SPACE_H
+#define MM_SPACE_SPACE_H
+
+#include <octavo/mm.h>
+#include <octavo/mmu_notifier.h>
+#include <octavo/pgtable.h>
+#include <octavo/rmap.h>
+#include <octavo/state.h>
+#include <octavo/tlb.h>
+
+/* ---- zap.c ---- */
+
+struct zap_details {
+	bool even_cows;	   /* private copies of files too (all, for now) */
+	bool keep_markers; /* guard and poison markers stay: MADV_DONTNEED, MADV_FREE */
+};
+
+/**
+ * unmap_page_range() - entries of a range go, what they map is gathered
+ * @details: NULL: everything goes, markers too
+ *
+ * Context: mmap_lock held at all; the notifier range is the caller's. Drops and takes ptls; flushes when
+ * the gather is full.
+ */
+void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, unsigned long start,
+		      unsigned long end, const struct zap_details *details);
+
+/* ---- fork.c ---- */
+
+/**
+ * copy_page_range() - a child's entries
+ * @dst: the child's area, anon_vma_fork() done; nothing mapped, nobody else knows it
+ * @src: the parent's, its mm's write_protect_seq odd when it is a private area
+ *
+ * Return: 0; -ENOMEM: what was copied stays, the caller takes the child down.
+ */
+int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *src);
+/* Does the child need entries, or will faults make them? */
+bool vma_needs_copy(const struct vm_area_struct *dst, const struct vm_area_struct *src);
+
+/* ---- protect.c ---- */
+
+/**
+ * change_protection() - entries of a range get the area's new protection
+ *
+ * vma->vm_page_prot is what they get; never writable here but where no fault would copy (exclusive and dirty, or not
+ * private). Split leaves where only a part is meant.
+ *
+ * Context: mmap_lock for writing, area marked; the notifier range is the caller's. Return: entries changed, or
+ * -ENOMEM with a part done.
+ */
+long change_protection(struct mmu_gather *tlb, struct vm_area_struct *vma, unsigned long start,
+		       unsigned long end);
+
+/* ---- move.c ---- */
+
+/**
+ * move_page_tables() - entries of a range become another area's, in the same address space
+ *
+ * Whole tables where both sides are aligned alike. Flushes the old range. Context: mmap_lock for writing, both areas marked.
+ * Return: bytes moved; less than @len: no memory for tables, the rest is where it was.
+ */
+unsigned long move_page_tables(struct vm_area_struct *old, unsigned long old_addr,
+			       struct vm_area_struct *new, unsigned long new_addr,
+			       unsigned long len);
+
+/* ---- walkers for madvise.c and mincore.c: zap.c's neighbours in advise.c ---- */
+
+/* MADV_FREE: clean and lazily freed. Context: mmap_lock for reading. */
+int madvise_free_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
+/* MADV_COLD: not young any more. */
+int madvise_cold_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
+/* MADV_GUARD_INSTALL and _REMOVE. Return: 0, -ENOMEM, -EAGAIN too often disturbed. */
+int guard_install_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
+int guard_remove_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
+/* A byte a page, bit 0: it is there. */
+void mincore_range(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+		   unsigned char *vec);
+/* PG_mlocked on what is mapped, or off. */
+void mlock_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, bool lock);
+
+/* ---- vma.c ---- */
+
+struct vm_area_struct *vm_area_alloc(struct mm_struct *mm);
+/* Back to its type-stable cache, after its file and policy are put. */
+void vm_area_free(struct vm_area_struct *vma);
+/* A new area like @vma with no chain and no place in a tree; file reference taken. NULL: no memory. */
+struct vm_area_struct *vm_area_dup(struct vm_area_struct *vma, struct mm_struct *mm);
+/* vm_page_prot for the flags: not writable where pages are copied on write. */
+void vma_set_page_prot(struct vm_area_struct *vma);
+/* Grow a VM_GROWSDOWN area down to @addr. Takes mmap_lock for writing itself. 0 or -errno. */
+int expand_stack(struct mm_struct *mm, unsigned long addr);
+
+/* ---- mm.c ---- */
+
+/* For fork: an mm with @old's limits and settings, mmap_lock held for writing. */
+struct mm_struct *mm_init_copy(struct mm_struct *old);
+/* Promise pages; -ENOMEM. */
+int vm_enough_memory(struct mm_struct *mm, long pages);
+void vm_acct_memory(long pages);
+static inline void vm_unacct_memory(long pages)
+{
+	vm_acct_memory(-pages);
+}
+
+static inline bool is_zero_pfn(unsigned long pfn)
+{
+	return pfn == READ_ONCE(octavo_state.space.zero_pfn);
+}
+
+#endif /* MM_SPACE_SPACE_H */
