@@ -20,9 +20,9 @@ SCENARIO = 'SCENARIO(two_walkers) = { SCENARIO_NAME(two_walkers),\n\t.rows = "S0
 results = []
 
 
-def case(name, table, test, status, *lines, race=SCENARIO):
+def case(name, table, test, status, *lines, race=SCENARIO, file='test_x.c'):
     with tempfile.TemporaryDirectory() as tmp:
-        for path, text in (('docs/requirements.md', table), ('tests/test_x.c', test),
+        for path, text in (('docs/requirements.md', table), (f'tests/{file}', test),
                            ('port/check/scenarios/x.c', race)):
             os.makedirs(os.path.join(tmp, os.path.dirname(path)), exist_ok=True)
             with open(os.path.join(tmp, path), 'w', encoding='utf-8') as f:
@@ -41,6 +41,8 @@ case('rows and their tests', TABLE, TEST, 0, 'S0.1 test_a race two_walkers', 'S0
 case('several rows, several lines', TABLE, 'COVERS("S0.1 S0.2");\nCOVERS("SX.3");\n' + BODY, 0,
      'S0.1 test_a', 'S0.2 test_a', 'SX.3 test_a')
 case('a row broken over two strings', TABLE, 'COVERS("S0.1 "\n       "S0.2");\n' + BODY, 0, 'S0.2 test_a')
+case('a test in Python', TABLE, '# COVERS("S0.1 S0.2")\ndef test_b():\n    pass\n', 0, 'S0.1 test_b race', 'S0.2 test_b',
+     file='x.py')
 case('a row that there is not', TABLE, TEST.replace('S0.1', 'S0.9'), 1, 'names S0.9, which is no row')
 case('above no test', TABLE, TEST.replace('test_a', 'helper'), 1, 'stands above no test')
 case('a row twice', TABLE + '| S0.1 | Again. | applies | |\n', TEST, 1, 'S0.1 twice')

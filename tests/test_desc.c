@@ -439,7 +439,7 @@ static void fail_everywhere(void *(*make)(void), void (*end)(void *))
 }
 #endif
 
-COVERS("S3.23 S3.25");
+COVERS("S3.23 S3.25 SX.8");
 static void test_desc_allocation_fails_at_every_step(void **state)
 {
 #if OCTAVO_FAULTS

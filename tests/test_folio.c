@@ -51,7 +51,7 @@ static void check_fresh(struct folio *folio, unsigned int order, enum folio_kind
 	assert_true(folio_validate(folio));
 }
 
-COVERS("S0.2 S0.3 S0.4 S0.5 S0.6 S0.7 S0.8 S3.25 SX.9");
+COVERS("S0.2 S0.3 S0.4 S0.5 S0.6 S0.7 S0.8 S0.26 S1.4 S1.41 S3.25 SX.9");
 /*
  * There is no conversion from anything to a folio, no head or tail to set up, and no field that
  * some orders have and others have not room for: a folio of any order, order 1 included, is
@@ -75,6 +75,35 @@ static void test_folio_every_order_and_kind_is_complete(void **state)
 		}
 	assert_null(folio_alloc(GFP_KERNEL, MAX_FOLIO_ORDER + 1, FOLIO_ANON));
 	assert_null(folio_alloc(GFP_KERNEL, ~0u, FOLIO_ANON));
+	shutdown_clean();
+}
+
+COVERS("S0.25");
+static void test_folio_of_any_size_has_one_mapping_count(void **state)
+{
+	boot();
+	for (unsigned int order = 0; order <= top_order(); order++) {
+		struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+		unsigned long word;
+
+		assert_non_null(folio);
+		word = page_memdesc(folio_page(folio, 0)).v;
+		/* each page is mapped once and the last twice: that is a number of the folio, and no page has one */
+		fetch_add_relaxed(&folio->mapcount, (1 << order) + 1);
+		assert_int_equal(folio_mapcount(folio), (1 << order) + 1);
+		assert_int_equal(folio_entire_mapcount(folio), 0);
+		for (unsigned long i = 0; i < 1ul << order; i++) {
+			struct page_snapshot ps;
+
+			assert_int_equal(page_memdesc(folio_page(folio, i)).v, word);
+			assert_int_equal(snapshot_page(&ps, folio_pfn(folio) + i), 0);
+			assert_true(ps.exact);
+			assert_int_equal(ps.mapcount, (1 << order) + 1);
+		}
+		assert_true(octavo_validate());
+		fetch_add_relaxed(&folio->mapcount, -(1 << order) - 1);
+		folio_put(folio);
+	}
 	shutdown_clean();
 }
 
@@ -193,7 +222,7 @@ static void test_folio_live_ones_are_counted_by_order(void **state)
 #if OCTAVO_FAULTS
 static const int modes[] = { OCTAVO_FAULT_ONCE, OCTAVO_FAULT_AFTER };
 
-COVERS("S3.23");
+COVERS("S3.23 SX.8");
 static void test_folio_alloc_fails_at_every_step_and_holds_nothing(void **state)
 {
 	u64 counts[NR_ORDERS];
@@ -223,6 +252,7 @@ static void test_folio_alloc_fails_at_every_step_and_holds_nothing(void **state)
 	shutdown_clean();
 }
 
+COVERS("SX.8");
 static void test_folio_alloc_at_fails_at_every_step_and_holds_nothing(void **state)
 {
 	unsigned int order = min(top_order(), 10u);
@@ -604,6 +634,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_folio_every_order_and_kind_is_complete),
+		cmocka_unit_test(test_folio_of_any_size_has_one_mapping_count),
 		cmocka_unit_test(test_folio_forgets_its_last_life),
 		cmocka_unit_test(test_folio_zeroes_when_asked),
 		cmocka_unit_test(test_folio_alloc_at_says_why_not),

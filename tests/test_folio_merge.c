@@ -20,7 +20,7 @@ static struct folio *merge_back(struct whole *w)
 	return folio;
 }
 
-COVERS("SX.4");
+COVERS("S1.4 S1.41 SX.4");
 static void test_folio_merge_is_the_inverse_of_split(void **state)
 {
 	static struct whole w;
@@ -251,6 +251,7 @@ static void merge_with_faults(unsigned int order, unsigned int new_order, int mo
 	put_piece(&w, w.folio);
 }
 
+COVERS("SX.8");
 static void test_folio_merge_fails_at_every_step_and_changes_nothing(void **state)
 {
 	boot();

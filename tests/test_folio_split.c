@@ -7,7 +7,7 @@
 
 /* ---- split ---- */
 
-COVERS("S0.8 SX.5 SX.9");
+COVERS("S0.8 S1.4 S1.37 S1.41 SX.5 SX.9");
 static void test_folio_split_uniform_to_every_order(void **state)
 {
 	static struct whole w;
@@ -43,6 +43,7 @@ static void check_out(const struct whole *w, unsigned long target, unsigned int 
 	}
 }
 
+COVERS("S1.37");
 static void test_folio_split_out_leaves_the_buddies(void **state)
 {
 	static struct whole w;
@@ -355,6 +356,7 @@ static void split_with_faults(unsigned int order, unsigned int new_order, bool o
 	}
 }
 
+COVERS("SX.8");
 static void test_folio_split_fails_at_every_step_and_changes_nothing(void **state)
 {
 	boot();
@@ -496,7 +498,7 @@ static void own_or_walk(unsigned int cpu, void *arg)
 		walker(cpu);
 }
 
-COVERS("SX.5 S3.16");
+COVERS("S1.37 S3.16 SX.5");
 static void test_folio_split_and_merge_under_walkers(void **state)
 {
 	unsigned int order = min(MAX_FOLIO_ORDER, 7);

@@ -190,6 +190,7 @@ static void test_frame_agrees_with_a_model_after_every_step(void **state)
 
 /* ---- every order, and its edges ---- */
 
+COVERS("S1.41");
 static void test_frame_every_order_is_aligned_exclusive_and_exhaustible(void **state)
 {
 	static unsigned long got[FRAMES];
@@ -638,6 +639,7 @@ static void fault_bulk(int mode)
 }
 #endif
 
+COVERS("SX.8");
 static void test_frame_every_step_that_fails_is_undone(void **state)
 {
 #if OCTAVO_FAULTS

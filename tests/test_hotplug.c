@@ -187,6 +187,7 @@ static void test_hotplug_spans_run_out_cleanly(void **state)
 	shutdown_clean();
 }
 
+COVERS("SX.8");
 static void test_hotplug_fails_at_any_step(void **state)
 {
 #if OCTAVO_FAULTS

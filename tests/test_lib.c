@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_lib.c - log formatting, locks, fault injection.
+ * test_lib.c - log formatting, locks, fault injection, assertions.
  */
 #include "test.h"
 
@@ -27,6 +27,10 @@ static void test_log_formats_like_printf(void **state)
 	assert_int_equal(octavo_scnprintf(a, 4, "123456"), 3);
 	assert_string_equal(a, "123");
 	assert_int_equal(octavo_scnprintf(a, 0, "x"), 0);
+}
+
+static void drop_line(enum octavo_log_level level, const char *line)
+{
 }
 
 static void unlock_free(void *lock)
@@ -111,6 +115,60 @@ static void test_lib_refuses_callers_of_another_configuration(void **state)
 	assert_int_equal(octavo_shutdown(), 0);
 }
 
+static unsigned int asked;
+
+static bool precondition(bool holds)
+{
+	asked++;
+	return holds;
+}
+
+static void assert_it(void *arg)
+{
+	VM_BUG_ON(!precondition(false));
+}
+
+/* Of the library, which was built as this file was. */
+static void break_it(void *arg)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+
+	folio_ref_unfreeze(folio, 1);
+}
+
+COVERS("SX.10");
+static void test_lib_assertions_are_of_test_builds(void **state)
+{
+	const char *reason;
+	u64 warned;
+
+	asked = 0;
+	sim_log_to(drop_line);
+	sim_log_take(NULL);
+	VM_BUG_ON(!precondition(true));
+	VM_WARN_ON(!precondition(true));
+	assert_int_equal(sim_log_take(NULL), 0);
+	VM_WARN_ON(!precondition(false));
+	warned = sim_log_take(NULL);
+	reason = sim_expect_panic(assert_it, NULL);
+#if OCTAVO_DEBUG
+	assert_int_equal(asked, 4);
+	assert_non_null(reason);
+	assert_non_null(strstr(reason, "precondition("));
+	assert_int_equal(warned, 1);
+#else
+	/* not even evaluated */
+	assert_int_equal(asked, 0);
+	assert_null(reason);
+	assert_int_equal(warned, 0);
+#endif
+	boot_small(4, 1);
+	reason = sim_expect_panic(break_it, NULL);
+	assert_int_equal(reason != NULL, OCTAVO_DEBUG);
+	sim_log_to(NULL);
+	sim_reset();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -119,6 +177,7 @@ int main(void)
 		cmocka_unit_test(test_lock_excludes),
 		cmocka_unit_test(test_fault_fails_step_k_once_or_from_then_on),
 		cmocka_unit_test(test_lib_refuses_callers_of_another_configuration),
+		TEST(test_lib_assertions_are_of_test_builds),
 	};
 
 	return cmocka_run_group_tests_name("lib", tests, NULL, NULL);

@@ -597,6 +597,140 @@ static void test_matrix_snapshot(void **state)
 	}
 }
 
+/* ---- the word itself ---- */
+
+/* What the fields say, put together again: nothing of a plain word is in none of them. */
+static unsigned long plain_word(memdesc_t md)
+{
+	return MEMDESC_MISC | (unsigned long)memdesc_subtype(md) << MISC_SUBTYPE_SHIFT |
+	       (memdesc_mappable(md) ? MISC_MAPPABLE : 0) |
+	       (unsigned long)memdesc_order(md) << MISC_ORDER_SHIFT |
+	       (unsigned long)memdesc_count(md) << MISC_COUNT_SHIFT |
+	       (memdesc_frozen(md) ? MISC_FROZEN : 0) |
+	       (unsigned long)memdesc_owner_bits(md) << MISC_OWNER_SHIFT;
+}
+
+COVERS("S3.1 S3.2 S3.17 S3.18");
+static void test_matrix_the_word_is_all_there_is(void **state)
+{
+	assert_int_equal(sizeof(struct page), 8);
+	for_each_row(row)
+	{
+		fresh(row);
+		for (unsigned long i = 0; i < 1ul << it.order; i++) {
+			struct page *page = it.first + i;
+			memdesc_t md = page_memdesc(page);
+			unsigned long rest = md.v & ~15ul, raw;
+
+			/* the eight bytes of a frame, and the next frame's right behind */
+			CHECK(row, (char *)page == (char *)pfn_to_page(0) + page_to_pfn(page) * 8);
+			memcpy(&raw, page, sizeof(raw));
+			CHECK(row, raw == md.v);
+			/* four bits tell what the others are */
+			CHECK(row, (md.v & 15) == (unsigned long)row->type);
+			CHECK(row, memdesc_is_pointer(md) == (it.desc != NULL));
+			if (memdesc_is_pointer(md) && !it.cache)
+				CHECK(row, (void *)rest == it.desc);
+			else if (row->type == MEMDESC_MISC)
+				CHECK(row, plain_word(md) == md.v);
+			else if (memdesc_valid(md) && !it.cache)
+				CHECK(row, rest == 0);
+			CHECK(row, memdesc_valid(md) == (row->make != future_type));
+		}
+		finish(row, false);
+	}
+}
+
+/* Every question about a page is answered by its own word: the others may say what they like meanwhile. */
+COVERS("S3.3 S3.4");
+static void test_matrix_looking_up_needs_no_other_page(void **state)
+{
+	for_each_row(row)
+	{
+		enum memdesc_type t = row->type;
+		unsigned long nr, words[8];
+
+		fresh(row);
+		nr = 1ul << it.order;
+		assert_true(nr <= ARRAY_SIZE(words));
+		for (unsigned long i = 0; i < nr; i++)
+			words[i] = page_memdesc(it.first + i).v;
+		for (unsigned long i = 0; i < nr; i++) {
+			struct page *page = it.first + i, *head = it.first;
+
+			for (unsigned long k = 0; k < nr; k++)
+				if (k != i)
+					WRITE_ONCE(it.first[k].memdesc.v,
+						   0xdead0ul | MEMDESC_INVALID);
+			if (row->make == reserved_page)
+				head = page; /* each stands alone */
+			CHECK(row, compound_head(page) == (row->head == yes ? head : NULL));
+			CHECK(row, page_folio(page) == (row->folio == yes ? it.desc : NULL));
+			CHECK(row, (page_slab(page) != NULL) == (t == MEMDESC_SLAB));
+			CHECK(row, page_ptdesc(page) == (t == MEMDESC_PTDESC ? it.desc : NULL));
+			CHECK(row, page_mgdesc(page) == (t == MEMDESC_MANAGED ? it.desc : NULL));
+			CHECK(row, page_movable(page) == (t == MEMDESC_MOVABLE ? it.desc : NULL));
+			for (unsigned long k = 0; k < nr; k++)
+				WRITE_ONCE(it.first[k].memdesc.v, words[k]);
+		}
+		finish(row, false);
+	}
+}
+
+static const struct sim_config many_zones = {
+	.bytes = 8 * SECTION_SIZE,
+	.nodes = 2,
+	.dma_limit = SECTION_SIZE,
+	.dma32_limit = 2 * SECTION_SIZE,
+	.movable_bytes = SECTION_SIZE,
+};
+
+/* From how that machine was described, not from the section table. */
+static void check_place(const struct page *page)
+{
+	static const enum zone_type zone[] = {
+		ZONE_DMA,    ZONE_DMA32,  ZONE_NORMAL, ZONE_MOVABLE,
+		ZONE_NORMAL, ZONE_NORMAL, ZONE_NORMAL, ZONE_MOVABLE
+	};
+	unsigned long section = page_to_pfn(page) >> SECTION_ORDER;
+
+	assert_int_equal(page_zone(page), zone[section]);
+	assert_int_equal(page_to_nid(page), section / 4);
+}
+
+COVERS("S3.21");
+static void test_matrix_zone_and_node_are_not_in_the_word(void **state)
+{
+	/* whatever a word can say, in each section */
+	assert_int_equal(sim_boot(&many_zones), 0);
+	for (unsigned long pfn = 5; pfn < 8ul << SECTION_ORDER; pfn += 1ul << SECTION_ORDER) {
+		struct page *page = pfn_to_page(pfn);
+		unsigned long was = page_memdesc(page).v;
+
+		check_place(page);
+		for (unsigned long t = 0; t < MEMDESC_NR_TYPES; t++)
+			for (unsigned int bit = 4; bit <= 64; bit++) {
+				unsigned long payload = bit == 64 ? ~15ul : 1ul << bit;
+
+				WRITE_ONCE(page->memdesc.v, payload | t);
+				check_place(page);
+			}
+		WRITE_ONCE(page->memdesc.v, was);
+	}
+	assert_int_equal(sim_shutdown(), 0);
+	/* and what they do say, of pages as they are made */
+	for_each_row(row)
+	{
+		if (row->make == reserved_page) /* of another machine */
+			continue;
+		assert_int_equal(sim_boot(&many_zones), 0);
+		it = row->make();
+		for (unsigned long i = 0; i < 1ul << it.order; i++)
+			check_place(it.first + i);
+		finish(row, false);
+	}
+}
+
 static void test_matrix_memory_failure(void **state)
 {
 	for_each_row(row)
@@ -673,6 +807,9 @@ int main(void)
 		TEST(test_matrix_kfree_takes_kmalloc_memory_only),
 		TEST(test_matrix_isolate_movable_page),
 		TEST(test_matrix_snapshot),
+		TEST(test_matrix_the_word_is_all_there_is),
+		TEST(test_matrix_looking_up_needs_no_other_page),
+		TEST(test_matrix_zone_and_node_are_not_in_the_word),
 		TEST(test_matrix_memory_failure),
 		TEST(test_matrix_device_pages_go_back_to_their_driver),
 	};

@@ -265,6 +265,23 @@ static void test_memmap_second_init_is_busy(void **state)
 
 /* ---- metadata ---- */
 
+COVERS("S3.18 SX.11");
+static void test_memmap_metadata_bytes_a_page(void **state)
+{
+	/* a word, and of the frame allocator a bit, its share of counters and of what a CPU has */
+	const u64 pages = MAX_FOLIO_ORDER > 6 ? 64ull << (30 - PAGE_SHIFT) : 1 << 20;
+	const struct octavo_region r = { .size = pages * PAGE_SIZE };
+	struct octavo_boot boot = { .regions = &r, .nr_regions = 1, .nr_cpus = 1 };
+	u64 one = octavo_metadata_size(&boot);
+
+	assert_true(one > 8 * pages);
+	if (MAX_FOLIO_ORDER > 6)
+		assert_true(one - 8 * pages < pages / 4);
+	/* CPUs cost what they cost, not a share of memory */
+	boot.nr_cpus = 2;
+	assert_true(octavo_metadata_size(&boot) - one <= 8 * PAGE_SIZE);
+}
+
 static void test_memmap_carved_metadata_is_reserved(void **state)
 {
 	struct sim_config cfg = { .bytes = SECTIONS(4) + (64 << 20), .carve = true };
@@ -474,6 +491,7 @@ int main(void)
 		TEST(test_memmap_addresses_end_at_2_64),
 		TEST(test_memmap_bad_lists_are_refused),
 		TEST(test_memmap_second_init_is_busy),
+		TEST(test_memmap_metadata_bytes_a_page),
 		TEST(test_memmap_carved_metadata_is_reserved),
 		TEST(test_memmap_carving_takes_the_largest_region_that_holds_it),
 		TEST(test_memmap_carving_that_does_not_fit_touches_nothing),

@@ -185,7 +185,7 @@ static void test_movable_migrates(void **state)
 	}
 }
 
-COVERS("S3.15 S3.23");
+COVERS("S3.15 S3.23 SX.8");
 static void test_movable_failed_migration_changes_nothing(void **state)
 {
 	struct owner o = { .error = -EAGAIN };
@@ -261,7 +261,7 @@ static void test_movable_is_type_stable(void **state)
 	rcu_read_unlock();
 }
 
-COVERS("S3.23");
+COVERS("S3.23 SX.8");
 static void test_movable_fails_at_every_step(void **state)
 {
 #if OCTAVO_FAULTS

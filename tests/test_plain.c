@@ -10,7 +10,7 @@
 
 /* ---- words ---- */
 
-COVERS("S0.1 S0.2 S0.5 S0.6 S0.19 S0.21 S0.24 S3.4 S3.18 S3.19 S3.20 S3.28");
+COVERS("S0.1 S0.2 S0.5 S0.6 S0.19 S0.21 S0.24 S0.26 S3.4 S3.18 S3.19 S3.20 S3.28");
 static void test_plain_words_of_every_order(void **state)
 {
 	u64 free;
@@ -403,7 +403,7 @@ static void test_plain_walkers_beside_alloc_and_free(void **state)
 
 /* ---- split ---- */
 
-COVERS("S0.1");
+COVERS("S0.1 S4.12");
 static void test_plain_split_makes_single_pages(void **state)
 {
 	struct page *page;

@@ -152,7 +152,7 @@ static void keep_dump(enum octavo_log_level level, const char *line)
 		snprintf(dumped + n, sizeof(dumped) - n, "%s\n", line);
 }
 
-COVERS("S3.7 S3.27 S0.7");
+COVERS("S0.7 S0.26 S3.7 S3.27");
 static void test_plain_misuse_is_fatal_with_a_dump(void **state)
 {
 	static const struct {
@@ -318,6 +318,7 @@ static bool op_counts(void)
 }
 #endif
 
+COVERS("SX.8");
 static void test_plain_fails_at_any_step(void **state)
 {
 #if OCTAVO_FAULTS

@@ -340,6 +340,7 @@ static void test_slab_others_give_frames_back_at_once(void **state)
 
 /* ---- bulk, shrink, nodes, lists ---- */
 
+COVERS("SX.8");
 static void test_slab_bulk_is_all_or_nothing(void **state)
 {
 	enum { TOO_MANY = 5000 };

@@ -249,6 +249,7 @@ static void fail_each_step(int mode, u32 kinds, u32 flags, gfp_t gfp)
 	shutdown_clean();
 }
 
+COVERS("SX.8");
 static void test_slab_every_step_can_fail(void **state)
 {
 	static const u32 kinds[] = { OCTAVO_FAULT_FRAME, OCTAVO_FAULT_SLAB,

@@ -211,6 +211,7 @@ static void test_subrange_exclusivity_equals_the_model(void **state)
 	shutdown_clean();
 }
 
+COVERS("S2.19");
 /* Every subrange of a folio of two words: 2080 or so. */
 static void test_subrange_exclusivity_of_every_run(void **state)
 {

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""bench.py - every benchmark runs, reports what it is there for, and each peer's figure beside ours.
+
+usage: bench.py TOOL
+
+Small and quick: the figures are looked at for being figures only.
+"""
+import json
+import re
+import subprocess
+import sys
+
+TOOL = sys.argv[1]
+FAILED = []
+
+# Some of the cases that each must have: what the requirements ask to be measured, and beside what.
+CASES = {
+    'frames': {},
+    'folios': {'exclusive/512-pages': 'page-by-page', 'repeat/order0/cpus1': 'bare-frames', 'split/order9-to-0': None,
+               'merge/order0-to-9': None, 'words-fill/512': 'one-by-one', 'pfn-walk': 'sum-of-words'},
+    'slab': {},
+}
+
+
+def check(what, good):
+    if not good:
+        FAILED.append(what)
+        print('failed:', what)
+
+
+def run(*args):
+    return subprocess.run([TOOL, 'bench', *args], capture_output=True, text=True, check=False)
+
+
+# COVERS("SX.11")
+def test_bench_every_one_runs():
+    names = re.findall(r'^  (\w+)  ', run('--help').stdout, re.M)
+    check('the benchmarks are these', sorted(names) == sorted(CASES))
+    for name in names:
+        r = run(name, '--quick', '--json')
+        check(f'{name}: status 0', r.returncode == 0)
+        rows = {row['case']: row for row in map(json.loads, r.stdout.splitlines()) if row['bench'] == name}
+        check(f'{name}: several cases', len(rows) > 3)
+        for case, row in rows.items():
+            check(f'{name} {case}: a figure', isinstance(row['value'], (int, float)) and row['unit'])
+            check(f'{name} {case}: the peer\'s too', not row['peer'] or isinstance(row['peer_value'], (int, float)))
+        for case, peer in CASES.get(name, {}).items():
+            check(f'{name} {case} is there, beside {peer}', case in rows and rows[case]['peer'] == peer)
+
+
+def test_bench_refuses():
+    check('an unknown benchmark is 2', run('no-such').returncode == 2)
+    check('an unknown option is 2', run('--no-such').returncode == 2)
+
+
+test_bench_every_one_runs()
+test_bench_refuses()
+sys.exit(bool(FAILED))
