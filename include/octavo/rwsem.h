@@ -40,6 +40,7 @@ struct rw_semaphore {
 	u32 write_wakes;
 };
 
+/* Nobody inside, nobody waiting. All zero is as good. */
 static inline void init_rwsem(struct rw_semaphore *sem)
 {
 	sem->state = 0;
