@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: MIT
+/*
+ * gup.c - get_user_pages: the public calls, and the slow path under mmap_lock.
+ *
+ * The slow path looks at entries under their page-table lock, faults in what is missing, and starts again at the
+ * same address. Under the lock an entry keeps what it maps, so references are added, not tried for.
+ *
+ * Who may be got and pinned is docs/memdesc.md's matrix: a folio's page both ways; a counted plain page gets a
+ * reference either way, because a pin exists to keep fork and reclaim away from anonymous memory, and
+ * plain pages have neither; the zero page is returned for reading as it is; special entries (frozen pages, frames
+ * without words) are nobody's to hand out: -EFAULT.
+ *
+ * An anonymous page that is not exclusive may not be pinned, even for reading: the next write of its owner
+ * would go to a copy and the pin would stay with the others'. A fault with FAULT_FLAG_UNSHARE makes it so.
+ */
+#include <octavo/errno.h>
+#include <octavo/migrate.h>
+
+#include "gup.h"
+
+/* What looking at an entry can come to, besides pages taken. */
+enum gup_verdict {
+	GUP_TOOK,
+	GUP_FAULT, /* g->fault_flags says for what */
+	GUP_EFAULT,
+	GUP_EHWPOISON,
+};
+
+#define GUP_PUBLIC_FLAGS \
+	(FOLL_WRITE | FOLL_FORCE | FOLL_NOWAIT | FOLL_LONGTERM | FOLL_FAST_ONLY | FOLL_NOFAULT)
+
+/* ---- one entry ---- */
+
+/*
+ * FOLL_FORCE writes to private memory that its owner may not write to (a debugger's breakpoint). The page must be
+ * the owner's own by then: exclusive, and dirty, so that a fault has been through here.
+ */
+static bool can_follow_write(const struct vm_area_struct *vma, pte_t e, struct folio *folio,
+			     unsigned long idx, u32 flags)
+{
+	if (pte_write(e))
+		return true;
+	return (flags & FOLL_FORCE) && !(vma->vm_flags & (VM_WRITE | VM_SHARED)) && folio &&
+	       folio_test_anon(folio) && folio_test_anon_exclusive(folio, idx) && pte_dirty(e) &&
+	       !pte_uffd_wp(e);
+}
+
+static void gup_add(struct folio *folio, unsigned long nr, u32 flags)
+{
+	if (!(flags & FOLL_PIN))
+		folio_ref_add(folio, (u32)nr);
+	else
+		while (!folio_try_pin(folio, (u32)nr))
+			/* mapped under our lock, so live: refused by an injected failure, or saturated */
+			if ((s32)folio_ref_count(folio) < 0)
+				octavo_panic("get_user_pages: folio %p: too many references",
+					     (void *)folio);
+}
+
+static enum gup_verdict gup_folio(struct gup *g, const struct vm_area_struct *vma,
+				  struct pt_pos *pos, struct folio *folio, u32 *fault_flags)
+{
+	unsigned long in = (g->addr & (level_size(pos->level) - 1)) >> PAGE_SHIFT;
+	unsigned long max = (min(g->end, vma->vm_end) - g->addr) >> PAGE_SHIFT, nr;
+	unsigned long idx = pte_pfn(pos->pte) + in - folio_pfn(folio);
+	/* the bit that stands for a leaf is that of its first page */
+	unsigned long bit = pos->level ? idx - in : idx;
+
+	if (g->flags & FOLL_WRITE && !can_follow_write(vma, pos->pte, folio, bit, g->flags)) {
+		*fault_flags = FAULT_FLAG_WRITE;
+		return GUP_FAULT;
+	}
+	if (g->flags & FOLL_PIN && folio_test_anon(folio) &&
+	    !folio_test_anon_exclusive(folio, bit)) {
+		*fault_flags = FAULT_FLAG_UNSHARE;
+		return GUP_FAULT;
+	}
+	if (pos->level) {
+		nr = min(max, (1ul << level_order(pos->level)) - in);
+	} else {
+		pte_t e = pos->pte;
+
+		nr = min(max, PTRS_PER_TABLE - level_index(g->addr, 0));
+		nr = folio_test_large(folio)
+			     ? folio_pte_batch_flags(folio, vma, pos->ptep, &e, (unsigned int)nr,
+						     FPB_RESPECT_WRITE)
+			     : 1;
+		if (g->flags & FOLL_PIN && folio_test_anon(folio) && nr > 1) {
+			bool exclusive;
+
+			nr = folio_anon_exclusive_run(folio_subrange(folio, idx, nr), &exclusive);
+		}
+	}
+	gup_add(folio, nr, g->flags);
+	gup_answer(g, pte_pfn(pos->pte) + in, nr);
+	return GUP_TOOK;
+}
+
+static enum gup_verdict gup_present(struct gup *g, const struct vm_area_struct *vma,
+				    struct pt_pos *pos, u32 *fault_flags)
+{
+	struct page *page = vm_normal_page(vma, g->addr, pos->pte, pos->level);
+	struct folio *folio;
+
+	if (pte_protnone(pos->pte) && !(g->flags & FOLL_FORCE)) {
+		*fault_flags = 0;
+		return vma->vm_flags & VM_ACCESS_FLAGS ? GUP_FAULT : GUP_EFAULT;
+	}
+	if (!page) {
+		if (!is_zero_pfn(pte_pfn(pos->pte)))
+			return GUP_EFAULT;
+		*fault_flags = FAULT_FLAG_WRITE;
+		if (g->flags & FOLL_WRITE)
+			return GUP_FAULT;
+		/* no reference is taken, and none is put */
+		gup_answer(g, pte_pfn(pos->pte), 1);
+		return GUP_TOOK;
+	}
+	folio = vm_normal_folio(vma, g->addr, pos->pte, pos->level);
+	if (folio)
+		return gup_folio(g, vma, pos, folio, fault_flags);
+	if (g->flags & FOLL_WRITE && !pte_write(pos->pte)) {
+		*fault_flags = FAULT_FLAG_WRITE;
+		return GUP_FAULT;
+	}
+	get_page(page);
+	gup_answer(g, page_to_pfn(page), 1);
+	return GUP_TOOK;
+}
+
+/* Look at the entry of g->addr. Context: mmap_lock. */
+static enum gup_verdict gup_look(struct gup *g, const struct vm_area_struct *vma, u32 *fault_flags)
+{
+	enum gup_verdict verdict = GUP_FAULT;
+	struct pt_pos pos;
+
+	*fault_flags = g->flags & FOLL_WRITE ? FAULT_FLAG_WRITE : 0;
+	if (!pte_offset_lock(g->mm, g->addr, PGTABLE_LEVEL_PTE, &pos)) {
+		unsigned int level = pos.level;
+
+		/* none or of swap form: fault; a leaf: look again under its lock */
+		if (!pte_leaf(pos.pte, level))
+			return GUP_FAULT;
+		if (!pte_offset_lock(g->mm, g->addr, level, &pos))
+			return GUP_FAULT;
+		if (pte_leaf(pos.pte, level))
+			verdict = gup_present(g, vma, &pos, fault_flags);
+		pte_unlock(&pos);
+		return verdict;
+	}
+	if (pte_present(pos.pte))
+		verdict = gup_present(g, vma, &pos, fault_flags);
+	else if (pte_is_swap(pos.pte) && is_hwpoison_entry(pte_to_swp_entry(pos.pte)))
+		verdict = GUP_EHWPOISON;
+	pte_unlock(&pos);
+	return verdict;
+}
+
+/* ---- the slow path ---- */
+
+/* May the area be looked at like this at all? */
+static int gup_check_vma(const struct vm_area_struct *vma, u32 flags)
+{
+	vm_flags_t f = vma->vm_flags;
+
+	if (f & (VM_IO | VM_PFNMAP))
+		return -EFAULT;
+	if (flags & FOLL_WRITE) {
+		if (f & VM_WRITE)
+			return 0;
+		/* only where a write makes a private copy */
+		return flags & FOLL_FORCE && is_cow_mapping(f) ? 0 : -EFAULT;
+	}
+	if (f & VM_READ)
+		return 0;
+	return flags & FOLL_FORCE && f & VM_MAYREAD ? 0 : -EFAULT;
+}
+
+static int gup_faultin(struct gup *g, struct vm_area_struct *vma, u32 fault_flags)
+{
+	vm_fault_t ret;
+
+	if (g->flags & FOLL_NOFAULT)
+		return -EFAULT;
+	if (g->flags & FOLL_REMOTE)
+		fault_flags |= FAULT_FLAG_REMOTE;
+	if (g->flags & FOLL_NOWAIT)
+		fault_flags |= FAULT_FLAG_NOWAIT;
+	ret = handle_mm_fault(vma, g->addr, fault_flags);
+	if (ret & VM_FAULT_OOM)
+		return -ENOMEM;
+	if (ret & VM_FAULT_HWPOISON)
+		return -EHWPOISON;
+	if (ret & VM_FAULT_ERROR)
+		return -EFAULT;
+	return ret & VM_FAULT_RETRY ? -EAGAIN : 0;
+}
+
+/* As many as possible from g->addr on. Context: mmap_lock for reading. Return: 0, or why it stopped. */
+static int gup_slow(struct gup *g)
+{
+	struct vm_area_struct *vma = NULL;
+	int err;
+
+	while (g->addr < g->end) {
+		u32 fault_flags;
+
+		if (!vma || g->addr >= vma->vm_end) {
+			vma = vma_lookup(g->mm, g->addr);
+			if (!vma)
+				return -EFAULT;
+			err = gup_check_vma(vma, g->flags);
+			if (err)
+				return err;
+		}
+		switch (gup_look(g, vma, &fault_flags)) {
+		case GUP_TOOK:
+			continue;
+		case GUP_EFAULT:
+			return -EFAULT;
+		case GUP_EHWPOISON:
+			return -EHWPOISON;
+		case GUP_FAULT:
+			err = gup_faultin(g, vma, fault_flags);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/* ---- long-term pins ---- */
+
+/* Leave no page where it must be able to move from: -EAGAIN after moving, so that the caller pins anew. */
+static int gup_longterm(struct page **pages, unsigned long nr)
+{
+	unsigned long i;
+	int err = 0;
+
+	for (i = 0; i < nr && gup_longterm_ok(page_to_pfn(pages[i])); i++)
+		;
+	if (i == nr)
+		return 0;
+	for (i = 0; i < nr; i++) {
+		struct folio *folio = page_folio(pages[i]);
+
+		if (!folio || gup_longterm_ok(page_to_pfn(pages[i]))) {
+			unpin_user_page(pages[i]);
+			continue;
+		}
+		/* a reference for the move in place of the pin, which forbids it */
+		folio_get(folio);
+		folio_unpin(folio, 1);
+		/* it may have moved already, with another page of it */
+		if (!err && folio_mapped(folio))
+			err = migrate_folio(folio, NUMA_NO_NODE, GFP_USER);
+		folio_put(folio);
+	}
+	/* in use just now: pin again, and see */
+	return err && err != -EAGAIN && err != -EBUSY ? err : -EAGAIN;
+}
+
+/* Rounds of pinning and moving before a folio that somebody else keeps in place makes it fail. */
+#define LONGTERM_ROUNDS 16
+
+/* Context: mmap_lock for reading. */
+static long gup_locked(struct gup *g)
+{
+	struct page **pages = g->pages;
+	unsigned long start = g->addr, nr;
+	int err, rounds = 0;
+
+	for (;;) {
+		err = gup_slow(g);
+		nr = (g->addr - start) >> PAGE_SHIFT;
+		if (!(g->flags & FOLL_LONGTERM) || !nr)
+			break;
+		err = gup_longterm(pages, nr);
+		if (!err)
+			break;
+		nr = 0;
+		g->addr = start;
+		g->pages = pages;
+		if (err != -EAGAIN || ++rounds == LONGTERM_ROUNDS)
+			break;
+	}
+	return nr ? (long)nr : err;
+}
+
+/* ---- the calls ---- */
+
+static int gup_init(struct gup *g, struct mm_struct *mm, unsigned long start, unsigned long nr,
+		    u32 flags, struct page **pages)
+{
+	if (flags & ~(GUP_PUBLIC_FLAGS | FOLL_GET | FOLL_PIN | FOLL_REMOTE) || !pages)
+		return -EINVAL;
+	if (flags & FOLL_LONGTERM && !(flags & FOLL_PIN))
+		return -EINVAL;
+	start &= PAGE_MASK;
+	if (start >= mm->task_size || nr > (mm->task_size - start) >> PAGE_SHIFT)
+		return -EFAULT;
+	*g = (struct gup){ .mm = mm,
+			   .addr = start,
+			   .end = start + (nr << PAGE_SHIFT),
+			   .flags = flags,
+			   .pages = pages };
+	if (flags & FOLL_PIN && !READ_ONCE(mm->has_pinned))
+		WRITE_ONCE(mm->has_pinned, 1u);
+	return 0;
+}
+
+static long gup_unlocked(struct gup *g)
+{
+	long ret;
+
+	if (g->flags & FOLL_NOWAIT) {
+		if (!mmap_read_trylock(g->mm))
+			return -EAGAIN;
+	} else {
+		mmap_read_lock(g->mm);
+	}
+	ret = gup_locked(g);
+	mmap_read_unlock(g->mm);
+	return ret;
+}
+
+static long gup_any_fast(struct mm_struct *mm, unsigned long start, unsigned long nr, u32 flags,
+			 struct page **pages)
+{
+	unsigned long fast;
+	struct gup g;
+	long ret = gup_init(&g, mm, start, nr, flags, pages);
+
+	if (ret)
+		return ret;
+	fast = gup_fast(&g);
+	if (fast == nr || flags & FOLL_FAST_ONLY)
+		return (long)fast;
+	ret = gup_unlocked(&g);
+	if (ret < 0)
+		return fast ? (long)fast : ret;
+	return (long)fast + ret;
+}
+
+long get_user_pages_fast(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+			 u32 gup_flags, struct page **pages)
+{
+	if (gup_flags & ~GUP_PUBLIC_FLAGS)
+		return -EINVAL;
+	return gup_any_fast(mm, start, nr_pages, gup_flags | FOLL_GET, pages);
+}
+
+long pin_user_pages_fast(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+			 u32 gup_flags, struct page **pages)
+{
+	if (gup_flags & ~GUP_PUBLIC_FLAGS)
+		return -EINVAL;
+	return gup_any_fast(mm, start, nr_pages, gup_flags | FOLL_PIN, pages);
+}
+
+static long gup_under_lock(struct mm_struct *mm, unsigned long start, unsigned long nr,
+			   u32 gup_flags, u32 how, struct page **pages)
+{
+	struct gup g;
+	int err;
+
+	if (gup_flags & (~GUP_PUBLIC_FLAGS | FOLL_FAST_ONLY))
+		return -EINVAL;
+	err = gup_init(&g, mm, start, nr, gup_flags | how, pages);
+	return err ? err : gup_locked(&g);
+}
+
+long get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+		    u32 gup_flags, struct page **pages)
+{
+	return gup_under_lock(mm, start, nr_pages, gup_flags, FOLL_GET, pages);
+}
+
+long pin_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+		    u32 gup_flags, struct page **pages)
+{
+	return gup_under_lock(mm, start, nr_pages, gup_flags, FOLL_PIN, pages);
+}
+
+static long gup_remote(struct mm_struct *mm, unsigned long start, unsigned long nr, u32 gup_flags,
+		       u32 how, struct page **pages)
+{
+	struct gup g;
+	int err;
+
+	if (gup_flags & (~GUP_PUBLIC_FLAGS | FOLL_FAST_ONLY))
+		return -EINVAL;
+	err = gup_init(&g, mm, start, nr, gup_flags | how | FOLL_REMOTE, pages);
+	return err ? err : gup_unlocked(&g);
+}
+
+long get_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+			   u32 gup_flags, struct page **pages)
+{
+	return gup_remote(mm, start, nr_pages, gup_flags, FOLL_GET, pages);
+}
+
+long pin_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+			   u32 gup_flags, struct page **pages)
+{
+	return gup_remote(mm, start, nr_pages, gup_flags, FOLL_PIN, pages);
+}
+
+/* ---- giving back ---- */
+
+void put_user_page(struct page *page)
+{
+	if (!is_zero_pfn(page_to_pfn(page)))
+		put_page(page);
+}
+
+void unpin_user_page(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (folio)
+		folio_unpin(folio, 1);
+	else
+		put_user_page(page);
+}
+
+/* Pages from pages[0] on that follow each other in one folio; *@folio NULL: one page of none. */
+static unsigned long gup_same_folio(struct page **pages, unsigned long nr, struct folio **folio)
+{
+	unsigned long n = 1;
+
+	*folio = page_folio(pages[0]);
+	if (*folio)
+		while (n < nr && pages[n] == pages[0] + n &&
+		       folio_contains(*folio, page_to_pfn(pages[n])))
+			n++;
+	return n;
+}
+
+static void unpin_run(struct folio *folio, struct page *page, unsigned long n, bool make_dirty)
+{
+	if (!folio) {
+		put_user_page(page);
+		return;
+	}
+	if (make_dirty && !folio_test_flag(folio, PG_dirty)) {
+		folio_lock(folio);
+		folio_set_flag(folio, PG_dirty);
+		folio_unlock(folio);
+	}
+	folio_unpin(folio, (u32)n);
+}
+
+void unpin_user_pages_dirty_lock(struct page **pages, unsigned long nr_pages, bool make_dirty)
+{
+	while (nr_pages) {
+		struct folio *folio;
+		unsigned long n = gup_same_folio(pages, nr_pages, &folio);
+
+		unpin_run(folio, pages[0], n, make_dirty);
+		pages += n;
+		nr_pages -= n;
+	}
+}
+
+void unpin_user_pages(struct page **pages, unsigned long nr_pages)
+{
+	unpin_user_pages_dirty_lock(pages, nr_pages, false);
+}
+
+void unpin_user_page_range_dirty_lock(struct page *page, unsigned long nr_pages, bool make_dirty)
+{
+	while (nr_pages) {
+		struct folio *folio = page_folio(page);
+		unsigned long n = 1;
+
+		if (folio)
+			n = min(nr_pages, folio_nr_pages(folio) - folio_page_idx(folio, page));
+		unpin_run(folio, page, n, make_dirty);
+		page += n;
+		nr_pages -= n;
+	}
+}

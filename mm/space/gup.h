@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gup.h - gup_fast.c and gup.c, for each other.
+ */
+#ifndef MM_SPACE_GUP_H
+#define MM_SPACE_GUP_H
+
+#include <octavo/gup.h>
+
+#include "space.h"
+
+/* Pages are asked for by address and answered in an array. */
+struct gup {
+	struct mm_struct *mm;
+	unsigned long addr, end; /* page aligned; addr moves on */
+	u32 flags;
+	struct page **pages; /* where the page at addr goes; moves on; NULL: nobody wants them */
+};
+
+/**
+ * gup_fast() - take what can be taken without a lock, from the first page on
+ *
+ * Context: any but non-maskable interrupts; never sleeps. Return: pages taken; @g has moved on by so many.
+ */
+unsigned long gup_fast(struct gup *g);
+
+/* The pages of a run, into the array. */
+static inline void gup_answer(struct gup *g, unsigned long pfn, unsigned long nr)
+{
+	struct page *page = pfn_to_page(pfn);
+
+	for (unsigned long i = 0; i < nr; i++)
+		g->pages[i] = page + i;
+	g->pages += nr;
+	g->addr += nr << PAGE_SHIFT;
+}
+
+/* Memory that a long-term pin must not hold in place. */
+static inline bool gup_longterm_ok(unsigned long pfn)
+{
+	return pfn_zone(pfn) < ZONE_MOVABLE;
+}
+
+/* What one pin or reference of each of @nr pages is given back by. */
+static inline void gup_put_folio(struct folio *folio, unsigned long nr, u32 flags)
+{
+	if (flags & FOLL_PIN)
+		folio_unpin(folio, (u32)nr);
+	else
+		folio_put_refs(folio, (u32)nr);
+}
+
+#endif /* MM_SPACE_GUP_H */
