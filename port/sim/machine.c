@@ -11,6 +11,7 @@
 #include <octavo/state.h>
 
 #include "sim.h"
+#include "tlb.h"
 #include "urcu_shim.h"
 
 static struct {
@@ -25,6 +26,11 @@ u64 sim_machine_nr(void)
 	return machines_ended;
 }
 
+u64 sim_ram_bytes(void)
+{
+	return machine.ram_bytes;
+}
+
 static char *map_hollow(u64 bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -36,6 +42,7 @@ static char *map_hollow(u64 bytes)
 static void unmap_machine(void)
 {
 	machines_ended++;
+	sim_mmu_reset();
 	if (machine.ram)
 		munmap(machine.ram, machine.ram_bytes);
 	if (machine.meta)
