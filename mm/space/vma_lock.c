@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+/*
+ * vma_lock.c - the rare half of the protocol by which faults read areas without a lock.
+ */
+#include "vma_lock.h"
+
+bool vma_snapshot_valid_slow(struct mm_struct *mm, unsigned long addr, const struct vma_snapshot *s)
+{
+	/* acquire: a number of another life comes with the removal from the tree that ended this one */
+	if (smp_load_acquire(&s->vma->vm_seq) != s->seq)
+		return false;
+	if (range_tree_find(&mm->vmas, addr) != s->vma)
+		return false;
+	/* seq_cst: F4, against W2 and W4. Found again after a removal, it has the number of who put it back. */
+	return smp_load_seq_cst(&s->vma->vm_seq) == s->seq;
+}
