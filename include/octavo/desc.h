@@ -35,14 +35,14 @@ struct ptdesc {
 	union {
 		struct rcu_head rcu; /* from pagetable_free_rcu() on */
 		struct {
-			void *mm;	     /* owner; set once */
-			unsigned long index; /* user address >> level shift; set once */
+			void *mm;	     /* owner; set before it is linked */
+			unsigned long index; /* user address >> level shift; as mm */
 			struct ptdesc *next; /* of the tables that an mmu_gather holds */
 		};
 	};
 	u64 pfn_order;	/* set once */
 	spinlock_t ptl; /* guards the entries of this table */
-	u32 nr_entries; /* present or swap-form entries; under ptl */
+	u32 nr_entries; /* tables that its entries lead to; under ptl */
 	u64 flags;	/* enum ptdesc_flag; atomic operations */
 };
 BUILD_BUG_ON(sizeof(struct ptdesc) > 48);

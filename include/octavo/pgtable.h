@@ -194,10 +194,12 @@ bool pgtable_walk(struct mm_struct *mm, unsigned long addr, unsigned int level, 
  * pgtable_alloc_to() - the same, making the tables that are missing
  * @gfp: for tables
  *
- * Context: as pgtable_walk(); takes ptls of upper levels one at a time; sleeps as @gfp allows, so under RCU only without.
- * A table that two callers make at once is made once.
+ * Context: as pgtable_walk(), or nothing held at all: then @pos is a hint, and pte_offset_lock_rcu() comes next.
+ * Tries ptls of upper levels one at a time; sleeps as @gfp allows, so under RCU only without. A table that two
+ * callers make at once is made once.
  * Return: 0 with @pos at @level; -ENOMEM; -EEXIST: a leaf or an entry of swap form is in the way, @pos
- * is there. Tables made before a failure stay: they are found by free_pgtables().
+ * is there; -EAGAIN, only in the caller's RCU section: as pte_offset_trylock(). Tables made before a failure
+ * stay: they are found by free_pgtables().
  */
 int pgtable_alloc_to(struct mm_struct *mm, unsigned long addr, unsigned int level, gfp_t gfp,
 		     struct pt_pos *pos);
@@ -210,6 +212,17 @@ int pgtable_alloc_to(struct mm_struct *mm, unsigned long addr, unsigned int leve
  * seq_cst: pairs with the walk of a writer that has marked VMAs (mm_types.h).
  */
 void pgtable_link(const struct pt_pos *pos, struct ptdesc *pt);
+
+/**
+ * pgtable_unlink() - make a table unreachable
+ * @pos: an entry that leads to a table; its ptl and the table's own are held
+ *
+ * Nothing but that entry changes. seq_cst as pgtable_link(). A table with tables below it is never unlinked.
+ *
+ * Return: the table, the caller's: for tlb_remove_table() after a tlb_note_range() of pos->level, or for
+ * pgtable_link() elsewhere in the address space (last level only).
+ */
+struct ptdesc *pgtable_unlink(const struct pt_pos *pos);
 
 /**
  * pte_offset_lock() - walk to an entry of @level and take its ptl
@@ -269,7 +282,10 @@ struct mmu_gather;
  * @floor: tables may be freed down to here: the end of the VMA before
  * @ceiling: and up to here: the start of the VMA after, 0 for none
  *
- * Context: mmap_lock for writing, all VMAs of the range marked and gone from the tree, entries cleared.
+ * A table goes if all that it covers lies between @floor and @ceiling. A fault that lost against the caller
+ * may leave an empty table behind, where no VMA is; so who ends an address space gives all of it as the range.
+ *
+ * Context: mmap_lock for writing, all VMAs of the range marked and gone from the tree, entries cleared. Spins.
  */
 void free_pgtables(struct mmu_gather *tlb, unsigned long start, unsigned long end,
 		   unsigned long floor, unsigned long ceiling);

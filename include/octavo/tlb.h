@@ -67,6 +67,7 @@ struct mmu_gather {
 	bool full;	       /* no room: tlb_flush_mmu() before more is removed */
 	struct ptdesc *tables; /* a list by ptdesc.next */
 	struct tlb_batch *active, *first;
+	u32 nr_batches;
 	u32 nr_stack;
 	struct tlb_run stack[TLB_GATHER_STACK];
 };

@@ -66,18 +66,22 @@ static void pagetable_claim(struct ptdesc *pt, const char *who)
 	/* relaxed: the owner calls, and a second caller is told apart by any order */
 	if (fetch_or_relaxed(&pt->flags, (u64)1 << PT_freeing) & (u64)1 << PT_freeing)
 		bad_page(ptdesc_pfn(pt), who);
-	VM_BUG_ON(spin_is_locked(&pt->ptl));
 }
 
 void pagetable_free(struct ptdesc *pt)
 {
+	VM_BUG_ON(spin_is_locked(&pt->ptl));
 	pagetable_claim(pt, "pagetable_free: freed already");
 	pagetable_retire(pt, "pagetable_free");
 }
 
 static void pagetable_after_grace(struct rcu_head *head)
 {
-	pagetable_retire(container_of(head, struct ptdesc, rcu), "pagetable_free_rcu");
+	struct ptdesc *pt = container_of(head, struct ptdesc, rcu);
+
+	/* until now a walker may have had the lock, to find that the table is not linked any more */
+	VM_BUG_ON(spin_is_locked(&pt->ptl));
+	pagetable_retire(pt, "pagetable_free_rcu");
 }
 
 void pagetable_free_rcu(struct ptdesc *pt)

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tlb.c - which CPUs may have translations of an address space, flushing them, and the gather: what entries
+ * mapped lives until no translation can reach it.
+ *
+ * Memory is given back in the order: entries cleared, translations flushed, references dropped. The gather
+ * remembers runs of references; with no memory for more it says so, and the caller flushes in between, so
+ * it never needs memory to make progress.
+ *
+ * What it does not do: invalidate anything. That is octavo_port_tlb_flush().
+ */
+#include <octavo/pgtable.h>
+#include <octavo/plain.h>
+#include <octavo/tlb.h>
+
+/* What the low bits of tlb_run.obj say it is. */
+#define RUN_FOLIO 0ul
+#define RUN_PAGE  1ul
+
+/* Batches of one frame: the time without a flush, and the memory that waits for it, have a limit. */
+#define MAX_BATCHES 40u
+#define BATCH_RUNS  ((PAGE_SIZE - sizeof(struct tlb_batch)) / sizeof(struct tlb_run))
+
+/* ---- CPUs ---- */
+
+void mm_activate(struct mm_struct *mm, unsigned int cpu)
+{
+	unsigned long bit = 1ul << cpu % BITS_PER_LONG;
+	unsigned long old = fetch_or_relaxed(&mm->cpus[cpu / BITS_PER_LONG], bit);
+
+	VM_WARN_ON(old & bit);
+	(void)old;
+	/* pairs with the barrier in flush(): it sees the bit, or this CPU's walks see the new entries */
+	smp_mb();
+}
+
+void mm_deactivate(struct mm_struct *mm, unsigned int cpu)
+{
+	unsigned long bit = 1ul << cpu % BITS_PER_LONG;
+	/* release: pairs with the acquire in flush(): accesses through translations are over */
+	unsigned long old = fetch_and_release(&mm->cpus[cpu / BITS_PER_LONG], ~bit);
+
+	VM_WARN_ON(!(old & bit));
+	(void)old;
+}
+
+/* @cpus: set. Return: is there any? */
+static bool cpus_of(struct mm_struct *mm, unsigned long *cpus)
+{
+	unsigned long any = 0;
+
+	for (unsigned int i = 0; i < DIV_ROUND_UP(OCTAVO_NR_CPUS, BITS_PER_LONG); i++) {
+		/* acquire: pairs with the release in mm_deactivate() */
+		cpus[i] = smp_load_acquire(&mm->cpus[i]);
+		any |= cpus[i];
+	}
+	return any;
+}
+
+static bool all_cpus(unsigned long *cpus)
+{
+	unsigned int nr = octavo_state.frame.nr_cpus;
+
+	for (unsigned int i = 0; i < DIV_ROUND_UP(OCTAVO_NR_CPUS, BITS_PER_LONG); i++) {
+		unsigned int first = i * BITS_PER_LONG;
+
+		cpus[i] = nr >= first + BITS_PER_LONG ? ~0ul
+			  : nr > first		      ? (1ul << (nr - first)) - 1
+						      : 0;
+	}
+	return true;
+}
+
+static void flush(const struct octavo_tlb_flush *what)
+{
+	unsigned long cpus[DIV_ROUND_UP(OCTAVO_NR_CPUS, BITS_PER_LONG)];
+
+	/* between the change of entries and the reading of the set: pairs with that of mm_activate() */
+	smp_mb();
+	if (what->mm ? cpus_of(what->mm, cpus) : all_cpus(cpus))
+		octavo_port_tlb_flush(what, cpus);
+}
+
+void flush_tlb_range(struct mm_struct *mm, unsigned long start, unsigned long end,
+		     unsigned int level)
+{
+	const struct octavo_tlb_flush what = {
+		.mm = mm,
+		.start = start,
+		.end = end,
+		.level = level,
+	};
+
+	VM_BUG_ON(start >= end || !IS_ALIGNED(start | end, PAGE_SIZE));
+	flush(&what);
+}
+
+/* ---- the gather ---- */
+
+static void forget_range(struct mmu_gather *tlb)
+{
+	tlb->start = ~0ul;
+	tlb->end = 0;
+	tlb->levels = 0;
+	tlb->freed_tables = false;
+}
+
+void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm)
+{
+	tlb->mm = mm;
+	tlb->fullmm = false;
+	tlb->full = false;
+	tlb->tables = NULL;
+	tlb->active = NULL;
+	tlb->first = NULL;
+	tlb->nr_batches = 0;
+	tlb->nr_stack = 0;
+	forget_range(tlb);
+}
+
+void tlb_gather_mmu_fullmm(struct mmu_gather *tlb, struct mm_struct *mm)
+{
+	tlb_gather_mmu(tlb, mm);
+	tlb->fullmm = true;
+}
+
+void tlb_note_range(struct mmu_gather *tlb, unsigned long start, unsigned long end,
+		    unsigned int level)
+{
+	VM_BUG_ON(start >= end);
+	tlb->start = min(tlb->start, start);
+	tlb->end = max(tlb->end, end);
+	tlb->levels |= 1u << level;
+}
+
+void tlb_flush_mmu_tlbonly(struct mmu_gather *tlb)
+{
+	struct octavo_tlb_flush what = { .mm = tlb->mm };
+
+	if (tlb->fullmm) {
+		/* nobody is in it; a CPU that has not been told so forgets all of it */
+		what.end = TASK_SIZE_MAX;
+		what.freed_tables = true;
+	} else if (tlb->start != ~0ul) {
+		what.start = tlb->start;
+		what.end = tlb->end;
+		what.level = (unsigned int)ilog2(tlb->levels & -tlb->levels);
+		what.freed_tables = tlb->freed_tables;
+	} else {
+		return;
+	}
+	flush(&what);
+	forget_range(tlb);
+}
+
+/* ---- what waits for the flush ---- */
+
+static void drop_runs(const struct tlb_run *run, u32 nr)
+{
+	for (; nr; run++, nr--) {
+		unsigned long obj = (unsigned long)run->obj;
+
+		if (obj & RUN_PAGE)
+			put_page((struct page *)(obj & ~RUN_PAGE));
+		else
+			folio_put_refs(run->obj, (u32)run->nr);
+	}
+}
+
+static void drop_tables(struct mmu_gather *tlb)
+{
+	struct ptdesc *pt = tlb->tables;
+
+	tlb->tables = NULL;
+	while (pt) {
+		struct ptdesc *next = pt->next;
+
+		pagetable_free_rcu(pt);
+		pt = next;
+	}
+}
+
+void tlb_flush_mmu(struct mmu_gather *tlb)
+{
+	tlb_flush_mmu_tlbonly(tlb);
+	drop_runs(tlb->stack, tlb->nr_stack);
+	tlb->nr_stack = 0;
+	for (struct tlb_batch *b = tlb->first; b; b = b->next) {
+		drop_runs(b->run, b->nr);
+		b->nr = 0;
+	}
+	tlb->active = NULL;
+	tlb->full = false;
+	drop_tables(tlb);
+}
+
+void tlb_finish_mmu(struct mmu_gather *tlb)
+{
+	tlb_flush_mmu(tlb);
+	while (tlb->first) {
+		struct tlb_batch *b = tlb->first;
+
+		tlb->first = b->next;
+		free_frozen_pages(virt_to_page(b), 0);
+	}
+}
+
+/* Make the batch after the active one active. Return: false: there is none and no memory for one. */
+static bool next_batch(struct mmu_gather *tlb)
+{
+	struct tlb_batch **link = tlb->active ? &tlb->active->next : &tlb->first;
+
+	if (!*link) {
+		struct page *page;
+
+		if (tlb->nr_batches == MAX_BATCHES)
+			return false;
+		page = alloc_frozen_pages(GFP_NOWAIT, 0);
+		if (!page)
+			return false;
+		*link = page_address(page);
+		**link = (struct tlb_batch){ .max = BATCH_RUNS };
+		tlb->nr_batches++;
+	}
+	tlb->active = *link;
+	return true;
+}
+
+/* Where the next run goes is tlb->stack or the active batch, which have room unless @tlb is full. */
+static bool add_run(struct mmu_gather *tlb, void *obj, unsigned long nr)
+{
+	struct tlb_run *run = tlb->active ? tlb->active->run : tlb->stack;
+	u32 *used = tlb->active ? &tlb->active->nr : &tlb->nr_stack;
+	u32 max = tlb->active ? tlb->active->max : TLB_GATHER_STACK;
+
+	if (unlikely(tlb->full))
+		octavo_panic("mmu_gather: full, and no tlb_flush_mmu()");
+	run[*used] = (struct tlb_run){ obj, nr };
+	if (++*used == max && !next_batch(tlb))
+		tlb->full = true;
+	return tlb->full;
+}
+
+bool tlb_remove_folio(struct mmu_gather *tlb, struct folio *folio, unsigned long nr)
+{
+	struct tlb_run *last = NULL;
+
+	VM_BUG_ON(!nr);
+	if (tlb->active && tlb->active->nr)
+		last = &tlb->active->run[tlb->active->nr - 1];
+	else if (!tlb->active && tlb->nr_stack)
+		last = &tlb->stack[tlb->nr_stack - 1];
+	if (last && last->obj == folio) {
+		last->nr += nr;
+		return tlb->full;
+	}
+	return add_run(tlb, folio, nr);
+}
+
+bool tlb_remove_page(struct mmu_gather *tlb, struct page *page)
+{
+	return add_run(tlb, (void *)((unsigned long)page | RUN_PAGE), 1);
+}
+
+void tlb_remove_table(struct mmu_gather *tlb, struct ptdesc *pt)
+{
+	pt->next = tlb->tables;
+	tlb->tables = pt;
+	tlb->freed_tables = true;
+}
