@@ -70,8 +70,8 @@ static void pagetable_claim(struct ptdesc *pt, const char *who)
 
 void pagetable_free(struct ptdesc *pt)
 {
-	VM_BUG_ON(spin_is_locked(&pt->ptl));
 	pagetable_claim(pt, "pagetable_free: freed already");
+	VM_BUG_ON(spin_is_locked(&pt->ptl));
 	pagetable_retire(pt, "pagetable_free");
 }
 
