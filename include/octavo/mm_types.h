@@ -173,18 +173,20 @@ struct vm_fault {
  * A fork gives the child's VMA an anon_vma of its own and links it into all those of its parent's too,
  * so the walk for a folio made after the fork never sees the parent.
  *
- * Type-stable under RCU. Stable prefix: refcount, root.
+ * Type-stable under RCU. Stable prefix: what is before parent. The lock is in it because whoever drops
+ * it keeps nothing that keeps the anon_vma, so its last access may come when that is free or another.
  */
 struct anon_vma {
 	u32 refcount;	       /* (a) inc-not-zero; keeps the descriptor, not the VMAs */
 	u32 nr_vmas;	       /* (l) nodes in tree; read without the lock as a hint, acquire */
 	struct anon_vma *root; /* (c) of one life: whose lock is ours */
-	struct rw_semaphore
-		lock; /* the root's is taken; (l) is: held for writing to change, for reading to look */
+	/* the root's is taken; (l) is: held for writing to change, for reading to look */
+	struct rw_semaphore lock;
+
 	struct anon_vma *parent;   /* (c) of one life */
 	struct interval_tree tree; /* (l) of anon_vma_chain, by vm_pgoff */
 	u32 nr_children;	   /* (l) anon_vmas whose parent this is, itself as root included */
-	u32 spare;
+	u32 nr_active;		   /* (l) VMAs whose anon_vma this is */
 };
 
 /* One VMA in one anon_vma. */

@@ -44,7 +44,11 @@ int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src);
 int anon_vma_fork(struct vm_area_struct *dst, struct vm_area_struct *src);
 /* The VMA maps nothing any more, and leaves. Context: mmap_lock for writing. */
 void unlink_anon_vmas(struct vm_area_struct *vma);
-/* Around a change of vm_start, vm_end or vm_pgoff of a VMA: takes it out of the trees and puts it back. */
+/*
+ * Around a change of vm_start, vm_end or vm_pgoff of a VMA: takes it out of the trees and puts it back.
+ * Context: mmap_lock for writing; anon_vma_lock_write() of the VMA's anon_vma from before the first to after
+ * the second (one lock covers several VMAs that share an anon_vma). A VMA without anon_vma needs neither.
+ */
 void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma);
 void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
 
@@ -89,7 +93,10 @@ bool folio_maps_only_vma(const struct folio *folio, const struct vm_area_struct 
  */
 void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma,
 			     unsigned long addr, unsigned int level);
-/* Entries come back, or more of them come: migration restored, swap-in, a leaf split. */
+/*
+ * Entries come back, or more of them come: swap-in, a leaf split. The folio is mapped already; or it is locked, and
+ * gets mapping and index anew: those of @vma if it is RMAP_EXCLUSIVE, else those of all of its family.
+ */
 void folio_add_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned long addr,
 			 unsigned int level, u32 flags);
 void folio_add_file_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned int level);

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+/*
+ * rmap.c - how many page-table entries map a folio, and which of its pages are one address space's alone.
+ *
+ * 1. One count for the folio (entries of all levels), one for those above the last level. A batch of
+ *    entries is one atomic addition, and nothing is done for each page. Which pages the entries map is
+ *    known to the page tables, and found by walking them.
+ *
+ * 2. mapcount grows before entire_mapcount and shrinks after it, so entire <= mapcount at any time.
+ *
+ * 3. Exclusivity decides who may write without a copy, and is taken away in two ways. Fork shares pages whose
+ *    entries stay there: a look-up is stopped by the fork counter. Unmapping shares pages whose
+ *    entries are gone already: a look-up is stopped by reading the entry again. Either way the pins are looked at
+ *    after that, once for the batch, and before the bits are cleared (docs/memdesc.md "Look-ups").
+ *
+ * 4. Every function checks what it is given, in every build: that it is a folio of the right kind, that the
+ *    pages are its own, and that the level fits them. What cannot be told from the arguments (which lock is
+ *    held, that the entries are cleared) is not claimed to be checked. S2.5.
+ *
+ * What this file does not do: references. Each entry has one, and the caller moves it.
+ */
+#include <octavo/rmap.h>
+
+/* ---- what every function asks ---- */
+
+static __noreturn __cold void rmap_bad(const struct folio *folio, const char *what)
+{
+	folio_dump(folio, what);
+	octavo_panic("folio %p, pfn 0x%lx: %s", (const void *)folio, folio_pfn(folio), what);
+}
+
+/*
+ * That it is a live folio and has the pages. What is no folio is told by the word of what would be its
+ * first page, which the caller has come by and is in the cache. Return: the type of that word.
+ */
+static __always_inline enum memdesc_type rmap_check_any(struct folio_subrange sr)
+{
+	const struct folio *folio = sr.folio;
+	memdesc_t md;
+
+	if (unlikely(folio_ref_count(folio) == 0))
+		rmap_bad(folio, "mapped, but is free");
+	md = page_memdesc(folio_page(folio, 0));
+	if (unlikely(!memdesc_is_folio(md) || memdesc_ptr(md) != folio))
+		rmap_bad(folio, "mapped, but is no folio");
+	if (unlikely(sr.nr == 0 || (u64)sr.first + sr.nr > folio_nr_pages(folio)))
+		rmap_bad(folio, "mapped pages are not the folio's");
+	return memdesc_type(md);
+}
+
+static __always_inline void rmap_check(struct folio_subrange sr, enum folio_kind kind)
+{
+	if (unlikely(rmap_check_any(sr) != (enum memdesc_type)kind))
+		rmap_bad(sr.folio, "mapped, but is a folio of the other kind");
+}
+
+/* How many entries: that the pages are what one entry of @level maps. */
+static __always_inline u32 rmap_entries(struct folio_subrange sr, unsigned int level)
+{
+	if (likely(level == PGTABLE_LEVEL_PTE))
+		return sr.nr;
+	if (unlikely(level > MAX_LEAF_LEVEL || sr.nr != 1u << level_order(level) ||
+		     !IS_ALIGNED(sr.first, sr.nr)))
+		rmap_bad(sr.folio, "mapped by an entry of another size");
+	return 1;
+}
+
+/* ---- counts ---- */
+
+static __always_inline void mapcount_add(struct folio *folio, u32 nr, unsigned int level)
+{
+	/* release: pairs with the acquire in folio_lock_anon_vma_read(): the mapping is this mapping's */
+	s32 old = fetch_add_release(&folio->mapcount, (s32)nr);
+
+	if (unlikely(old < 0 || old > INT32_MAX - (s32)nr))
+		rmap_bad(folio, "mapped too often");
+	if (level != PGTABLE_LEVEL_PTE)
+		/* relaxed: a count; what it counts is guarded by page-table locks */
+		fetch_add_relaxed(&folio_large(folio)->entire_mapcount, 1);
+}
+
+static __always_inline void mapcount_sub(struct folio *folio, u32 nr, unsigned int level)
+{
+	s32 old;
+
+	/* relaxed: as above */
+	if (level != PGTABLE_LEVEL_PTE &&
+	    unlikely(fetch_sub_relaxed(&folio_large(folio)->entire_mapcount, 1) <= 0))
+		rmap_bad(folio, "unmapped as a whole more often than mapped");
+	/* release: pairs with acquire loads of mapcount: what was done through the entries is done */
+	old = fetch_sub_release(&folio->mapcount, (s32)nr);
+	if (unlikely(old < (s32)nr))
+		rmap_bad(folio, "unmapped more often than mapped");
+}
+
+/* The pages whose bits stand for the entries: above the last level the first one's. */
+static __always_inline struct folio_subrange rmap_excl_pages(struct folio_subrange sr,
+							     unsigned int level)
+{
+	if (level != PGTABLE_LEVEL_PTE)
+		sr.nr = 1;
+	return sr;
+}
+
+/* ---- anonymous folios ---- */
+
+static void rmap_set_anon(struct folio_subrange sr, const struct vm_area_struct *vma,
+			  unsigned long addr, struct anon_vma *anon_vma)
+{
+	VM_BUG_ON(!anon_vma || addr < vma->vm_start || addr >= vma->vm_end);
+	WRITE_ONCE(sr.folio->mapping, (void *)anon_vma);
+	WRITE_ONCE(sr.folio->index, linear_page_index(vma, addr) - sr.first);
+}
+
+void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma,
+			     unsigned long addr, unsigned int level)
+{
+	struct folio *folio = sr.folio;
+	u32 nr, set = vma->vm_flags & VM_DROPPABLE ? 0 : 1u << PG_swapbacked;
+
+	rmap_check(sr, FOLIO_ANON);
+	nr = rmap_entries(sr, level);
+	if (unlikely(READ_ONCE(folio->mapcount) != 0))
+		rmap_bad(folio, "mapped as new, but is mapped");
+	rmap_set_anon(sr, vma, addr, READ_ONCE(vma->anon_vma));
+	WRITE_ONCE(folio->mapcount, (s32)nr);
+	if (level != PGTABLE_LEVEL_PTE)
+		WRITE_ONCE(folio_large(folio)->entire_mapcount, 1);
+	if (folio_large(folio))
+		folio_set_anon_exclusive(rmap_excl_pages(sr, level));
+	else
+		set |= 1u << PG_anon_exclusive;
+	/*
+	 * The one thing here that others may be changing: a PFN walker can have a reference of a folio that nobody
+	 * has mapped yet, and lock it. Not stored for that, but once for both flags, and not if
+	 * they are there.
+	 */
+	if (set & ~READ_ONCE(folio->flags))
+		fetch_or_relaxed(&folio->flags, set);
+}
+
+void folio_add_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned long addr,
+			 unsigned int level, u32 flags)
+{
+	struct folio *folio = sr.folio;
+	u32 nr;
+
+	rmap_check(sr, FOLIO_ANON);
+	nr = rmap_entries(sr, level);
+	if (!folio_mapped(folio)) {
+		struct anon_vma *anon_vma = READ_ONCE(vma->anon_vma);
+
+		if (unlikely(!folio_test_locked(folio)))
+			rmap_bad(folio, "mapped for the first time without its lock");
+		/* Pages that others have too may be mapped by anyone of the family. */
+		rmap_set_anon(sr, vma, addr,
+			      flags & RMAP_EXCLUSIVE ? anon_vma : READ_ONCE(anon_vma->root));
+	}
+	mapcount_add(folio, nr, level);
+	if (flags & RMAP_EXCLUSIVE)
+		folio_set_anon_exclusive(rmap_excl_pages(sr, level));
+}
+
+void folio_remove_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned int level)
+{
+	rmap_check_any(sr);
+	mapcount_sub(sr.folio, rmap_entries(sr, level), level);
+}
+
+/* ---- exclusive pages become shared ---- */
+
+int folio_try_dup_anon_rmap(struct folio_subrange sr, struct vm_area_struct *dst_vma,
+			    struct vm_area_struct *src_vma, unsigned int level)
+{
+	struct folio_subrange pages = rmap_excl_pages(sr, level);
+	u32 nr;
+
+	rmap_check(sr, FOLIO_ANON);
+	nr = rmap_entries(sr, level);
+	VM_BUG_ON(!(READ_ONCE(src_vma->vm_mm->write_protect_seq) & 1));
+	if (folio_anon_exclusive_count(pages)) {
+		/*
+		 * seq_cst, inside: pairs with the pins of folio_try_pin(). Our store of an odd
+		 * write_protect_seq came before it, theirs before their second look at that: one of us sees the other.
+		 */
+		if (folio_maybe_dma_pinned(sr.folio))
+			return -EBUSY;
+		folio_clear_anon_exclusive(pages);
+	}
+	mapcount_add(sr.folio, nr, level);
+	return 0;
+}
+
+int folio_try_share_anon_rmap(struct folio_subrange sr, unsigned int level)
+{
+	rmap_check(sr, FOLIO_ANON);
+	if (unlikely(level != PGTABLE_LEVEL_PTE && (level > MAX_LEAF_LEVEL || sr.nr != 1)))
+		rmap_bad(sr.folio, "one page stands for the entry that is shared");
+	VM_BUG_ON(folio_anon_exclusive_count(sr) != sr.nr);
+	/*
+	 * seq_cst, inside: pairs with the pins of folio_try_pin(). The entries were cleared seq_cst
+	 * before it, and who pins reads them again after it: one of us sees the other.
+	 */
+	if (folio_maybe_dma_pinned(sr.folio))
+		return -EBUSY;
+	folio_clear_anon_exclusive(sr);
+	return 0;
+}
+
+/* ---- folios of files ---- */
+
+void folio_add_file_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned int level)
+{
+	rmap_check(sr, FOLIO_FILE);
+	mapcount_add(sr.folio, rmap_entries(sr, level), level);
+}
+
+void folio_dup_file_rmap(struct folio_subrange sr, unsigned int level)
+{
+	rmap_check(sr, FOLIO_FILE);
+	mapcount_add(sr.folio, rmap_entries(sr, level), level);
+}
