@@ -190,8 +190,11 @@ vm_fault_t vmf_insert_pfn(struct vm_area_struct *vma, unsigned long addr, unsign
 vm_fault_t vmf_insert_page(struct vm_area_struct *vma, unsigned long addr, struct page *page);
 /* Remove what is mapped of a VM_MIXEDMAP or VM_PFNMAP area, with notifiers and flush. */
 void zap_vma_ptes(struct vm_area_struct *vma, unsigned long addr, unsigned long size);
-/* Entries of a range, for owners of the VMA under mmap_lock. */
-void zap_page_range_single(struct vm_area_struct *vma, unsigned long addr, unsigned long size);
+/*
+ * Entries of a range go, for owners of the VMA under mmap_lock; guard markers stay. Return: 0; -ENOMEM: a leaf reaches
+ * over an end of the range and cannot be split, and nothing has changed. Of pages that were inserted: 0.
+ */
+int zap_page_range_single(struct vm_area_struct *vma, unsigned long addr, unsigned long size);
 
 /* ---- large folios that are mapped ---- */
 

@@ -7,7 +7,9 @@
  *	vma_lock.h the protocol by which faults read areas without a lock
  *	mmap.c mremap.c mprotect.c madvise.c mlock.c mincore.c brk: the memory calls, on areas
  *	fault.c populate.c   missing and protected pages
+ *	span.h span.c   the tables of a range, one after the other, locked
  *	zap.c fork.c protect.c move.c   page tables of a range: emptied, copied, restricted, moved
+ *	advise.c   the same for madvise, mincore and mlock
  *	gup.c uaccess.c insert.c        pages by address, for and from the embedder
  */
 #ifndef MM_SPACE_SPACE_H
@@ -19,6 +21,30 @@
 #include <octavo/rmap.h>
 #include <octavo/state.h>
 #include <octavo/tlb.h>
+
+/*
+ * What a folio's pages are counted as while they are mapped. Plain pages and what special entries map are in no
+ * counter.
+ */
+static inline enum mm_counter mm_counter(const struct folio *folio)
+{
+	if (folio_test_anon(folio))
+		return MM_ANONPAGES;
+	return folio_test_flag(folio, PG_swapbacked) ? MM_SHMEMPAGES : MM_FILEPAGES;
+}
+
+/* ---- span.c ---- */
+
+/**
+ * split_leaves_at() - no leaf reaches over either end of a range
+ *
+ * No area's end may be inside a leaf, so who splits areas calls this first; so does who empties or restricts part of
+ * an area, because the walks of this directory split a leaf at need, but can fail for want of memory, where they can
+ * fail at all, with a part done. With mmap_lock held it stays so.
+ *
+ * Context: mmap_lock held at all; sleeps. Return: 0, -ENOMEM.
+ */
+int split_leaves_at(struct vm_area_struct *vma, unsigned long start, unsigned long end);
 
 /* ---- zap.c ---- */
 
@@ -32,7 +58,8 @@ struct zap_details {
  * @details: NULL: everything goes, markers too
  *
  * Context: mmap_lock held at all; the notifier range is the caller's. Drops and takes ptls; flushes when
- * the gather is full.
+ * the gather is full. No leaf may reach over an end of the range: split_leaves_at() (fatal if it does and there is no
+ * memory to split it).
  */
 void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end, const struct zap_details *details);
@@ -42,11 +69,17 @@ void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, unsign
 /**
  * copy_page_range() - a child's entries
  * @dst: the child's area, anon_vma_fork() done; nothing mapped, nobody else knows it
- * @src: the parent's, its mm's write_protect_seq odd when it is a private area
+ * @src: the parent's, marked; its mm's write_protect_seq odd when it is a private area
+ * @protected: set to true if an entry of the parent was write-protected, left alone if none was
  *
- * Return: 0; -ENOMEM: what was copied stays, the caller takes the child down.
+ * With *@protected the caller flushes the parent's TLB, one flush for all areas (to TASK_SIZE, level 0), before it gives up
+ * the parent's mmap_lock or lets anybody use the child: until then a CPU may still write to what both share. That
+ * goes for failure too. Notifies of private areas itself.
+ *
+ * Context: both mmap_locks for writing; sleeps. Return: 0; -ENOMEM: what was copied stays, the caller takes the
+ * child down.
  */
-int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *src);
+int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *src, bool *protected);
 /* Does the child need entries, or will faults make them? */
 bool vma_needs_copy(const struct vm_area_struct *dst, const struct vm_area_struct *src);
 
@@ -69,7 +102,10 @@ long change_protection(struct mmu_gather *tlb, struct vm_area_struct *vma, unsig
 /**
  * move_page_tables() - entries of a range become another area's, in the same address space
  *
- * Whole tables where both sides are aligned alike. Flushes the old range. Context: mmap_lock for writing, both areas marked.
+ * Whole tables where both sides are aligned alike. Flushes the old range, and notifies of it. Nothing may be mapped in
+ * the new one. Moving back what was moved needs no memory.
+ *
+ * Context: mmap_lock for writing, both areas marked; neither anon_vma locked: it is locked here; sleeps.
  * Return: bytes moved; less than @len: no memory for tables, the rest is where it was.
  */
 unsigned long move_page_tables(struct vm_area_struct *old, unsigned long old_addr,
