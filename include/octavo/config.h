@@ -99,6 +99,17 @@
 #endif
 
 /*
+ * Slots of a node of a range tree (range_tree.h): entries of a leaf, or nodes below. The default makes
+ * nodes of 256 bytes. Tests and the interleaving checker have 4, so that few entries make a high tree.
+ */
+#ifndef OCTAVO_RANGE_NODE_SLOTS
+#define OCTAVO_RANGE_NODE_SLOTS 9
+#endif
+#if OCTAVO_RANGE_NODE_SLOTS < 4 || OCTAVO_RANGE_NODE_SLOTS > 16
+#error "OCTAVO_RANGE_NODE_SLOTS must be 4 to 16: half a node is two slots, four nodes' slots fit on a stack"
+#endif
+
+/*
  * Page tables: a table has 2^OCTAVO_TABLE_BITS entries, and there are OCTAVO_TABLE_LEVELS of them. The
  * defaults are those of x86-64, whose 5-level mode is the other sensible number of levels. Tests and the
  * interleaving checker have small ones, so that a few pages fill a table.
