@@ -48,10 +48,12 @@ struct zone *tree_zone(unsigned long t)
 						[s & SECTION_ZONE_MASK]);
 }
 
-static void isolated_add(unsigned long t, long n)
+/*
+ * What isolation holds back is counted for the zone. Who gives finds the zone before: as soon as nothing of a
+ * section is used it can be removed, and then it is of no zone, or of another.
+ */
+static void isolated_add(struct zone *z, long n)
 {
-	struct zone *z = tree_zone(t);
-
 	if (z)
 		fetch_add_relaxed(&z->isolated, (s64)n);
 }
@@ -187,7 +189,7 @@ static bool block_take(unsigned long t, unsigned int i, unsigned int n, bool iso
 		/* acquire: pairs with the give that made room, see the top */
 	} while (!try_cmpxchg_acquire(blk_word(t, i), &old, new));
 	if (unlikely(blk_get(new, i) & BLK_ISOLATED))
-		isolated_add(t, -(long)n);
+		isolated_add(tree_zone(t), -(long)n);
 	return true;
 }
 
@@ -195,16 +197,19 @@ static bool block_take(unsigned long t, unsigned int i, unsigned int n, bool iso
 static bool block_give(unsigned long t, unsigned int i, unsigned int n)
 {
 	u64 old = READ_ONCE(*blk_word(t, i)), new;
+	struct zone *z = NULL;
 
 	do {
 		new = old;
 		if (!blk_give(&new, i, n))
 			bad_page((t << OCTAVO_TREE_ORDER) + i * BLOCK_FRAMES,
 				 "more frames freed than the block has taken");
+		if (unlikely(blk_get(old, i) & BLK_ISOLATED))
+			z = tree_zone(t);
 		/* release: pairs with the takes, see the top; seq_cst: with summary_note() */
 	} while (!try_cmpxchg_seq_cst(blk_word(t, i), &old, new));
 	if (unlikely(blk_get(new, i) & BLK_ISOLATED))
-		isolated_add(t, (long)n);
+		isolated_add(z, (long)n);
 	return !blk_used(blk_get(new, i)) && first_whole(old, new);
 }
 
@@ -228,7 +233,7 @@ static bool blocks_take(unsigned long t, unsigned int i, unsigned int nr, bool i
 		/* acquire: pairs with all gives since the blocks were last taken, see the top */
 	} while (!try_cmpxchg_acquire(blk_word(t, i), &old, new));
 	if (unlikely(isolated && count_isolated(new, i, nr)))
-		isolated_add(t, -(long)count_isolated(new, i, nr) * (long)BLOCK_FRAMES);
+		isolated_add(tree_zone(t), -(long)count_isolated(new, i, nr) * (long)BLOCK_FRAMES);
 	return true;
 }
 
@@ -236,16 +241,19 @@ static bool blocks_take(unsigned long t, unsigned int i, unsigned int nr, bool i
 static bool blocks_give(unsigned long t, unsigned int i, unsigned int nr)
 {
 	u64 old = READ_ONCE(*blk_word(t, i)), new;
+	struct zone *z = NULL;
 
 	do {
 		new = old;
 		if (!blk_give_whole(&new, i, nr))
 			bad_page((t << OCTAVO_TREE_ORDER) + i * BLOCK_FRAMES,
 				 "free of a block that is not wholly taken");
+		if (unlikely(count_isolated(old, i, nr)))
+			z = tree_zone(t);
 		/* release: pairs with the takes, see the top; seq_cst: with summary_note() */
 	} while (!try_cmpxchg_seq_cst(blk_word(t, i), &old, new));
 	if (unlikely(count_isolated(new, i, nr)))
-		isolated_add(t, (long)count_isolated(new, i, nr) * (long)BLOCK_FRAMES);
+		isolated_add(z, (long)count_isolated(new, i, nr) * (long)BLOCK_FRAMES);
 	return first_whole(old, new);
 }
 
@@ -607,7 +615,12 @@ unsigned long lower_used(unsigned long pfn, unsigned long nr)
 	unsigned long end = pfn + nr, used = 0;
 
 	while (pfn < end) {
-		unsigned int blk = block_of(pfn), n;
+		/*
+		 * acquire, here and of the row: pairs with the gives. Who has isolated the range and is told
+		 * that nothing of it is used has it alone: what was written into it is over.
+		 */
+		u64 word = smp_load_acquire(blk_word(pfn_tree(pfn), pfn_block(pfn)));
+		unsigned int blk = blk_get(word, pfn_block(pfn)), n;
 
 		if (IS_ALIGNED(pfn, (unsigned long)BLOCK_FRAMES) && end - pfn >= BLOCK_FRAMES) {
 			used += blk_used(blk);
@@ -616,7 +629,7 @@ unsigned long lower_used(unsigned long pfn, unsigned long nr)
 		}
 		n = (unsigned int)min(end - pfn, (unsigned long)(ROW_FRAMES - row_bit(pfn)));
 		if (blk_used(blk))
-			used += row_count(row_taken(READ_ONCE(*row_of(pfn)), blk) &
+			used += row_count(row_taken(smp_load_acquire(row_of(pfn)), blk) &
 					  row_run(row_bit(pfn), n));
 		pfn += n;
 	}
@@ -630,6 +643,7 @@ bool lower_isolate(unsigned long pfn, bool on)
 	unsigned long t = pfn_tree(pfn);
 	unsigned int i = pfn_block(pfn);
 	u64 old = READ_ONCE(*blk_word(t, i)), new;
+	struct zone *z = tree_zone(t);
 	long room;
 
 	do {
@@ -643,7 +657,7 @@ bool lower_isolate(unsigned long pfn, bool on)
 		 */
 	} while (!try_cmpxchg_seq_cst(blk_word(t, i), &old, new));
 	if (room)
-		isolated_add(t, on ? room : -room);
+		isolated_add(z, on ? room : -room);
 	if (!on)
 		tree_announce(t, READ_ONCE(tree_at(t)->ctl), room, room == (long)BLOCK_FRAMES);
 	return true;

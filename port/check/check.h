@@ -36,6 +36,7 @@ struct scenario {
 	bool (*valid)(void); /* after every execution that ended in a new state */
 	u32 frames;	     /* boot a machine of this many frames; 0: none */
 	u32 cpus;	     /* of that machine, if more than threads */
+	u32 cpu_step;	     /* thread i is CPU i times this; 0: 1 */
 	u32 movable_frames;
 	int bound;   /* preemptions explored by default; 0: 2, -1: none */
 	int stale;   /* loads that may read an older store; 0: 2, -1: none */
@@ -81,7 +82,7 @@ struct scenario {
 	} while (0)
 __noreturn void check_failed(const char *what);
 
-/* Which thread of the scenario runs: 0 up; its CPU is the same number. */
+/* Which thread of the scenario runs: 0 up; its CPU is the same number, times .cpu_step. */
 unsigned int check_thread(void);
 
 /* The scenario's .variant: which of several weakenings of the same code runs. */
@@ -96,7 +97,7 @@ void check_ignore_races(const void *p, size_t size);
 /* One of 0 to n - 1; all are explored. */
 unsigned int check_choose(unsigned int n);
 
-/* In setup() and finish(): be this CPU (threads are the CPU of their number). */
+/* In setup() and finish(): be this CPU (threads are the CPU of their number, times .cpu_step). */
 void check_set_cpu(unsigned int cpu);
 
 /* For memory whose plain accesses the compiler does not see (inline assembly, models). */

@@ -32,9 +32,14 @@ void arena_map(void)
 	}
 }
 
+static u32 cpu_of(const struct scenario *sc, u32 thread)
+{
+	return thread * (sc->cpu_step ? sc->cpu_step : 1);
+}
+
 unsigned int octavo_port_cpu(void)
 {
-	return E.live ? E.cur->tid : alone_on;
+	return E.live ? cpu_of(E.sc, E.cur->tid) : alone_on;
 }
 
 void check_set_cpu(unsigned int cpu)
@@ -58,7 +63,7 @@ static void boot(const struct scenario *sc)
 	struct octavo_boot b = {
 		.regions = &region,
 		.nr_regions = 1,
-		.nr_cpus = max(nr_threads(sc), sc->cpus),
+		.nr_cpus = max(cpu_of(sc, nr_threads(sc) - 1) + 1, sc->cpus),
 		.direct_map = arena.base,
 		.dma_limit = ~0ull,
 		.dma32_limit = ~0ull,

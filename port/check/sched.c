@@ -303,10 +303,9 @@ void wake_readers(struct loc *l)
 
 unsigned int octavo_port_pin(void)
 {
-	if (!E.live)
-		return octavo_port_cpu();
-	E.cur->nest++;
-	return E.cur->tid;
+	if (E.live)
+		E.cur->nest++;
+	return octavo_port_cpu();
 }
 
 void octavo_port_unpin(void)

@@ -64,6 +64,8 @@ static void take_other(void)
 
 static void setup_managed_other(void)
 {
+	/* the owner's, who gets it again */
+	check_set_cpu(1);
 	setup_managed();
 	take_other();
 }
@@ -115,6 +117,8 @@ static void setup_movable_other(void)
 {
 	long pfn;
 
+	/* the owner's, who gets it again */
+	check_set_cpu(1);
 	setup_movable();
 	/* of the group that movable memory comes from */
 	pfn = frame_alloc(GFP_KERNEL | __GFP_MOVABLE, 0, NUMA_NO_NODE);
@@ -192,6 +196,77 @@ SCENARIO(movable_walk) = { SCENARIO_NAME(movable_walk),
 			   .threads = { movable_walker, movable_owner_again, movable_walker },
 			   .roles = { "walker", "owner", "walker" },
 			   .finish = movable_done };
+
+/*
+ * Two frames are one life of a descriptor, a third is the next, the two again the one after that:
+ * who looks at a frame is told of a life that has it, or nothing.
+ */
+static void setup_movable_pair(void)
+{
+	long pfn;
+
+	/* the owner's: what it frees it gets again */
+	check_set_cpu(1);
+	s.mv = movable_alloc(GFP_KERNEL, 1, &ops, NULL);
+	CHECK(s.mv);
+	s.pfn = movable_pfn(s.mv);
+	pfn = frame_alloc(GFP_KERNEL | __GFP_MOVABLE, 0, NUMA_NO_NODE);
+	CHECK(pfn >= 0);
+	s.other = (unsigned long)pfn;
+}
+
+static void owner_moves_on(void)
+{
+	struct movable *mv;
+
+	s.freed = movable_free(s.mv) == 0;
+	CHECK(s.freed);
+	frame_free(s.other, 0);
+	mv = movable_alloc(GFP_NOWAIT, 0, &ops, NULL);
+	if (!mv)
+		return;
+	CHECK(mv == s.mv && movable_pfn(mv) == s.other);
+	CHECK(movable_free(mv) == 0);
+	/* the same word as at first, in the same place */
+	mv = movable_alloc_at(s.pfn, 1, GFP_NOWAIT, &ops, NULL, 0);
+	if (!mv)
+		return;
+	CHECK(mv == s.mv);
+	CHECK(movable_free(mv) == 0);
+}
+
+static void look(unsigned long pfn)
+{
+	struct page_snapshot *ps = &s.ps[check_thread()];
+
+	CHECK(snapshot_page(ps, pfn) == 0);
+	if (ps->type != MEMDESC_MOVABLE || !ps->exact)
+		return;
+	if (pfn == s.pfn + 1 || ps->order)
+		CHECK(ps->first_pfn == s.pfn && ps->order == 1);
+	else
+		CHECK(ps->first_pfn == pfn);
+}
+
+static void look_at_second(void)
+{
+	look(s.pfn + 1);
+}
+
+static void look_at_other(void)
+{
+	look(s.other);
+}
+
+SCENARIO(movable_snapshot) = {
+	SCENARIO_NAME(movable_snapshot),
+	DESC,
+	.about = "PFN walkers of three lives of one descriptor, of other frames and another order",
+	.rows = "S3.14",
+	.setup = setup_movable_pair,
+	.threads = { look_at_second, owner_moves_on, look_at_other },
+	.roles = { "walker of the first", "owner", "walker of the second" }
+};
 
 /* ---- page tables: freed a grace period after they were unlinked ---- */
 

@@ -90,6 +90,8 @@ static void setup_other(void)
 {
 	long pfn;
 
+	/* the owner's, who gets it again */
+	check_set_cpu(1);
 	setup_0();
 	pfn = frame_alloc(GFP_KERNEL, 0, NUMA_NO_NODE);
 	CHECK(pfn >= 0);

@@ -251,3 +251,73 @@ SCENARIO(frame_neighbours) = { SCENARIO_NAME(frame_neighbours),
 			       .valid = frame_validate,
 			       .threads = { gives_0, gives_1, takes },
 			       .roles = { "gives", "gives", "takes" } };
+
+/*
+ * ---- a whole block in use is freed in parts and taken whole again: each time its bits change
+ * their meaning ----
+ */
+
+#define BLOCK_AT 8ul
+
+static void setup_block(void)
+{
+	s.pfn[0] = BLOCK_AT;
+	s.pfn[1] = BLOCK_AT + 1;
+	s.pfn[2] = BLOCK_AT + 2;
+	/* the tree's other block stays free: its counter refuses nobody */
+	CHECK(frame_alloc_at(BLOCK_AT, OCTAVO_BLOCK_ORDER, 0) == 0);
+	drained();
+}
+
+/* Past the magazines. */
+static void gives_frames(void)
+{
+	use((long)s.pfn[0], 0);
+	use((long)s.pfn[1], 0);
+	frame_free_bulk(0, 1, &s.pfn[0]);
+	frame_free_bulk(0, 1, &s.pfn[1]);
+}
+
+static void gives_rest(void)
+{
+	use((long)s.pfn[2], 1);
+	frame_free_bulk(1, 1, &s.pfn[2]);
+}
+
+/* All of it, or one row; then back in the other way. */
+static void takes_whole(void)
+{
+	if (frame_alloc_at(BLOCK_AT, OCTAVO_BLOCK_ORDER, 0) == 0) {
+		use((long)BLOCK_AT, OCTAVO_BLOCK_ORDER);
+		frame_free_bulk(0, 1, &s.pfn[0]);
+		frame_free_bulk(0, 1, &s.pfn[1]);
+		frame_free_bulk(1, 1, &s.pfn[2]);
+	} else if (frame_alloc_at(BLOCK_AT + 2, 1, 0) == 0) {
+		use((long)BLOCK_AT + 2, 1);
+		frame_free_bulk(0, 1, &s.pfn[2]);
+		s.kept[3] = s.pfn[2] + 1;
+		frame_free_bulk(0, 1, &s.kept[3]);
+	}
+}
+
+static void block_done(void)
+{
+	frame_drain_all();
+	CHECK(frame_range_used(BLOCK_AT, 4) == 0);
+	CHECK(frame_alloc_at(BLOCK_AT, OCTAVO_BLOCK_ORDER, 0) == 0);
+	frame_free(BLOCK_AT, OCTAVO_BLOCK_ORDER);
+}
+
+SCENARIO(frame_polarity) = {
+	SCENARIO_NAME(frame_polarity),
+	.about = "a block is freed in parts by two, taken whole or in part by a third",
+	.rows = "S3.23",
+	.frames = 16,
+	.stale = 1,
+	.setup = setup_block,
+	.valid = frame_validate,
+	.flags = SC_LEAKS,
+	.threads = { gives_frames, gives_rest, takes_whole },
+	.roles = { "gives", "gives", "takes" },
+	.finish = block_done
+};

@@ -101,17 +101,24 @@ static void cache_done(void)
 	CHECK(kmem_cache_validate(s.cache));
 }
 
+/* Homes are two: CPUs 0 and 2 share one, CPU 1 has the other for itself. */
 #define CACHE .frames = 32, .flags = SC_SYMMETRIC, .finish = cache_done
-SCENARIO(slab_cold) = {
-	SCENARIO_NAME(slab_cold), CACHE,       .about = "two CPUs want the first object of a cache",
-	.setup = setup_cold,	  .stale = -1, .threads = { alloc_free_one, alloc_free_one }
-};
-SCENARIO(slab_warm) = { SCENARIO_NAME(slab_warm),
+SCENARIO(slab_cold) = { SCENARIO_NAME(slab_cold),
 			CACHE,
-			.about = "two CPUs allocate and free more than their sheaves have",
-			.setup = setup_warm,
-			.stale = 1,
-			.threads = { alloc_free_three, alloc_free_three } };
+			.about = "two CPUs of one home want the first object of a cache",
+			.setup = setup_cold,
+			.stale = -1,
+			.cpu_step = 2,
+			.threads = { alloc_free_one, alloc_free_one } };
+SCENARIO(slab_warm) = {
+	SCENARIO_NAME(slab_warm),
+	CACHE,
+	.about = "two CPUs of one home allocate and free more than their sheaves have",
+	.setup = setup_warm,
+	.stale = 1,
+	.cpu_step = 2,
+	.threads = { alloc_free_three, alloc_free_three }
+};
 SCENARIO(slab_drain) = { SCENARIO_NAME(slab_drain),
 			 CACHE,
 			 .about = "sheaves against a drain of all CPUs",
@@ -157,6 +164,72 @@ SCENARIO(slab_remote_free) = {
 	.threads = { alloc_free_one, frees_first, frees_second },
 	.roles = { "allocates", "frees", "frees" }
 };
+
+/* ---- another home's objects ---- */
+
+#define MANY 6 /* slabs: more than make plenty */
+
+/* CPU 1's home has plenty, the others' has nothing. */
+static void setup_other_home(void)
+{
+	static void *obj[1024];
+	struct kmem_cache_stat st;
+	u32 n = 0;
+
+	setup_cache(0, 0);
+	warm(0);
+	kmem_cache_shrink(s.cache);
+	check_set_cpu(1);
+	do {
+		CHECK(n < ARRAY_SIZE(obj));
+		obj[n++] = kmem_cache_alloc(s.cache, GFP_KERNEL);
+		kmem_cache_stat(s.cache, &st);
+	} while (st.slabs < MANY + 1);
+	/* one object of each keeps its slab */
+	for (u32 i = 0; i < n; i++) {
+		if (i % (st.objects / st.slabs) == 0)
+			s.objs[i / (st.objects / st.slabs)] = obj[i];
+		else
+			kmem_cache_free(s.cache, obj[i]);
+	}
+	kmem_cache_shrink(s.cache);
+	check_set_cpu(0);
+	CHECK(s.cache->plenty == 2);
+}
+
+static void steals(void)
+{
+	u64 *obj = kmem_cache_alloc(s.cache, GFP_NOWAIT);
+
+	if (!obj)
+		return;
+	obj[7] = check_thread();
+	kmem_cache_free(s.cache, obj);
+}
+
+static void owner_frees(void)
+{
+	kmem_cache_free(s.cache, s.objs[0]);
+	alloc_free(1);
+}
+
+static void other_home_done(void)
+{
+	check_set_cpu(1);
+	for (u32 i = 1; i <= MANY; i++)
+		kmem_cache_free(s.cache, s.objs[i]);
+	cache_done();
+}
+
+SCENARIO(slab_steal) = { SCENARIO_NAME(slab_steal),
+			 .frames = 32,
+			 .flags = SC_SYMMETRIC,
+			 .about = "two CPUs take objects of another home, which is at work",
+			 .setup = setup_other_home,
+			 .stale = 1,
+			 .threads = { steals, owner_frees, steals },
+			 .roles = { "steals", "owner", "steals" },
+			 .finish = other_home_done };
 
 /* ---- type-stable memory: a stale pointer, inside a section, is a pointer to some object ---- */
 
