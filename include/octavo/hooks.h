@@ -7,6 +7,7 @@
 #define OCTAVO_HOOKS_H
 
 #include <octavo/gfp.h>
+#include <octavo/swapops.h>
 
 struct folio;
 struct page;
@@ -29,6 +30,13 @@ struct octavo_hooks {
 	void (*device_page_free)(struct page *page, unsigned int order);
 	/* A poisoned frame is in use by a folio, or owned by somebody. May be called while sleeping is legal. */
 	void (*memory_failure)(unsigned long pfn);
+	/*
+	 * Page tables lost, or are about to get, an entry for each of @nr consecutive slots. Under a page-table lock: may
+	 * not sleep. To lose one never fails; to get them is all or nothing: 0 or -ENOMEM. NULL: there is no swap,
+	 * and an entry of a slot is fatal.
+	 */
+	void (*swap_free_entries)(swp_entry_t entry, u32 nr);
+	int (*swap_dup_entries)(swp_entry_t entry, u32 nr);
 };
 
 /**
