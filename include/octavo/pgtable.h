@@ -309,7 +309,8 @@ void pgtable_dump(struct mm_struct *mm, unsigned long start, unsigned long end);
  * @e: a present entry of @level
  *
  * NULL for special entries (frozen plain pages, frames without words, the zero page). A counted plain
- * page that was inserted is normal; a folio's page is.
+ * page that was inserted is normal; a folio's page is. Of a leaf above the last level: the first page.
+ * An entry of a frame that does not exist, without the special bit, is fatal.
  */
 struct page *vm_normal_page(const struct vm_area_struct *vma, unsigned long addr, pte_t e,
 			    unsigned int level);
@@ -353,7 +354,10 @@ static inline unsigned int pte_batch_limit(unsigned long addr, unsigned long end
 	return (unsigned int)((level_addr_end(addr, end, PGTABLE_LEVEL_PMD) - addr) >> PAGE_SHIFT);
 }
 
-/* The run of equal swap-form entries with ascending offsets: of a folio or of swap slots. */
+/*
+ * The run of equal swap-form entries with ascending offsets: of a folio or of swap slots, not of markers. Two folios
+ * that lie side by side make one run: who means one folio limits @max_nr. Context: the ptl. Return: 1 to @max_nr.
+ */
 unsigned int swap_pte_batch(const pte_t *ptep, unsigned int max_nr, pte_t e);
 
 #endif /* OCTAVO_PGTABLE_H */

@@ -69,6 +69,12 @@ static inline pte_t swp_entry_to_pte(swp_entry_t e)
 	return __pte(e.v);
 }
 
+/* The entry whose payload is @nr more; all else the same. */
+static inline pte_t pte_swp_advance(pte_t e, unsigned long nr)
+{
+	return __pte(e.v + __swp_pte(0, nr).v);
+}
+
 static inline bool is_migration_entry(swp_entry_t e)
 {
 	return swp_type(e) - (unsigned int)SWP_MIGRATION_READ <=
