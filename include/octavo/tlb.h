@@ -22,6 +22,13 @@ void flush_tlb_range(struct mm_struct *mm, unsigned long start, unsigned long en
 		     unsigned int level);
 
 /**
+ * flush_tlb_tables() - the same after tables were unlinked that stay or go elsewhere
+ *
+ * What CPUs remember of entries that led to tables goes too. A gather does this for tables that it was given.
+ */
+void flush_tlb_tables(struct mm_struct *mm, unsigned long start, unsigned long end);
+
+/**
  * mm_activate() - a CPU begins to use an address space
  * @mm: the caller has a reference (mmgrab or mmget)
  * @cpu: whose translations

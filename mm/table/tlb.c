@@ -95,6 +95,19 @@ void flush_tlb_range(struct mm_struct *mm, unsigned long start, unsigned long en
 	flush(&what);
 }
 
+void flush_tlb_tables(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	const struct octavo_tlb_flush what = {
+		.mm = mm,
+		.start = start,
+		.end = end,
+		.freed_tables = true,
+	};
+
+	VM_BUG_ON(start >= end || !IS_ALIGNED(start | end, PAGE_SIZE));
+	flush(&what);
+}
+
 /* ---- the gather ---- */
 
 static void forget_range(struct mmu_gather *tlb)
