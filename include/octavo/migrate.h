@@ -1,6 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * migrate.h - moving folios that are mapped.
+ *
+ * A migration entry stands where an entry was whose folio is being moved or split. It is in no count of the
+ * folio and has no reference, because the folio must be without either to be frozen, and because who splits it
+ * could not tell to which piece a count belongs that others drop meanwhile. What keeps the folio is
+ * who has it locked, until every such entry is gone. So, under the ptl of a migration entry, its folio is
+ * live and locked, and of the same kind, whatever page_folio() of the frame says; and who
+ *
+ *   - removes it (zap) has only the address space's counter to change;
+ *   - copies it (fork) too, and makes both copies SWP_MIGRATION_READ: nobody has pinned the pages;
+ *   - restricts it (mprotect) changes its type, and moves it (mremap) as it is;
+ *   - splits one above the last level fills the table with those of its pages.
  */
 #ifndef OCTAVO_MIGRATE_H
 #define OCTAVO_MIGRATE_H

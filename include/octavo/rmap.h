@@ -3,8 +3,8 @@
  * rmap.h - reverse maps: from a folio to the page-table entries that map it.
  *
  * Counts: folio->mapcount is the number of entries, of any page table and level, that map any page of the
- * folio (migration entries too); entire_mapcount is those above the last level. Each entry has one
- * reference. There are no counts by page.
+ * folio; entire_mapcount is those above the last level. Each entry has one reference. There are no counts
+ * by page. Migration entries count nothing and have no reference: see migrate.h.
  *
  * Anonymous folios: folio->mapping is the anon_vma of the VMA that they were made for, folio->index the page in
  * what that VMA maps; both are set with the first mapping and change only under the folio lock. After the

@@ -16,7 +16,8 @@ typedef struct {
 
 /*
  * Types. The last ones are not swap devices. "Of a folio": the payload is a frame number (for
- * device-private memory an index of its own), the entry counts as a mapping and has a reference.
+ * device-private memory an index of its own), and but for migration entries the entry counts as a mapping
+ * and has a reference.
  */
 enum swp_type {
 	SWP_DEVICE_0 = 0,
@@ -102,7 +103,7 @@ static inline bool is_swap_slot(swp_entry_t e)
 	return swp_type(e) < (unsigned int)MAX_SWAPFILES;
 }
 
-/* Maps a folio that has a frame number, and counts as a mapping of it. */
+/* Names a folio by a frame number. Migration entries do not count as mappings of it, others do. */
 static inline bool is_pfn_swap_entry(swp_entry_t e)
 {
 	return is_migration_entry(e) || swp_type(e) == SWP_DEVICE_EXCLUSIVE;

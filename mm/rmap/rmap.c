@@ -116,7 +116,7 @@ void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vm
 			     unsigned long addr, unsigned int level)
 {
 	struct folio *folio = sr.folio;
-	u32 nr, set = vma->vm_flags & VM_DROPPABLE ? 0 : 1u << PG_swapbacked;
+	u32 nr, set = READ_ONCE(vma->vm_flags) & VM_DROPPABLE ? 0 : 1u << PG_swapbacked;
 
 	rmap_check(sr, FOLIO_ANON);
 	nr = rmap_entries(sr, level);

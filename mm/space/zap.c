@@ -112,15 +112,15 @@ static inline unsigned long zap_present(struct zap *z, unsigned long addr, pte_t
 	return nr;
 }
 
+/* Nothing of the folio's is counted for a migration entry, and no reference is its own: migrate.h. */
 static unsigned long zap_migration(struct zap *z, pte_t *ptep, pte_t e, unsigned long max)
 {
 	struct folio *folio = swap_form_folio(pte_to_swp_entry(e));
-	const struct mapped m = { .folio = folio, .anon = folio_test_anon(folio) };
 	unsigned long nr = swap_form_run(folio, ptep, e, max);
 
 	for (unsigned long i = 0; i < nr; i++)
 		pte_clear(ptep + i);
-	remove_run(z, &m, mapped_subrange(folio, swp_entry_pfn(pte_to_swp_entry(e)), nr), 0);
+	z->rss[mm_counter(folio)] -= (long)nr;
 	return nr;
 }
 
@@ -203,9 +203,8 @@ static void zap_leaf(struct zap *z, const struct pt_span *span)
 		if (!m.page)
 			return;
 	} else if (is_migration_entry(pte_to_swp_entry(e))) {
-		m.folio = swap_form_folio(pte_to_swp_entry(e));
-		m.anon = m.folio && folio_test_anon(m.folio);
-		pfn = swp_entry_pfn(pte_to_swp_entry(e));
+		z->rss[mm_counter(swap_form_folio(pte_to_swp_entry(e)))] -= (long)nr;
+		return;
 	}
 	if (!m.folio)
 		bad_entry(z->vma, span->addr, e, "unmap_page_range");
