@@ -10,14 +10,12 @@
 void *range_tree_find(const struct range_tree *t, unsigned long addr)
 {
 	const struct range_node *node = range_root(t);
+	u32 slot;
 
-	if (unlikely(!node))
+	if (unlikely(!node || node->end[node->nr - 1] <= addr))
 		return NULL;
 	for (;;) {
-		u32 slot = range_slot(node, addr);
-
-		if (slot == node->nr)
-			return NULL;
+		slot = range_slot_inside(node, addr);
 		if (node->level == 0)
 			return node->aux[slot] <= addr ? node->ptr[slot] : NULL;
 		node = node->ptr[slot];
@@ -39,13 +37,11 @@ void *range_tree_find_first(const struct range_tree *t, unsigned long start, uns
 {
 	const struct range_node *node = range_root(t);
 
-	if (unlikely(!node || start >= end))
+	if (unlikely(!node || start >= end || node->end[node->nr - 1] <= start))
 		return NULL;
 	for (;;) {
-		u32 slot = range_slot(node, start);
+		u32 slot = range_slot_inside(node, start);
 
-		if (slot == node->nr)
-			return NULL;
 		if (node->level == 0) {
 			if (node->aux[slot] >= end)
 				return NULL;

@@ -248,7 +248,8 @@ static void seq_pack(struct range_store *s, u32 level, unsigned long lower)
 		}
 		left -= node->nr;
 		made[n] = node;
-		gap[n] = range_node_gap(node, lower);
+		/* a root's gap is nobody's */
+		gap[n] = level + 1 < s->height || nodes > 1 ? range_node_gap(node, lower) : 0;
 		lower = node->end[node->nr - 1];
 	}
 	seq->first = LEFT_ROOM;
@@ -387,6 +388,45 @@ static struct range_node *build_root(struct range_store *s, u32 level, unsigned 
 	return seq->ptr[seq->first];
 }
 
+static void slot_copy(struct range_node *to, const struct range_node *from, u32 i)
+{
+	u32 at = to->nr++;
+
+	to->end[at] = from->end[i];
+	to->aux[at] = from->aux[i];
+	to->ptr[at] = from->ptr[i];
+}
+
+/* Most trees are one leaf and stay one: put it together at once. Return: false if it is not like that. */
+static bool replace_leaf(struct range_store *s, struct range_node *old)
+{
+	const struct range_seq *seq = &s->seq;
+	u32 kept = s->left.idx[0], from = s->right.idx[0];
+	u32 total = kept + seq->nr + old->nr - from;
+	struct range_tree *t = s->t;
+	struct range_node *leaf;
+
+	if (total == 0 || total > OCTAVO_RANGE_NODE_SLOTS)
+		return false;
+	leaf = take_node(t);
+	leaf->nr = 0;
+	leaf->level = 0;
+	for (u32 i = 0; i < kept; i++)
+		slot_copy(leaf, old, i);
+	for (u32 at = LEFT_ROOM; at < LEFT_ROOM + seq->nr; at++) {
+		leaf->end[leaf->nr] = seq->end[at];
+		leaf->aux[leaf->nr] = seq->aux[at];
+		leaf->ptr[leaf->nr++] = seq->ptr[at];
+	}
+	for (; from < old->nr; from++)
+		slot_copy(leaf, old, from);
+	/* release: pairs with the acquire in range_root(): the new leaf is filled in */
+	smp_store_release(&t->root, leaf);
+	WRITE_ONCE(t->count, (u64)total);
+	t->ops->free_rcu(old);
+	return true;
+}
+
 void range_tree_store(struct range_tree *t, unsigned long start, unsigned long end, void *entry)
 {
 	struct range_node *root = t->root;
@@ -402,6 +442,8 @@ void range_tree_store(struct range_tree *t, unsigned long start, unsigned long e
 	s.height = root ? root->level + 1 : 0;
 	if (root) {
 		if (!cut(&s, root, start, end, entry))
+			return;
+		if (s.height == 1 && replace_leaf(&s, root))
 			return;
 		bury_old(&s);
 	} else if (entry) {

@@ -32,6 +32,16 @@ static inline u32 range_slot(const struct range_node *node, unsigned long addr)
 	return i;
 }
 
+/* The same for a node whose last slot ends after @addr, as is so all the way down if it is so for the root. */
+static inline u32 range_slot_inside(const struct range_node *node, unsigned long addr)
+{
+	u32 i = 0;
+
+	while (node->end[i] <= addr)
+		i++;
+	return i;
+}
+
 /* The gap in front of slot @i of a leaf, the largest gap below slot @i of another; @lower is what ends before the node. */
 static inline unsigned long range_slot_gap(const struct range_node *node, u32 i,
 					   unsigned long lower)

@@ -242,6 +242,13 @@ SCENARIO(range_help) = { SCENARIO_NAME(range_help),
 			 .roles = { "writer", "reader", "helper" },
 			 .finish = done };
 
+SCENARIO(range_wipe_help) = { SCENARIO_NAME(range_wipe_help),
+			      .about = "range tree: somebody else frees many nodes at once",
+			      .setup = three_leaves,
+			      .threads = { wiper, wipe_reader, helper },
+			      .roles = { "writer", "reader", "helper" },
+			      .finish = done };
+
 static void reader_without_rcu(void)
 {
 	CHECK(range_tree_find(&s.t, 10) == ENTRY(1));
