@@ -100,6 +100,27 @@ unsigned int check_choose(unsigned int n);
 /* In setup() and finish(): be this CPU (threads are the CPU of their number, times .cpu_step). */
 void check_set_cpu(unsigned int cpu);
 
+/* ---- user programs: mmu.c ---- */
+
+struct mm_struct;
+
+enum check_mmu_result {
+	CHECK_MMU_OK,
+	CHECK_MMU_NOT_PRESENT,
+	CHECK_MMU_PROTECTION,
+};
+
+/*
+ * The running thread's CPU accesses 8 aligned bytes of an address space that it has activated, as a user
+ * program does: through a translation that it has, or one that it makes of the page tables. Relaxed. Where a
+ * store lands is the scenario's to check. Return: enum check_mmu_result; what to do about a fault is the
+ * scenario's business too.
+ */
+int check_mmu_load(struct mm_struct *mm, unsigned long addr, u64 *value);
+int check_mmu_store(struct mm_struct *mm, unsigned long addr, u64 value);
+/* This CPU drops its translations of @mm: before mm_deactivate(). */
+void check_mmu_forget(struct mm_struct *mm);
+
 /* For memory whose plain accesses the compiler does not see (inline assembly, models). */
 void check_plain(const volatile void *p, size_t size, bool write);
 

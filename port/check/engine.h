@@ -6,6 +6,7 @@
  *	sched.c    one execution: threads, who runs next, blocking, the one choose()
  *	memory.c   atomic accesses on view-based memory (atomic_check.h)
  *	plain.c    plain accesses: happens-before races, undo log, coherence with atomic ones
+ *	mmu.c      hardware that uses page tables
  *	rcu_model.c  grace periods as the checker's own objects
  *	rcu_real.c   lib/rcu.c under other names
  *	explore.c  strategies over executions: depth first, PCT, random, replay, shrinking
@@ -172,7 +173,8 @@ struct engine {
 	bool undo; /* stores are logged for undoing */
 	bool tracing;
 	bool note_races;
-	bool reduce; /* cut executions short that are explored elsewhere */
+	bool one_step; /* accesses are no points for a preemption: parts of one operation */
+	bool reduce;   /* cut executions short that are explored elsewhere */
 
 	/* the execution */
 	u32 gen;
@@ -259,6 +261,11 @@ void rcu_model_new_run(void);
 void rcu_model_setup_done(void);
 bool rcu_model_pending(u32 tid);
 bool rcu_model_waiting(void);
+
+/* mmu.c */
+void mmu_setup_begins(void);
+void mmu_setup_done(void);
+void mmu_new_run(void);
 
 /* machine.c */
 struct arena {

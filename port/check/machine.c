@@ -119,6 +119,7 @@ void machine_setup(const struct scenario *sc)
 	memory_reset();
 	plain_reset();
 	rcu_model_setup_done();
+	mmu_setup_begins();
 	if (nr_ends)
 		memset(ends, 0, sizeof(ends));
 	nr_ends = 0;
@@ -133,6 +134,7 @@ void machine_setup(const struct scenario *sc)
 	}
 	if (sc->setup)
 		sc->setup();
+	mmu_setup_done();
 	alone_on = 0;
 }
 

@@ -612,9 +612,11 @@ enum outcome run_once(void)
 	E.switch_to = 0;
 	E.idle_turns = 0;
 	E.yield = false;
+	E.one_step = false;
 	E.nr_ev = 0;
 	memory_new_run();
 	rcu_model_new_run();
+	mmu_new_run();
 	threads_new();
 	E.live = E.undo = true;
 	run_threads();
