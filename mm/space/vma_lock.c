@@ -6,6 +6,9 @@
 
 bool vma_snapshot_valid_slow(struct mm_struct *mm, unsigned long addr, const struct vma_snapshot *s)
 {
+	/* Only what is in the tree now is known to be an area's memory still. */
+	if (range_tree_find(&mm->vmas, addr) != s->vma)
+		return false;
 	/* acquire: a number of another life comes with the removal from the tree that ended this one */
 	if (smp_load_acquire(&s->vma->vm_seq) != s->seq)
 		return false;

@@ -27,8 +27,8 @@
  * then W2 and W4 against F3 and F4 are store, load on both sides, all seq_cst: one of them sees the other.
  *
  * An area may be freed and live again, in another address space too, where its vm_seq could happen to be the same. If
- * lock_seq was even and has not moved, nothing was freed. Otherwise F4 looks at vm_seq, at the tree, and at
- * vm_seq again: a number that is another life's has synchronised with the removal from the tree, and one that is put
+ * lock_seq was even and has not moved, nothing was freed. Otherwise F4 looks at the tree, at vm_seq, at the
+ * tree, and at vm_seq again: a number that is another life's has synchronised with the removal from the tree, and one that is put
  * back into the tree has a new number.
  */
 #ifndef MM_SPACE_VMA_LOCK_H

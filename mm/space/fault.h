@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault.h - what the files of the fault path tell each other; docs/faults.md.
+ *
+ *	fault.c         entry, dispatch by what the entry is
+ *	fault_anon.c    missing anonymous memory, with and without mmap_lock
+ *	fault_object.c  missing memory of the embedder's objects
+ *	cow.c           writes to what may not be written to
+ */
+#ifndef MM_SPACE_FAULT_H
+#define MM_SPACE_FAULT_H
+
+#include <octavo/errno.h>
+#include <octavo/swapops.h>
+
+#include "space.h"
+
+/* One fault. With mmap_lock held @vma is the area, else the copy in a snapshot. */
+struct fault {
+	struct mm_struct *mm;
+	struct vm_area_struct *vma;
+	unsigned long addr; /* page aligned */
+	u32 flags;	    /* FAULT_FLAG_... */
+	struct pt_pos pos;
+};
+
+/* Internal: needs mmap_lock. Never leaves mm_fault(). */
+#define FAULT_NEEDS_LOCK VM_FAULT_FALLBACK
+
+#define LEAF_ORDER (MAX_LEAF_LEVEL * OCTAVO_TABLE_BITS)
+
+/* A page of its own is wanted, not just something to read. */
+static inline bool fault_wants_own(const struct fault *f)
+{
+	return f->flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE);
+}
+
+static inline bool fault_may_sleep(const struct fault *f)
+{
+	return !(f->flags & FAULT_FLAG_NOWAIT);
+}
+
+static inline gfp_t fault_gfp(const struct fault *f)
+{
+	return fault_may_sleep(f) ? GFP_HIGHUSER_MOVABLE : GFP_NOWAIT | __GFP_MOVABLE;
+}
+
+/* For tables. */
+static inline gfp_t fault_table_gfp(const struct fault *f)
+{
+	return fault_may_sleep(f) ? GFP_KERNEL : GFP_NOWAIT;
+}
+
+/* There was no memory: who may not sleep comes back when it may. */
+static inline vm_fault_t fault_oom(const struct fault *f)
+{
+	return fault_may_sleep(f) ? VM_FAULT_OOM : VM_FAULT_RETRY;
+}
+
+/* May the area be accessed like this? */
+static inline bool fault_permitted(const struct vm_area_struct *vma, u32 flags)
+{
+	if (flags & FAULT_FLAG_WRITE)
+		return vma->vm_flags & VM_WRITE;
+	if (flags & FAULT_FLAG_INSTRUCTION)
+		return vma->vm_flags & VM_EXEC;
+	/* Whatever may be written to or executed can be read. */
+	return vma->vm_flags & VM_ACCESS_FLAGS;
+}
+
+/* Neither the embedder's object nor bare frames. */
+static inline bool area_is_anon(const struct vm_area_struct *vma)
+{
+	return !vma->vm_ops && !vma->vm_file && !(vma->vm_flags & (VM_PFNMAP | VM_IO));
+}
+
+/* Is the page of a present entry this area's alone? Context: the ptl. */
+static inline bool fault_maps_exclusive(const struct fault *f)
+{
+	struct folio *folio = vm_normal_folio(f->vma, f->addr, f->pos.pte, f->pos.level);
+
+	return folio && folio_test_anon(folio) &&
+	       folio_test_anon_exclusive(folio, pte_pfn(f->pos.pte) - folio_pfn(folio));
+}
+
+/*
+ * A present entry allows what is asked for, and where no copy is needed any more. Forced writes leave the entry without
+ * the right, but dirty, which is how get_user_pages() knows. Context: the ptl.
+ */
+static inline void fault_allow(struct fault *f)
+{
+	pte_t e = pte_mkyoung(f->pos.pte);
+
+	if (f->flags & FAULT_FLAG_WRITE) {
+		e = pte_mkdirty(e);
+		if (f->vma->vm_flags & VM_WRITE)
+			e = pte_mkwrite(e);
+	}
+	ptep_set_access_flags(f->pos.ptep, e);
+}
+
+/*
+ * The entry of a page that is this area's alone: writable if the area is, so that no second fault comes for the
+ * first write; dirty if it is or is written to now.
+ */
+static inline pte_t anon_entry(const struct vm_area_struct *vma, unsigned long pfn, u32 flags)
+{
+	pte_t e = pte_mkyoung(pfn_pte(pfn, vma->vm_page_prot));
+
+	if (flags & FAULT_FLAG_WRITE || vma->vm_flags & VM_WRITE)
+		e = pte_mkdirty(e);
+	return vma->vm_flags & VM_WRITE ? pte_mkwrite(e) : e;
+}
+
+/* A folio is mapped in an area. Context: the ptl. */
+static inline void fault_new_mapping(const struct vm_area_struct *vma, struct folio *folio)
+{
+	if (unlikely(vma->vm_flags & VM_LOCKED))
+		folio_set_flag(folio, PG_mlocked);
+}
+
+/* ---- fault_anon.c ---- */
+
+/**
+ * anon_orders() - which orders a fault may use
+ * @vma: the area, or a copy
+ * @addr: in it
+ *
+ * Return: bit n: the aligned run of 2^n pages at @addr lies in the area, and policy allows it. Bit 0 always.
+ */
+u32 anon_orders(struct mm_struct *mm, const struct vm_area_struct *vma, unsigned long addr);
+
+/**
+ * anon_folio_alloc() - a folio of the largest order of a set that can be had
+ * @orders: bits; in: not 0; out: without those that could not be had
+ * @gfp: for order 0; larger ones are not tried hard for
+ *
+ * Return: NULL: not even the smallest.
+ */
+struct folio *anon_folio_alloc(gfp_t gfp, u32 *orders);
+
+/**
+ * anon_map_folio() - the entries of a folio that nobody has seen yet
+ * @vma: anon_vma is there
+ * @folio: the caller's one reference becomes the first entry's
+ * @pos: the first entry, all of them none, or a leaf's; ptl held
+ * @e: entry of the first page
+ */
+void anon_map_folio(struct vm_area_struct *vma, struct folio *folio, const struct pt_pos *pos,
+		    pte_t e);
+
+/**
+ * anon_fill() - fill a place where there is nothing
+ * @folio: order and place fit; NULL: the zero page
+ *
+ * Context: f->pos has its ptl held. Return: false: something is there, and @folio stays the caller's.
+ */
+bool anon_fill(const struct fault *f, struct folio *folio);
+
+/* An aligned run in a table of the last level is all none. Relaxed: under the ptl, or as a hint. */
+bool ptes_none(const pte_t *ptep, unsigned long nr);
+
+/* The address of the first page of an aligned run. */
+static inline unsigned long run_start(unsigned long addr, unsigned int order)
+{
+	return addr & ~((PAGE_SIZE << order) - 1);
+}
+
+/* Nothing is there. Context: mmap_lock, no ptl. */
+vm_fault_t fault_anon_missing(struct fault *f);
+
+/**
+ * fault_anon_fast() - without mmap_lock
+ *
+ * Context: as mm_fault(). Return: as mm_fault(), never an error; FAULT_NEEDS_LOCK: nothing has changed.
+ */
+vm_fault_t fault_anon_fast(struct fault *f);
+
+/* ---- fault_object.c ---- */
+
+/* Nothing is there; the area has vm_ops, or nobody to ask. Context: mmap_lock, no ptl. */
+vm_fault_t fault_object_missing(struct fault *f);
+/* A write to a present entry of a shared area. Context: f->pos has its ptl held, which is given up. */
+vm_fault_t fault_object_mkwrite(struct fault *f);
+
+/* ---- cow.c ---- */
+
+/* A page of its own instead of a present entry that is not writable. Context: as fault_object_mkwrite(). */
+vm_fault_t fault_wp(struct fault *f);
+/* The same for a leaf. */
+vm_fault_t fault_wp_leaf(struct fault *f);
+
+#endif /* MM_SPACE_FAULT_H */
