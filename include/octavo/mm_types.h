@@ -210,6 +210,7 @@ enum mm_counter {
 /* Stored by the CPU alone, pinned; the sum is exact when quiet. */
 struct mm_cpu {
 	long count[NR_MM_COUNTERS];
+	long untold; /* invalidations under way that no notifier was told of; ends may be on another CPU */
 } __cacheline;
 
 /* Bytes; ~0ul: no limit. Set by the embedder before the address space is used, or under mmap_lock. */

@@ -9,6 +9,7 @@
 #include <octavo/lock.h>
 
 struct kmem_cache;
+struct mm_struct;
 
 /* How much memory may be promised: vm_set_overcommit(). */
 enum overcommit_mode {
@@ -29,7 +30,9 @@ struct space_state {
 	struct kmem_cache *anon_vma;
 	struct kmem_cache *anon_vma_chain;
 	unsigned long zero_pfn; /* (o) plain, frozen, subtype ZeroPage */
-	u32 ready;		/* (o) 1: all of the above are there */
+	/* (o) mmdrop(): for the layers below that keep an address space, and may be the last to do so */
+	void (*mm_drop)(struct mm_struct *mm);
+	u32 ready; /* (o) 1: all of the above are there */
 
 	spinlock_t lock;      /* of the list, and of coming up */
 	struct list_head mms; /* every mm_struct, by mm->all */
