@@ -147,6 +147,25 @@ static void *host_of(const struct translation *t, unsigned long addr)
 
 /* ---- walks ---- */
 
+/*
+ * Keep a translation. Real CPUs that have two sizes for one address use either, or stop: whoever makes a leaf
+ * of what was a table flushes in between.
+ */
+static void keep(struct mmu *m, const struct translation *new)
+{
+	for (u32 i = 0; i < NR_TRANSLATIONS; i++) {
+		const struct translation *t = &m->tlb[i];
+		const unsigned int shift = level_shift(max(t->level, new->level));
+
+		if (t->mm == new->mm && t->level != new->level &&
+		    t->number << level_shift(t->level) >> shift ==
+			    new->number << level_shift(new->level) >> shift)
+			violation("CPU %u has translations of two sizes for one address",
+				  this_cpu());
+	}
+	m->tlb[m->next++ % NR_TRANSLATIONS] = *new;
+}
+
 /* One step: an entry above the last level. */
 static pte_t read_upper(struct mmu *m, pte_t *p)
 {
@@ -194,7 +213,7 @@ static int take_leaf(struct mmu *m, struct translation *new, pte_t *p, bool writ
 				"mmu|accessed and dirty"));
 	if (result == CHECK_MMU_OK) {
 		new->pte = __pte((e & marks) == marks ? e : e | marks);
-		m->tlb[m->next++ % NR_TRANSLATIONS] = *new;
+		keep(m, new);
 	}
 	tell_flushers(m);
 	step_ends();

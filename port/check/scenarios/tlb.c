@@ -28,13 +28,14 @@ enum {
 	NO_FORGET,
 	PUT_EARLY,
 	FREE_EARLY,
+	SPLIT_IN_PLACE,
 };
 
 static SHARED struct {
 	struct mm_struct mm;
 	unsigned long pfn, other;
 	pte_t *pte, *upper;
-	struct ptdesc *pt;
+	struct ptdesc *pt, *table;
 	u64 copy; /* plain */
 } s;
 
@@ -324,3 +325,94 @@ static void stores_once(void)
 SCENARIO(tlb_table) = { SCENARIO_NAME(tlb_table), TABLE,
 			.about = "a table is unlinked, flushed and used again under a walk" };
 WEAKENED(tlb_table_early, TABLE, FREE_EARLY, "tlb_table, freed before the flush");
+
+/* ---- sizes ---- */
+
+static void setup_split(void)
+{
+	setup_large();
+	s.table = pagetable_alloc(GFP_KERNEL, 0);
+	CHECK(s.table);
+}
+
+static void splitter(void)
+{
+	struct pt_pos pos;
+	pte_t leaf;
+
+	CHECK(pte_offset_lock(&s.mm, ADDR, 1, &pos));
+	if (check_variant() == SPLIT_IN_PLACE)
+		leaf = ptep_get(pos.ptep);
+	else
+		leaf = pgtable_split_begin(&pos);
+	pgtable_split_end(&pos, leaf, s.table);
+	pte_unlock(&pos);
+}
+
+/* A page of it has been stored to: its new entry says so. */
+static void stores_to_second(void)
+{
+	u64 v;
+
+	check_mmu_load(&s.mm, ADDR + PAGE_SIZE, &v);
+	if (check_mmu_store(&s.mm, ADDR + PAGE_SIZE, 1) == CHECK_MMU_OK &&
+	    check_mmu_load(&s.mm, ADDR + PAGE_SIZE, &v) == CHECK_MMU_OK)
+		CHECK(v == 1);
+}
+
+static void split_is_dirty(void)
+{
+	pte_t *table = ptdesc_address(s.table);
+
+	CHECK(pte_pfn(table[1]) == s.pfn + 1 && pte_write(table[1]));
+	CHECK(pte_dirty(table[1]) || *memory(s.pfn + 1) == 0);
+}
+
+#define SPLIT                                                                                     \
+	.threads = { splitter, stores_to_second }, .roles = { "splitter", "user" }, .frames = 32, \
+	.setup = setup_split, .finish = split_is_dirty
+
+SCENARIO(tlb_split) = { SCENARIO_NAME(tlb_split), SPLIT,
+			.about = "a leaf becomes a table while it is used" };
+WEAKENED(tlb_split_in_place, SPLIT, SPLIT_IN_PLACE,
+	 "tlb_split, leaf and table changed over in one");
+
+/* The other way: the table's entries are gone already, and its frame keeps it. */
+static void collapser(void)
+{
+	struct pt_pos pos;
+
+	CHECK(pgtable_walk(&s.mm, ADDR, 1, &pos));
+	ptep_get_and_clear(s.pte);
+	ptep_get_and_clear(pos.ptep);
+	if (check_variant() == STRONG)
+		flush_tlb_tables(&s.mm, ADDR, ADDR + level_size(1));
+	set_pte(pos.ptep, pte_mkleaf(pfn_pte(s.other, PAGE_SHARED), 1));
+}
+
+static void setup_collapse(void)
+{
+	struct page *page;
+
+	setup();
+	page = alloc_pages(GFP_KERNEL | __GFP_ZERO, level_order(1));
+	CHECK(page);
+	s.other = page_to_pfn(page);
+}
+
+static void loads_two_pages(void)
+{
+	u64 v;
+
+	check_mmu_load(&s.mm, ADDR, &v);
+	check_mmu_load(&s.mm, ADDR + PAGE_SIZE, &v);
+}
+
+#define COLLAPSE                                                                                   \
+	.threads = { collapser, loads_two_pages }, .roles = { "collapser", "user" }, .frames = 32, \
+	.setup = setup_collapse
+
+SCENARIO(tlb_collapse) = { SCENARIO_NAME(tlb_collapse), COLLAPSE,
+			   .about = "a table becomes a leaf while it is used" };
+WEAKENED(tlb_collapse_no_flush, COLLAPSE, NO_FLUSH,
+	 "tlb_collapse without the flush between table and leaf");
