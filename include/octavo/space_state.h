@@ -7,6 +7,7 @@
 
 #include <octavo/list.h>
 #include <octavo/lock.h>
+#include <octavo/rwsem.h>
 
 struct kmem_cache;
 struct mm_struct;
@@ -19,8 +20,8 @@ enum overcommit_mode {
 };
 
 /*
- * (o) stored once with release when the first address space is made, under lock; loaded with acquire; constant
- * until shutdown.
+ * (o) stored once with release when the first address space is made, under coming_up; loaded with acquire;
+ * constant until shutdown.
  */
 struct space_state {
 	/* (o) */
@@ -34,9 +35,10 @@ struct space_state {
 	void (*mm_drop)(struct mm_struct *mm);
 	u32 ready; /* (o) 1: all of the above are there */
 
-	spinlock_t lock;      /* of the list, and of coming up */
+	struct rw_semaphore coming_up;
+	spinlock_t lock;      /* of the list */
 	struct list_head mms; /* every mm_struct, by mm->all */
-	u64 committed;	      /* pages promised: fetch_add */
+	u64 committed;	      /* pages promised: atomic */
 	u64 commit_limit;     /* for OVERCOMMIT_NEVER; relaxed */
 	u32 overcommit;	      /* enum overcommit_mode; relaxed */
 };
