@@ -8,15 +8,15 @@ static struct mm_struct *mm[4];
 
 static void boot(void)
 {
-	hand_boot(64, 4);
+	hand_boot();
 	for (unsigned int i = 0; i < ARRAY_SIZE(mm); i++)
-		mm[i] = hand_mm();
+		mm[i] = table_mm();
 }
 
 static void shutdown(void)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(mm); i++)
-		free(mm[i]);
+		table_mm_end(mm[i]);
 	hand_shutdown();
 }
 

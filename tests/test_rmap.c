@@ -11,8 +11,8 @@ static struct vm_area_struct *vma;
 
 static void boot(void)
 {
-	hand_boot(64, 4);
-	mm = hand_mm();
+	hand_boot();
+	mm = table_mm();
 	vma = hand_vma(mm, 8 * PMD_NR, 4 * PMD_NR);
 	assert_int_equal(anon_vma_prepare(vma), 0);
 }
@@ -20,7 +20,7 @@ static void boot(void)
 static void shutdown(void)
 {
 	hand_vma_free(vma);
-	free(mm);
+	table_mm_end(mm);
 	hand_shutdown();
 }
 
@@ -119,7 +119,7 @@ static void test_mapping_of_a_folio_that_comes_back(void **state)
 	struct folio_subrange sr;
 
 	boot();
-	other = hand_mm();
+	other = table_mm();
 	child = hand_vma_dup(vma, other);
 	assert_int_equal(anon_vma_fork(child, vma), 0);
 	folio = anon(1);
@@ -141,7 +141,7 @@ static void test_mapping_of_a_folio_that_comes_back(void **state)
 	folio_unlock(folio);
 	folio_put(folio);
 	hand_vma_free(child);
-	free(other);
+	table_mm_end(other);
 	shutdown();
 }
 

@@ -157,6 +157,7 @@ struct folio_vma_walk {
 	unsigned int nr;	  /* entries; 1 above the last level */
 	struct folio_subrange sr; /* what they map */
 	/* the walk's own */
+	unsigned long pfn, index, nr_pages; /* what is looked for: the folio, as it was at the start */
 	unsigned long next, end;
 	bool locked, started;
 };
@@ -171,7 +172,11 @@ struct folio_vma_walk {
 		.folio = (f), .vma = (v), .flags = (fl) \
 	}
 
-/* Context: the anon_vma's lock, or mmap_lock; no ptl. Return: false: no more, nothing is held. */
+/*
+ * Present entries, and those of a device that has a page for itself, unless FVW_MIGRATION. Spins for the ptls.
+ *
+ * Context: the anon_vma's lock, or mmap_lock; no ptl but the walk's. Return: false: no more, nothing is held.
+ */
 bool folio_vma_walk_next(struct folio_vma_walk *w);
 /* Ends a walk before its end. */
 void folio_vma_walk_done(struct folio_vma_walk *w);

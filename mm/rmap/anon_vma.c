@@ -36,11 +36,11 @@
  */
 #include <octavo/errno.h>
 #include <octavo/gfp.h>
-#include <octavo/rmap.h>
 #include <octavo/slab.h>
 #include <octavo/state.h>
 
 #include "rmap_init.h"
+#include "rmap_internal.h"
 
 #define ANON_VMA_STABLE ((u32)offsetof(struct anon_vma, parent))
 BUILD_BUG_ON(offsetof(struct anon_vma, lock) + sizeof(struct rw_semaphore) > ANON_VMA_STABLE);
@@ -184,8 +184,7 @@ static bool folio_mapped_by(const struct folio *folio, const struct anon_vma *an
 	return smp_load_acquire(&folio->mapcount) > 0 && READ_ONCE(folio->mapping) == anon_vma;
 }
 
-/* A reference of what is the mapping of a mapped anonymous folio now. NULL: there is none. */
-static struct anon_vma *folio_get_anon_vma(const struct folio *folio)
+struct anon_vma *folio_get_anon_vma(const struct folio *folio)
 {
 	struct anon_vma *anon_vma;
 

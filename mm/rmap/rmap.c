@@ -19,7 +19,7 @@
  *
  * What this file does not do: references. Each entry has one, and the caller moves it.
  */
-#include <octavo/rmap.h>
+#include "rmap_internal.h"
 
 /* ---- what every function asks ---- */
 
@@ -159,6 +159,16 @@ void folio_add_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma, u
 	mapcount_add(folio, nr, level);
 	if (flags & RMAP_EXCLUSIVE)
 		folio_set_anon_exclusive(rmap_excl_pages(sr, level));
+}
+
+void folio_restore_anon_rmap(struct folio_subrange sr, unsigned int level, u32 flags)
+{
+	rmap_check(sr, FOLIO_ANON);
+	VM_BUG_ON(!folio_test_locked(sr.folio) || !sr.folio->mapping);
+	/* Before the entry is stored, with release: a pin through it finds the bit. */
+	if (flags & RMAP_EXCLUSIVE)
+		folio_set_anon_exclusive(rmap_excl_pages(sr, level));
+	mapcount_add(sr.folio, rmap_entries(sr, level), level);
 }
 
 void folio_remove_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned int level)
