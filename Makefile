@@ -24,7 +24,7 @@ help:
 	@echo 'make build        liboctavo.a and the tool, in $(BUILD)'
 	@echo 'make mutants      seeded bugs: does the test named for each find it? about three minutes'
 	@echo 'make bench        every benchmark, about five minutes (ARGS="frames --json": some)'
-	@echo 'make fuzz         the public interface against a naive model (SECONDS=60 for each geometry)'
+	@echo 'make fuzz         random programs: against a naive model, and on the race checker (SECONDS=60 for each)'
 	@echo 'make conformance  the requirements, and the tests that cover each'
 	@echo 'make install      library, headers, pkg-config file, manual page, tool (PREFIX, DESTDIR)'
 	@echo 'make uninstall    remove what make install installed'

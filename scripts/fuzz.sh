@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Fuzz the public interface against the naive model: programs of operations with their injected failures. New inputs
-# that reach new code go to fuzz/corpus/, which `make test` replays.
+# Fuzz the public interface against the naive model, in two geometries: programs of operations with their injected
+# failures. Then threads: short programs with their schedule, on the interleaving checker. New inputs that reach new
+# code go to fuzz/corpus/, which `make test` replays.
 #
-#	scripts/fuzz.sh [SECONDS]	for each of the two geometries (60)
+#	scripts/fuzz.sh [SECONDS]	for each of the three (60)
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -18,3 +19,15 @@ for v in tiny test; do
 		-artifact_prefix=build/fuzz/ -print_final_stats=1 "build/fuzz/new_$v" "fuzz/corpus/$v"
 	"build/fuzz/fuzz/fuzz_api_$v" -merge=1 "fuzz/corpus/$v" "build/fuzz/new_$v"
 done
+
+# the checker brings its own view of memory: not with sanitizers
+if [ ! -f build/fuzz-race/build.ninja ]; then
+	CC=clang meson setup build/fuzz-race -Dfuzz=true -Dtests=false -Db_lundef=false >build/fuzz.log 2>&1 ||
+		{ cat build/fuzz.log; exit 1; }
+fi
+ninja -C build/fuzz-race --quiet fuzz/fuzz_race
+mkdir -p build/fuzz-race/new
+build/fuzz-race/fuzz/fuzz_race -max_total_time="$seconds" -max_len=128 -len_control=0 -timeout=60 \
+	-artifact_prefix=build/fuzz-race/ -print_final_stats=1 build/fuzz-race/new fuzz/corpus/race
+# by code reached, not by how often: a small corpus
+build/fuzz-race/fuzz/fuzz_race -merge=1 -use_counters=0 fuzz/corpus/race build/fuzz-race/new

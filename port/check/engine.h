@@ -208,6 +208,8 @@ struct engine {
 	struct deviation dev[MAX_DEV]; /* of this execution */
 	const struct deviation *replay;
 	u32 nr_replay, at_replay;
+	bool loose; /* an entry is for the first choice of its kind from its operation on */
+	u32 used;   /* entries that have been, if loose: at most 32 */
 	u64 rng;
 	u32 pct_points[8], pct_nr, pct_len;
 	s32 pct_low;
@@ -234,7 +236,9 @@ struct loc *loc_of(const volatile void *addr, unsigned int size, const char *sit
 void loc_share(struct loc *loc);
 void loc_plain_store(struct loc *loc, const char *site);
 void fence_here(struct thread *t, int order);
-void memory_reset(void);   /* forget all locations: another scenario */
+void memory_reset(void);  /* forget all locations: another scenario */
+void memory_forget(void); /* forget which locations are shared */
+u32 memory_locations(void);
 void memory_new_run(void); /* another execution */
 void view_join(stamp_t *a, const stamp_t *b, u32 n);
 const struct snap *view_snap(const stamp_t *v);
@@ -329,6 +333,11 @@ struct result {
 	char schedule[4096];
 };
 void explore(const struct scenario *sc, const struct options *opt, struct result *res);
+/*
+ * One execution, after machine_setup(), under a schedule of at most 32 entries that need not fit: each is the
+ * answer to the first choice of its kind from its operation on. A violation is explained in @res.
+ */
+enum outcome explore_loosely(const struct deviation *dev, u32 n, struct result *res);
 extern volatile int interrupted;
 
 #endif /* OCTAVO_CHECK_ENGINE_H */

@@ -177,6 +177,9 @@ struct loc *loc_of(const volatile void *addr, unsigned int size, const char *sit
 		*l = (struct loc){ .addr = (volatile void *)addr, .size = (u8)size, .expr = site };
 		plain_set_loc(addr, l);
 	}
+	/* memory that has become something else: a random program is too long, or this is a mistake */
+	if (l->size != size && E.loose)
+		leave_execution(CUT);
 	if (l->size != size)
 		violation("%s is accessed with %u bytes here and %u elsewhere", addr_name(addr),
 			  size, l->size);
@@ -234,6 +237,13 @@ void memory_reset(void)
 {
 	nr_locs = 0;
 	E.nr_sid = 0;
+}
+
+void memory_forget(void)
+{
+	for (u32 i = 0; i < nr_locs; i++)
+		plain_set_loc(locs[i].addr, NULL);
+	memory_reset();
 }
 
 void memory_new_run(void)

@@ -65,6 +65,8 @@ struct saved {
 static struct {
 	uintptr_t img; /* octavo_state and the scenarios' SHARED objects */
 	size_t img_size;
+	uintptr_t hole; /* between the two: the program's own */
+	size_t hole_size;
 	struct granule *g;
 	size_t nr_g;
 	struct cell *cell;
@@ -96,6 +98,8 @@ void plain_init(void)
 
 	P.img = min(a, s) & ~(uintptr_t)(BYTES - 1);
 	P.img_size = ALIGN(max(b, e), BYTES) - P.img;
+	P.hole = ALIGN(min(b, e), BYTES);
+	P.hole_size = (max(a, s) & ~(uintptr_t)(BYTES - 1)) - P.hole;
 	P.nr_g = (P.img_size + arena.size) / BYTES;
 	P.g = reserve(P.nr_g * sizeof(*P.g));
 	P.cell = reserve(MAX_CELLS * sizeof(*P.cell));
@@ -129,7 +133,7 @@ void *bump_alloc(size_t bytes)
 
 static inline struct granule *granule_of(uintptr_t a)
 {
-	if (a - P.img < P.img_size)
+	if (a - P.img < P.img_size && likely(a - P.hole >= P.hole_size))
 		return &P.g[(a - P.img) / BYTES];
 	if (a - (uintptr_t)arena.base < arena.size)
 		return &P.g[(P.img_size + a - (uintptr_t)arena.base) / BYTES];

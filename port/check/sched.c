@@ -74,11 +74,24 @@ static void record_deviation(enum choice_kind kind, u32 c)
 	E.dev[E.nr_dev++] = (struct deviation){ E.op, (u8)kind, (u8)c };
 }
 
+static u32 replayed_loosely(enum choice_kind kind)
+{
+	for (u32 i = 0; i < E.nr_replay && E.replay[i].op <= E.op; i++) {
+		if (E.used & 1u << i || E.replay[i].kind != kind)
+			continue;
+		E.used |= 1u << i;
+		return E.replay[i].c;
+	}
+	return 0;
+}
+
 /* What the schedule that is replayed says about this choice; 0: nothing. */
 static u32 replayed(enum choice_kind kind)
 {
 	const struct deviation *d = &E.replay[E.at_replay];
 
+	if (E.loose)
+		return replayed_loosely(kind);
 	if (E.at_replay == E.nr_replay || d->op != E.op || d->kind != kind)
 		return 0;
 	E.at_replay++;
@@ -609,6 +622,7 @@ enum outcome run_once(void)
 	E.nr_dev = 0;
 	E.depth = 0;
 	E.at_replay = 0;
+	E.used = 0;
 	E.switch_to = 0;
 	E.idle_turns = 0;
 	E.yield = false;
