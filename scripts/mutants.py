@@ -153,7 +153,9 @@ def program(kill):
         return os.path.join(BUILD, 'port/check/octavo-race'), kill[1:] + ['--quiet', '--seconds', '120']
     if kill[0] == 'test':
         return os.path.join(BUILD, 'tests/test_' + kill[1].replace('-', '_')), kill[2:]
-    die('kill: race SCENARIO..., or test NAME-VARIANT')
+    if kill[0] == 'race-corpus':
+        return os.path.join(BUILD, 'fuzz/race_corpus'), [os.path.join(ROOT, 'fuzz/corpus/race')] + kill[1:]
+    die('kill: race SCENARIO..., test NAME-VARIANT, or race-corpus NUMBER')
 
 
 def build(mutants):
