@@ -99,19 +99,39 @@ static inline struct folio_subrange mapped_subrange(struct folio *folio, unsigne
 	return folio_subrange(folio, pfn - folio_pfn(folio), nr);
 }
 
-/* The folio of entries that stand for a folio's pages without being present. Context: the ptl. */
-static inline struct folio *swap_form_folio(swp_entry_t entry)
+/*
+ * What a migration entry's pages are counted as. Its folio is live but may be being split, so only its kind is asked
+ * for (migrate.h). Context: the ptl.
+ */
+static inline enum mm_counter migration_counter(pte_t e)
 {
-	return page_folio(pfn_to_page(swp_entry_pfn(entry)));
+	memdesc_t md = page_memdesc(pfn_to_page(swp_entry_pfn(pte_to_swp_entry(e))));
+
+	return memdesc_type(md) == MEMDESC_ANON ? MM_ANONPAGES : mm_counter(memdesc_ptr(md));
 }
 
-/* How many of @max entries from @ptep on stand for consecutive pages of @folio, the first one @e. */
-static inline unsigned long swap_form_run(const struct folio *folio, const pte_t *ptep, pte_t e,
-					  unsigned long max)
+/* How many of @max migration entries from @ptep on, the first one @e, are of one folio and alike. */
+static inline unsigned long migration_run(const pte_t *ptep, pte_t e, unsigned long max)
 {
-	unsigned long first = swp_entry_pfn(pte_to_swp_entry(e)) - folio_pfn(folio);
+	const struct page *page = pfn_to_page(swp_entry_pfn(pte_to_swp_entry(e)));
+	unsigned long nr = swap_pte_batch(ptep, (unsigned int)max, e), n = 1;
+	memdesc_t md = page_memdesc(page);
 
-	return swap_pte_batch(ptep, (unsigned int)min(max, folio_nr_pages(folio) - first), e);
+	while (n < nr && memdesc_eq(page_memdesc_relaxed(page + n), md))
+		n++;
+	return n;
+}
+
+/* The same place with another type, what the place has of its own kept. */
+static inline pte_t swap_form_retype(pte_t e, enum swp_type type)
+{
+	pte_t new = __swp_pte(type, __swp_offset(e));
+
+	if (pte_swp_soft_dirty(e))
+		new = pte_swp_mksoft_dirty(new);
+	if (pte_swp_uffd_wp(e))
+		new = pte_swp_mkuffd_wp(new);
+	return pte_swp_exclusive(e) ? pte_swp_mkexclusive(new) : new;
 }
 
 static inline enum mm_counter mapped_counter(const struct mapped *m)

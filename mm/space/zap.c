@@ -115,12 +115,11 @@ static inline unsigned long zap_present(struct zap *z, unsigned long addr, pte_t
 /* Nothing of the folio's is counted for a migration entry, and no reference is its own: migrate.h. */
 static unsigned long zap_migration(struct zap *z, pte_t *ptep, pte_t e, unsigned long max)
 {
-	struct folio *folio = swap_form_folio(pte_to_swp_entry(e));
-	unsigned long nr = swap_form_run(folio, ptep, e, max);
+	unsigned long nr = migration_run(ptep, e, max);
 
 	for (unsigned long i = 0; i < nr; i++)
 		pte_clear(ptep + i);
-	z->rss[mm_counter(folio)] -= (long)nr;
+	z->rss[migration_counter(e)] -= (long)nr;
 	return nr;
 }
 
@@ -192,29 +191,29 @@ static unsigned long zap_entries(struct zap *z, const struct pt_span *span)
 /* One entry above the last level, all of which goes. */
 static void zap_leaf(struct zap *z, const struct pt_span *span)
 {
-	unsigned long nr = 1ul << level_order(span->level), pfn;
+	unsigned long nr = 1ul << level_order(span->level);
 	pte_t e = ptep_get_and_clear(span->ptep);
-	struct mapped m = { 0 };
+	struct mapped m;
 
-	if (pte_present(e)) {
-		tlb_note_range(z->tlb, span->addr, span->end, span->level);
-		m = pte_mapped(e);
-		pfn = pte_pfn(e);
-		if (!m.page)
-			return;
-	} else if (is_migration_entry(pte_to_swp_entry(e))) {
-		z->rss[mm_counter(swap_form_folio(pte_to_swp_entry(e)))] -= (long)nr;
+	if (pte_is_swap(e) && is_migration_entry(pte_to_swp_entry(e))) {
+		z->rss[migration_counter(e)] -= (long)nr;
 		return;
 	}
+	if (!pte_present(e))
+		bad_entry(z->vma, span->addr, e, "unmap_page_range");
+	tlb_note_range(z->tlb, span->addr, span->end, span->level);
+	m = pte_mapped(e);
+	if (!m.page)
+		return;
 	if (!m.folio)
 		bad_entry(z->vma, span->addr, e, "unmap_page_range");
-	if (pte_present(e) && !m.anon) {
+	if (!m.anon) {
 		note_use(z->vma, m.folio, e.v);
 		if (pte_dirty(e))
 			tlb_flush_mmu_tlbonly(z->tlb);
 	}
 	z->rss[mapped_counter(&m)] -= (long)nr;
-	folio_remove_rmap(mapped_subrange(m.folio, pfn, nr), z->vma, span->level);
+	folio_remove_rmap(mapped_subrange(m.folio, pte_pfn(e), nr), z->vma, span->level);
 	z->full |= tlb_remove_folio(z->tlb, m.folio, 1);
 }
 
