@@ -91,7 +91,8 @@ void flush_tlb_range(struct mm_struct *mm, unsigned long start, unsigned long en
 		.level = level,
 	};
 
-	VM_BUG_ON(start >= end || !IS_ALIGNED(start | end, PAGE_SIZE));
+	VM_BUG_ON(start >= end);
+	VM_BUG_ON((start | end) & (PAGE_SIZE - 1));
 	flush(&what);
 }
 
@@ -104,7 +105,8 @@ void flush_tlb_tables(struct mm_struct *mm, unsigned long start, unsigned long e
 		.freed_tables = true,
 	};
 
-	VM_BUG_ON(start >= end || !IS_ALIGNED(start | end, PAGE_SIZE));
+	VM_BUG_ON(start >= end);
+	VM_BUG_ON((start | end) & (PAGE_SIZE - 1));
 	flush(&what);
 }
 
