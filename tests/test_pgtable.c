@@ -611,6 +611,10 @@ static void test_pgtable_validate_finds_each_fault(void **state)
 	BROKEN(mm->pgd_table[2], swp_entry_to_pte(swp_entry(SWP_HWPOISON, 1)));
 	/* the same table twice */
 	BROKEN(up.ptep[1], *up.ptep);
+	/* the upper half is the embedder's */
+	mm->pgd_table[PTRS_PER_TABLE / 2] = pte_mktable(1);
+	mm->pgd_table[PTRS_PER_TABLE - 1] = table_leaf(1, 1, RW);
+	assert_true(pgtable_validate(mm));
 	sim_log_to(NULL);
 	sim_log_quiet(false);
 	table_unmap(mm, BASE, 0);

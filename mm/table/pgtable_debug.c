@@ -55,10 +55,12 @@ static void check_below(struct table_check *c, const struct ptdesc *pt, unsigned
 			unsigned long addr)
 {
 	const pte_t *table = ptdesc_address(pt);
+	/* what an embedder has in the upper half is no business of ours */
+	unsigned long nr = level == PGTABLE_LEVEL_TOP ? PTRS_PER_TABLE / 2 : PTRS_PER_TABLE;
 	u32 tables = 0;
 
 	check_table(c, pt, level, addr);
-	for (unsigned long i = 0; i < PTRS_PER_TABLE; i++) {
+	for (unsigned long i = 0; i < nr; i++) {
 		unsigned long at = addr + i * level_size(level);
 		pte_t e = ptep_get(table + i);
 		const struct ptdesc *child;
