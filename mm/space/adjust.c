@@ -209,16 +209,17 @@ void vma_merge_commit(const struct vma_merge *m)
 	}
 }
 
-/* ---- other flags ---- */
+/* ---- parts ---- */
 
+/* [@start, @end) is to be all of @vma. Return: 0; an error, and nothing has changed. */
 static int cut_prepare(struct vm_area_struct *vma, unsigned long start, unsigned long end,
 		       struct vma_split *head, struct vma_split *tail)
 {
-	struct mm_struct *mm = vma->vm_mm;
 	unsigned int cuts = (start > vma->vm_start) + (end < vma->vm_end);
+	struct mm_struct *mm = vma->vm_mm;
 	int err;
 
-	if (mm->map_count + cuts > mm->max_map_count && cuts)
+	if (cuts && mm->map_count + cuts > mm->max_map_count)
 		return -ENOMEM;
 	err = range_tree_prealloc(&mm->vmas, cuts);
 	if (!err && start > vma->vm_start)
@@ -229,6 +230,32 @@ static int cut_prepare(struct vm_area_struct *vma, unsigned long start, unsigned
 			vma_split_abort(head);
 	}
 	return err;
+}
+
+static int may_cut(struct vm_area_struct *vma, unsigned long start, unsigned long end)
+{
+	int err = vma_may_split(vma, start);
+
+	if (!err)
+		err = vma_may_split(vma, end);
+	if (!err && (start > vma->vm_start || end < vma->vm_end))
+		err = split_leaves_at(vma, start, end);
+	return err;
+}
+
+int vma_isolate(struct vm_area_struct *vma, unsigned long start, unsigned long end)
+{
+	struct vma_split head = { 0 }, tail = { 0 };
+	int err = may_cut(vma, start, end);
+
+	if (!err)
+		err = cut_prepare(vma, start, end, &head, &tail);
+	if (err)
+		return err;
+	vma_start_write(vma);
+	vma_split_commit(&head);
+	vma_split_commit(&tail);
+	return 0;
 }
 
 struct vm_area_struct *vma_modify(struct vm_area_struct *vma, unsigned long start,
@@ -246,35 +273,27 @@ struct vm_area_struct *vma_modify(struct vm_area_struct *vma, unsigned long star
 		.private = vma->vm_private_data,
 		.anon_vma = vma->anon_vma,
 	};
-	struct vma_split head = { 0 }, tail = { 0 };
 	struct vma_merge merge;
 	int err;
 
 	VM_BUG_ON(start < vma->vm_start || end > vma->vm_end || start >= end);
-	err = vma_may_split(vma, start);
-	if (!err)
-		err = vma_may_split(vma, end);
-	if (!err && (start > vma->vm_start || end < vma->vm_end))
-		err = split_leaves_at(vma, start, end);
-	if (err)
-		return ERR_PTR(err);
-	if (vma_merge_find(&spec, &merge)) {
-		err = vma_merge_prepare(&merge);
+	if (!vma_merge_find(&spec, &merge)) {
+		err = vma_isolate(vma, start, end);
 		if (err)
 			return ERR_PTR(err);
-		if (merge.keep == vma) {
-			vma_start_write(vma);
-			vma_set_flags(vma, flags);
-		}
-		vma_merge_commit(&merge);
-		return merge.keep;
+		vma_start_write(vma);
+		vma_set_flags(vma, flags);
+		return vma;
 	}
-	err = cut_prepare(vma, start, end, &head, &tail);
+	err = may_cut(vma, start, end);
+	if (!err)
+		err = vma_merge_prepare(&merge);
 	if (err)
 		return ERR_PTR(err);
-	vma_start_write(vma);
-	vma_split_commit(&head);
-	vma_split_commit(&tail);
-	vma_set_flags(vma, flags);
-	return vma;
+	if (merge.keep == vma) {
+		vma_start_write(vma);
+		vma_set_flags(vma, flags);
+	}
+	vma_merge_commit(&merge);
+	return merge.keep;
 }

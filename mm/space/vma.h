@@ -104,6 +104,13 @@ int vma_merge_prepare(const struct vma_merge *merge);
 void vma_merge_commit(const struct vma_merge *merge);
 
 /**
+ * vma_isolate() - a part of an area becomes all of it
+ *
+ * What is before and behind it are new areas. Return: 0; -ENOMEM, or what may_split said, and nothing has changed.
+ */
+int vma_isolate(struct vm_area_struct *vma, unsigned long start, unsigned long end);
+
+/**
  * vma_modify() - a part of an area gets other flags
  * @vma: the area
  * @start: in it

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: MIT
+/*
+ * madvise.c - advice: what kind there is, for which areas it is legal, who carries it out.
+ *
+ * Advice on areas (what faults and fork do there) changes flags, with mmap_lock held for writing. Advice on pages
+ * walks page tables with it held for reading. A hole gives -ENOMEM in the end, when all else has been done.
+ */
+#include "vma.h"
+
+#define VM_ADVICE_READ (VM_SEQ_READ | VM_RAND_READ)
+
+/* ---- advice on areas ---- */
+
+static bool is_area_advice(int advice)
+{
+	switch (advice) {
+	case MADV_NORMAL:
+	case MADV_RANDOM:
+	case MADV_SEQUENTIAL:
+	case MADV_DONTFORK:
+	case MADV_DOFORK:
+	case MADV_WIPEONFORK:
+	case MADV_KEEPONFORK:
+	case MADV_DONTDUMP:
+	case MADV_DODUMP:
+	case MADV_HUGEPAGE:
+	case MADV_NOHUGEPAGE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Is it legal for the area? */
+static bool area_advice_ok(const struct vm_area_struct *vma, int advice)
+{
+	vm_flags_t f = vma->vm_flags;
+
+	switch (advice) {
+	case MADV_DOFORK:
+		return !(f & VM_IO);
+	case MADV_WIPEONFORK:
+		return !vma->vm_file && !(f & VM_SHARED);
+	case MADV_KEEPONFORK:
+		return !(f & VM_DROPPABLE);
+	case MADV_DODUMP:
+		return !(f & (VM_SPECIAL | VM_DROPPABLE));
+	default:
+		return true;
+	}
+}
+
+static vm_flags_t advised_flags(vm_flags_t f, int advice)
+{
+	switch (advice) {
+	case MADV_NORMAL:
+		return f & ~VM_ADVICE_READ;
+	case MADV_RANDOM:
+		return (f & ~VM_ADVICE_READ) | VM_RAND_READ;
+	case MADV_SEQUENTIAL:
+		return (f & ~VM_ADVICE_READ) | VM_SEQ_READ;
+	case MADV_DONTFORK:
+		return f | VM_DONTCOPY;
+	case MADV_DOFORK:
+		return f & ~VM_DONTCOPY;
+	case MADV_WIPEONFORK:
+		return f | VM_WIPEONFORK;
+	case MADV_KEEPONFORK:
+		return f & ~VM_WIPEONFORK;
+	case MADV_DONTDUMP:
+		return f | VM_DONTDUMP;
+	case MADV_DODUMP:
+		return f & ~VM_DONTDUMP;
+	case MADV_HUGEPAGE:
+		return (f & ~VM_NOHUGEPAGE) | VM_HUGEPAGE;
+	default: /* MADV_NOHUGEPAGE */
+		return (f & ~VM_HUGEPAGE) | VM_NOHUGEPAGE;
+	}
+}
+
+static int advise_area(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+		       int advice)
+{
+	vm_flags_t flags = advised_flags(vma->vm_flags, advice);
+
+	if (!area_advice_ok(vma, advice))
+		return -EINVAL;
+	if (flags == vma->vm_flags)
+		return 0;
+	vma = vma_modify(vma, start, end, flags);
+	if (!IS_ERR(vma))
+		return 0;
+	/* the manual page's word for memory that is short */
+	return PTR_ERR(vma) == -ENOMEM ? -EAGAIN : (int)PTR_ERR(vma);
+}
+
+/* ---- advice on pages ---- */
+
+/* Pages that may be taken away and come back: not those that are locked, nor bare frames. */
+static bool can_take_pages(vm_flags_t f, bool locked_too)
+{
+	return !(f & VM_PFNMAP) && (locked_too || !(f & VM_LOCKED));
+}
+
+/* Guards are for private or shared ordinary memory that could be written to; locked memory cannot go. */
+static bool guard_ok(const struct vm_area_struct *vma, bool locked_too)
+{
+	vm_flags_t f = READ_ONCE(vma->vm_flags);
+
+	return f & VM_MAYWRITE && !(f & VM_SPECIAL) && (locked_too || !(f & VM_LOCKED));
+}
+
+static int guard_install(struct vm_area_struct *vma, unsigned long start, unsigned long end)
+{
+	if (!guard_ok(vma, false))
+		return -EINVAL;
+	/* relaxed: fork, which looks, excludes us; before there is any */
+	fetch_or_relaxed(&vma->vm_flags, VM_MAYBE_GUARD);
+	return guard_install_range(vma, start, end);
+}
+
+/* Context: mmap_lock for reading. */
+static int advise_pages(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+			int advice)
+{
+	vm_flags_t f = READ_ONCE(vma->vm_flags);
+
+	switch (advice) {
+	case MADV_DONTNEED:
+	case MADV_DONTNEED_LOCKED:
+		if (!can_take_pages(f, advice == MADV_DONTNEED_LOCKED))
+			return -EINVAL;
+		return zap_page_range_single(vma, start, end - start);
+	case MADV_FREE:
+		if (!can_take_pages(f, false) || !vma_is_anonymous(vma))
+			return -EINVAL;
+		return madvise_free_range(vma, start, end);
+	case MADV_COLD:
+		return can_take_pages(f, false) ? madvise_cold_range(vma, start, end) : -EINVAL;
+	case MADV_GUARD_INSTALL:
+		return guard_install(vma, start, end);
+	case MADV_GUARD_REMOVE:
+		return guard_ok(vma, true) ? guard_remove_range(vma, start, end) : -EINVAL;
+	default: /* MADV_WILLNEED: there is nothing to read ahead from */
+		return 0;
+	}
+}
+
+static bool is_page_advice(int advice)
+{
+	switch (advice) {
+	case MADV_WILLNEED:
+	case MADV_DONTNEED:
+	case MADV_DONTNEED_LOCKED:
+	case MADV_FREE:
+	case MADV_COLD:
+	case MADV_GUARD_INSTALL:
+	case MADV_GUARD_REMOVE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* ---- both ---- */
+
+/* Area by area. Return: 0; the first error; -ENOMEM in the end if there are holes. */
+static int advise_range(struct mm_struct *mm, unsigned long start, unsigned long end, int advice)
+{
+	int (*advise)(struct vm_area_struct *, unsigned long, unsigned long, int) =
+		is_area_advice(advice) ? advise_area : advise_pages;
+	int ret = 0;
+
+	while (start < end) {
+		struct vm_area_struct *vma = find_vma_intersection(mm, start, end);
+		unsigned long part_end;
+		int err;
+
+		if (!vma)
+			return -ENOMEM;
+		if (start < vma->vm_start) {
+			start = vma->vm_start;
+			ret = -ENOMEM;
+		}
+		part_end = min(end, vma->vm_end);
+		err = advise(vma, start, part_end, advice);
+		if (err)
+			return err;
+		start = part_end;
+	}
+	return ret;
+}
+
+static int advise_locked(struct mm_struct *mm, unsigned long start, unsigned long end, int advice)
+{
+	int err;
+
+	if (is_area_advice(advice)) {
+		mmap_write_lock(mm);
+		err = advise_range(mm, start, end, advice);
+		mmap_write_unlock(mm);
+		return err;
+	}
+	mmap_read_lock(mm);
+	err = advise_range(mm, start, end, advice);
+	mmap_read_unlock(mm);
+	return err;
+}
+
+/* ---- bringing in ---- */
+
+/* Context: mmap_lock for reading. Return: how far it got. */
+static unsigned long populate_area(struct mm_struct *mm, unsigned long start, unsigned long end,
+				   bool write, int *err)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, start);
+	vm_flags_t f;
+	long done;
+
+	if (!vma) {
+		*err = -ENOMEM;
+		return start;
+	}
+	f = READ_ONCE(vma->vm_flags);
+	if (f & (VM_IO | VM_PFNMAP) || !(f & (write ? VM_WRITE : VM_READ))) {
+		*err = -EINVAL;
+		return start;
+	}
+	done = populate_vma_page_range(vma, start, min(end, vma->vm_end), write);
+	if (done <= 0)
+		*err = done ? (int)done : -EFAULT;
+	return done <= 0 ? start : start + ((unsigned long)done << PAGE_SHIFT);
+}
+
+static int advise_populate(struct mm_struct *mm, unsigned long start, unsigned long end, bool write)
+{
+	int err = 0;
+
+	while (start < end && !err) {
+		mmap_read_lock(mm);
+		start = populate_area(mm, start, end, write, &err);
+		mmap_read_unlock(mm);
+	}
+	return err;
+}
+
+/* Leaves of the order that one entry above the last level maps. */
+static int advise_collapse(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	unsigned int order = min(level_order(MAX_LEAF_LEVEL), (unsigned int)MAX_FOLIO_ORDER);
+	unsigned long size = PAGE_SIZE << order;
+	int ret = 0;
+
+	if (ALIGN(start, size) < start || ALIGN(start, size) + size > ALIGN_DOWN(end, size))
+		return -EINVAL;
+	end = ALIGN_DOWN(end, size);
+	for (start = ALIGN(start, size); start < end; start += size) {
+		int err = collapse_range(mm, start, order, (1u << order) - 1);
+
+		if (err == -EBUSY)
+			err = -EAGAIN;
+		if (err && err != -EEXIST)
+			ret = err;
+	}
+	return ret;
+}
+
+int vm_madvise(struct mm_struct *mm, unsigned long addr, unsigned long len, int advice)
+{
+	unsigned long end = addr + ALIGN(len, PAGE_SIZE);
+	bool populate = advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
+
+	/* MADV_PAGEOUT too: there is nowhere to page out to */
+	if (!is_area_advice(advice) && !is_page_advice(advice) && !populate &&
+	    advice != MADV_COLLAPSE)
+		return -EINVAL;
+	if (addr & ~PAGE_MASK || (len && !ALIGN(len, PAGE_SIZE)) || end < addr)
+		return -EINVAL;
+	if (end == addr)
+		return 0;
+	if (populate)
+		return advise_populate(mm, addr, end, advice == MADV_POPULATE_WRITE);
+	if (advice == MADV_COLLAPSE)
+		return advise_collapse(mm, addr, end);
+	return advise_locked(mm, addr, end, advice);
+}
