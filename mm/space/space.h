@@ -40,7 +40,8 @@ static inline enum mm_counter mm_counter(const struct folio *folio)
  *
  * No area's end may be inside a leaf, so who splits areas calls this first; so does who empties or restricts part of
  * an area, because the walks of this directory split a leaf at need, but can fail for want of memory, where they can
- * fail at all, with a part done. With mmap_lock held it stays so.
+ * fail at all, with a part done. With mmap_lock held for writing it marks the area, and then it stays so; else a
+ * fault may map a leaf over an end again, as if it had come after whatever the caller does.
  *
  * Context: mmap_lock held at all; sleeps. Return: 0, -ENOMEM.
  */

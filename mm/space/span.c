@@ -3,6 +3,7 @@
  * span.c - going through the page tables of a range with one lock at a time.
  */
 #include "span.h"
+#include "vma_lock.h"
 
 /* The first entry that is not none, up to @end or the end of the table. Context: the ptl. */
 static bool skip_none(const struct pt_pos *pos, unsigned long end, struct pt_span *span)
@@ -69,8 +70,12 @@ static int split_leaf_at(struct vm_area_struct *vma, unsigned long addr)
 
 int split_leaves_at(struct vm_area_struct *vma, unsigned long start, unsigned long end)
 {
-	int err = split_leaf_at(vma, start);
+	int err;
 
+	/* odd: held for writing; a fault that was on its way could map a leaf again */
+	if (READ_ONCE(vma->vm_mm->lock_seq) & 1)
+		vma_start_write(vma);
+	err = split_leaf_at(vma, start);
 	return err || end >= TASK_SIZE_MAX ? err : split_leaf_at(vma, end);
 }
 
