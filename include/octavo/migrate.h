@@ -17,23 +17,32 @@
 #define OCTAVO_MIGRATE_H
 
 #include <octavo/folio.h>
+#include <octavo/mm_types.h>
 #include <octavo/swapops.h>
 
 /**
  * try_to_migrate() - every entry of a folio becomes a migration entry
- * @folio: locked
+ * @folio: anonymous, locked
  *
- * Dirty, young and exclusive are kept in the entries; the folio is dirty if an entry was. Pinned exclusive
- * pages keep their entries: the folio is then still mapped. Context: sleeps; notifiers run.
+ * Dirty, young, exclusive and the marks are kept in the entries; the folio is dirty if an entry was. Pinned
+ * exclusive pages keep their entries, and then the folio is still mapped. Each address space is notified, and flushed before
+ * the references of its entries go.
+ *
+ * Context: sleeps; no lock of an anon_vma held. Return: what remove_migration_ptes() needs, which must follow,
+ * also if the folio is still mapped; NULL: it was not mapped, and nothing must follow.
  */
-void try_to_migrate(struct folio *folio);
+struct anon_vma *try_to_migrate(struct folio *folio) __must_check;
 
 /**
  * remove_migration_ptes() - the entries come back
  * @src: whose migration entries they are
- * @dst: what they map from now on: @src again, or what it was moved to; locked both
+ * @dst: what they map from now on: @src again, or a folio of the same order, with mapping and index of
+ *	@src. Both locked; the caller has a reference of each
+ * @anon_vma: from try_to_migrate(); its reference is dropped
+ *
+ * Context: sleeps. Cannot fail.
  */
-void remove_migration_ptes(struct folio *src, struct folio *dst);
+void remove_migration_ptes(struct folio *src, struct folio *dst, struct anon_vma *anon_vma);
 
 /**
  * migrate_folio() - move an anonymous folio
@@ -44,8 +53,26 @@ void remove_migration_ptes(struct folio *src, struct folio *dst);
  * Unmaps, checks that only expected references are left by freezing, copies, maps the copy.
  *
  * Context: sleeps. Return: 0: @src is not mapped any more and the caller's reference its last; -EAGAIN locked or
- * in use: try again; -EBUSY pinned; -ENOMEM; -EINVAL not anonymous. On failure all is as before.
+ * in use: try again; -EBUSY pinned; -ENOMEM; -EINVAL not anonymous; -EHWPOISON cannot be read. On failure all is as
+ * before.
  */
 int migrate_folio(struct folio *src, int nid, gfp_t gfp);
+
+/**
+ * split_folio_mapped() - split a folio that page tables map
+ * @folio: anonymous, locked, the caller has a reference
+ * @new_order: of the pieces
+ * @page: a page of it: only its piece becomes of @new_order, the rest as large as possible; NULL: all pieces
+ *
+ * Entries become migration entries, the folio is split, entries come back. @folio is the first piece then, locked
+ * still and with the caller's reference; the others are unlocked and have those of their entries only.
+ *
+ * Context: sleeps. Return: 0, or as folio_split() and folio_split_out(), -EBUSY also if it is pinned; then the folio is
+ * mapped as before (perhaps by smaller entries).
+ */
+int split_folio_mapped(struct folio *folio, unsigned int new_order, struct page *page);
+
+/* The leaf that maps @addr becomes a table. Context: mmap_lock or the anon_vma's lock; sleeps. Return: 0, -ENOMEM. */
+int split_leaf(struct vm_area_struct *vma, unsigned long addr);
 
 #endif /* OCTAVO_MIGRATE_H */

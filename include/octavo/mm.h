@@ -10,6 +10,7 @@
 
 #include <octavo/mm_types.h>
 #include <octavo/mman.h>
+#include <octavo/migrate.h>
 
 /* ---- lifetime ---- */
 
@@ -196,19 +197,7 @@ void zap_vma_ptes(struct vm_area_struct *vma, unsigned long addr, unsigned long 
  */
 int zap_page_range_single(struct vm_area_struct *vma, unsigned long addr, unsigned long size);
 
-/* ---- large folios that are mapped ---- */
-
-/**
- * split_folio_mapped() - split a folio that page tables map
- * @folio: anonymous, locked, the caller has a reference
- * @page: a page of it: only its piece becomes small; NULL: all pieces are of @new_order
- *
- * Entries become migration entries, the folio is split, entries come back. Return: 0, or as folio_split(), and the
- * folio is mapped as before (perhaps by smaller entries).
- */
-int split_folio_mapped(struct folio *folio, unsigned int new_order, struct page *page);
-/* The leaf that maps @addr becomes a table. Context: mmap_lock or the anon_vma's lock. Return: 0, -ENOMEM. */
-int split_leaf(struct vm_area_struct *vma, unsigned long addr);
+/* ---- large folios that are mapped; to split them and their leaves: migrate.h ---- */
 
 /**
  * collapse_range() - make one folio of @order of the anonymous pages there

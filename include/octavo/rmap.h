@@ -157,7 +157,8 @@ struct folio_vma_walk {
 	unsigned int nr;	  /* entries; 1 above the last level */
 	struct folio_subrange sr; /* what they map */
 	/* the walk's own */
-	unsigned long pfn, index, nr_pages; /* what is looked for: the folio, as it was at the start */
+	unsigned long pfn, index,
+		nr_pages; /* what is looked for: the folio, as it was at the start */
 	unsigned long next, end;
 	bool locked, started;
 };

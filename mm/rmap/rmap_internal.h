@@ -32,4 +32,20 @@ void folio_restore_anon_rmap(struct folio_subrange sr, unsigned int level, u32 f
 void rmap_walk_locked(struct anon_vma *anon_vma, unsigned long index, unsigned long nr,
 		      struct folio *folio, const struct rmap_walk_control *rwc);
 
+/* ---- migrate_entry.c ---- */
+
+/* Do not turn entries above the last level into migration entries: they stay, and the folio is mapped still. */
+#define TTM_NO_LEAVES 1u
+
+/* try_to_migrate() with TTM_... */
+struct anon_vma *folio_unmap_for_migration(struct folio *folio, u32 flags) __must_check;
+
+/*
+ * Migration entries of @nr frames from @src_pfn on, which were mapped as pages @index and on of what @anon_vma is for,
+ * become entries of the frames from @dst_pfn on, whatever folios these are in: all locked. Drops the reference of
+ * @anon_vma.
+ */
+void restore_migration_entries(struct anon_vma *anon_vma, unsigned long index, unsigned long nr,
+			       unsigned long src_pfn, unsigned long dst_pfn);
+
 #endif /* MM_RMAP_RMAP_INTERNAL_H */

@@ -9,9 +9,8 @@
  * was, so nobody is notified.
  */
 #include <octavo/errno.h>
-#include <octavo/swapops.h>
 
-#include "space.h"
+#include "rmap_internal.h"
 
 /* What a leaf counts as a mapping of; NULL: of no folio. */
 static struct folio *leaf_folio(const struct vm_area_struct *vma, unsigned long addr, pte_t leaf)

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+/*
+ * migrate.c - moving a mapped anonymous folio to other frames.
+ *
+ * 1. Prepare, all of which can be taken back: memory, locks, entries to migration entries.
+ *
+ * 2. The point of no return: the count is frozen at the one reference that is the caller's. Nothing maps the folio, so
+ *    all others are somebody's who can read or write it, and with one the freeze fails. Whoever tries to
+ *    get one through an entry that he has read before finds the entry changed when he reads it again: the entries were
+ *    cleared before the freeze, and a reference got after it has synchronised with it. So the count
+ *    can be given back at once: what comes now are waiters and PFN walkers, who leave the pages alone.
+ *
+ * 3. Commit, which cannot fail: contents, flags, and the entries come back for the copy.
+ *
+ * What it does not do: choose what to move and where. Folios of files, and of the swap cache, stay.
+ */
+#include <octavo/errno.h>
+#include <octavo/string.h>
+
+#include "rmap_internal.h"
+
+/* What a copy has from the original. */
+#define FLAGS_MOVED                                                                         \
+	(1u << PG_referenced | 1u << PG_uptodate | 1u << PG_dirty | 1u << PG_swapbacked |   \
+	 1u << PG_reclaim | 1u << PG_workingset | 1u << PG_mlocked | 1u << PG_unevictable | \
+	 1u << PG_owner_1 | 1u << PG_owner_2)
+
+/* Something besides mappings and references keeps it where it is. */
+static int migrate_refused(const struct folio *src)
+{
+	if (folio_test_flag(src, PG_hwpoison))
+		return -EHWPOISON;
+	if (folio_test_flag(src, PG_writeback) || folio_test_flag(src, PG_swapcache) ||
+	    READ_ONCE(src->private))
+		return -EAGAIN;
+	return 0;
+}
+
+/* @dst becomes what @src is. Nothing maps either, both are locked. */
+static void folio_move_contents(struct folio *dst, struct folio *src)
+{
+	u64 group = READ_ONCE(src->pfn_order_group) & FOLIO_GROUP_MASK;
+
+	memcpy(folio_address(dst), folio_address(src), folio_size(src));
+	/* relaxed: the release of mapcount, and then of the entries, publishes them */
+	WRITE_ONCE(dst->pfn_order_group, (dst->pfn_order_group & ~FOLIO_GROUP_MASK) | group);
+	WRITE_ONCE(dst->mapping, READ_ONCE(src->mapping));
+	WRITE_ONCE(dst->index, READ_ONCE(src->index));
+	WRITE_ONCE(dst->spare, READ_ONCE(src->spare));
+	/* A read-modify-write: a PFN walker may be at its flags already. */
+	fetch_or_relaxed(&dst->flags, READ_ONCE(src->flags) & FLAGS_MOVED);
+}
+
+/* With both locked. On failure the entries are as before. */
+static int migrate_locked(struct folio *src, struct folio *dst)
+{
+	struct anon_vma *anon_vma;
+	int err = migrate_refused(src);
+
+	if (err)
+		return err;
+	anon_vma = try_to_migrate(src);
+	if (folio_mapped(src))
+		err = folio_maybe_dma_pinned(src) ? -EBUSY : -EAGAIN;
+	else if (!folio_ref_freeze(src, 1))
+		err = -EAGAIN;
+	else
+		folio_ref_unfreeze(src, 1);
+	if (!err && anon_vma)
+		folio_move_contents(dst, src);
+	if (anon_vma)
+		remove_migration_ptes(src, err ? src : dst, anon_vma);
+	return err;
+}
+
+int migrate_folio(struct folio *src, int nid, gfp_t gfp)
+{
+	struct folio *dst;
+	int err = -EAGAIN;
+
+	if (!folio_test_anon(src))
+		return -EINVAL;
+	/* A look before the work; what holds is what is found when nothing maps it. */
+	if (folio_maybe_dma_pinned(src))
+		return -EBUSY;
+	dst = folio_alloc_node(gfp, folio_order(src), FOLIO_ANON, nid);
+	if (!dst)
+		return -ENOMEM;
+	/* Ours alone but for PFN walkers, which only try: no order between the two. */
+	folio_lock(dst);
+	if (folio_trylock(src)) {
+		err = migrate_locked(src, dst);
+		folio_unlock(src);
+	}
+	folio_unlock(dst);
+	/* It lives by its entries, or nobody needs it. */
+	folio_put(dst);
+	return err;
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+/*
+ * migrate_entry.c - entries of a folio to migration entries and back.
+ *
+ * 1. A run at a time: cleared, flushed, asked once whether it is pinned if it is exclusive, and only then
+ *    counted as gone. The migration entry itself has all that the entry said and the area does not, so
+ *    nothing else has to be remembered: what is pinned gets its entries back from them.
+ *
+ * 2. The flush is done before the ptl is given up. Whoever finds a migration entry may remove it and believe
+ *    that nothing is mapped there, and does not flush for what was never present to him.
+ *
+ * 3. The references of the entries go after the flush, and the counts of mappings with them (migrate.h says why).
+ *    So the way back makes new ones, for what has the frames then. It does not look at the folio that
+ *    there was: it goes by frame numbers.
+ *
+ * 4. While entries are gone the folio is not mapped, and nothing but a reference keeps the anon_vma for the way
+ *    back. If all its VMAs go meanwhile there is nothing to bring back.
+ *
+ * What it does not do: decide whether the folio can be moved, or move it.
+ */
+#include "rmap_internal.h"
+
+/* ---- one entry ---- */
+
+/* A present entry of an anonymous page, as migration entry. */
+static pte_t migration_pte(pte_t e, bool exclusive)
+{
+	enum swp_type type = SWP_MIGRATION_READ;
+	u64 payload = pte_pfn(e);
+	pte_t m;
+
+	/* S2.30: what is not exclusive is not mapped writable. */
+	VM_BUG_ON(pte_write(e) && !exclusive);
+	if (exclusive)
+		type = pte_write(e) ? SWP_MIGRATION_WRITE : SWP_MIGRATION_READ_EXCLUSIVE;
+	if (pte_young(e))
+		payload |= SWP_MIG_YOUNG;
+	if (pte_dirty(e))
+		payload |= SWP_MIG_DIRTY;
+	m = swp_entry_to_pte(swp_entry(type, payload));
+	if (pte_soft_dirty(e))
+		m = pte_swp_mksoft_dirty(m);
+	return pte_uffd_wp(e) ? pte_swp_mkuffd_wp(m) : m;
+}
+
+/* The way back, for @pfn and with the area's protection. */
+static pte_t present_pte(pte_t m, unsigned long pfn, const struct vm_area_struct *vma,
+			 unsigned int level)
+{
+	swp_entry_t entry = pte_to_swp_entry(m);
+	pgprot_t prot = { READ_ONCE(vma->vm_page_prot.v) };
+	pte_t e = pte_mkold(pte_mkleaf(pfn_pte(pfn, prot), level));
+
+	if (swp_offset(entry) & SWP_MIG_YOUNG)
+		e = pte_mkyoung(e);
+	if (swp_offset(entry) & SWP_MIG_DIRTY)
+		e = pte_mkdirty(e);
+	/* mkdirty is of a write, which this is not: the mark is as it was. */
+	e = pte_swp_soft_dirty(m) ? pte_mksoft_dirty(e) : pte_clear_soft_dirty(e);
+	if (swp_type(entry) == SWP_MIGRATION_WRITE)
+		e = pte_mkwrite(e);
+	return pte_swp_uffd_wp(m) ? pte_mkuffd_wp(e) : e;
+}
+
+/* ---- there ---- */
+
+struct unmap {
+	u32 flags;   /* TTM_... */
+	bool pinned; /* no use to go on: the folio stays mapped */
+};
+
+/* Clear @nr entries and leave migration entries. Return: was any dirty? Context: the ptl. */
+static bool clear_run(pte_t *ptep, unsigned int nr, bool exclusive)
+{
+	bool dirty = false;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		pte_t e = ptep_get_and_clear(ptep + i);
+
+		dirty |= pte_dirty(e);
+		set_pte(ptep + i, migration_pte(e, exclusive));
+	}
+	return dirty;
+}
+
+/*
+ * One run of a batch, all of it exclusive or all not. Return: false: pinned, and the entries are as they were.
+ */
+static bool unmap_run(const struct folio_vma_walk *w, unsigned int at, unsigned int nr,
+		      struct folio_subrange sr, bool exclusive)
+{
+	unsigned int level = w->pos.level;
+	unsigned long start = w->addr + at * PAGE_SIZE, size = nr * level_size(level);
+	pte_t *ptep = w->pos.ptep + at;
+	struct folio_subrange bits = sr;
+	bool dirty = clear_run(ptep, nr, exclusive);
+
+	if (level != PGTABLE_LEVEL_PTE)
+		bits.nr = 1;
+	flush_tlb_range(w->vma->vm_mm, start, start + size, level);
+	if (exclusive && folio_try_share_anon_rmap(bits, level)) {
+		for (unsigned int i = 0; i < nr; i++) {
+			pte_t m = ptep_get(ptep + i);
+
+			set_pte(ptep + i,
+				present_pte(m, swp_entry_pfn(pte_to_swp_entry(m)), w->vma, level));
+		}
+		return false;
+	}
+	if (dirty)
+		folio_set_flag(sr.folio, PG_dirty);
+	folio_remove_rmap(sr, w->vma, level);
+	folio_put_refs(sr.folio, nr);
+	return true;
+}
+
+/* Return: false: something of the batch stays. */
+static bool unmap_batch(const struct folio_vma_walk *w, const struct unmap *u)
+{
+	struct folio_subrange sr = w->sr;
+	bool exclusive;
+
+	/* A device has it for itself, or it may not be one entry any more. */
+	if (!pte_present(w->pos.pte) ||
+	    (w->pos.level != PGTABLE_LEVEL_PTE && (u->flags & TTM_NO_LEAVES)))
+		return false;
+	if (w->pos.level != PGTABLE_LEVEL_PTE)
+		return unmap_run(w, 0, 1, sr, folio_test_anon_exclusive(sr.folio, sr.first));
+	for (unsigned int at = 0; at < w->nr; at += sr.nr) {
+		sr = folio_subrange(w->folio, w->sr.first + at, w->nr - at);
+		sr.nr = folio_anon_exclusive_run(sr, &exclusive);
+		if (!unmap_run(w, at, sr.nr, sr, exclusive))
+			return false;
+	}
+	return true;
+}
+
+static bool unmap_one(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
+		      void *arg)
+{
+	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, FVW_SYNC);
+	struct unmap *u = arg;
+	struct mmu_notifier_range range;
+	unsigned long last = min(READ_ONCE(folio->index) + folio_nr_pages(folio),
+				 vma->vm_pgoff + vma_pages(vma));
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, vma->vm_mm, addr,
+				vma->vm_start + ((last - vma->vm_pgoff) << PAGE_SHIFT));
+	/* It may sleep, so it does not fail. */
+	mmu_notifier_invalidate_range_start(&range);
+	while (!u->pinned && folio_vma_walk_next(&w))
+		u->pinned = !unmap_batch(&w, u);
+	folio_vma_walk_done(&w);
+	mmu_notifier_invalidate_range_end(&range);
+	return !u->pinned && folio_mapped(folio);
+}
+
+struct anon_vma *folio_unmap_for_migration(struct folio *folio, u32 flags)
+{
+	struct unmap u = { .flags = flags };
+	const struct rmap_walk_control rwc = { .rmap_one = unmap_one, .arg = &u };
+	struct anon_vma *anon_vma;
+
+	VM_BUG_ON(!folio_test_locked(folio) || !folio_test_anon(folio));
+	/* The folio is locked, so this stays its mapping. */
+	anon_vma = folio_get_anon_vma(folio);
+	if (!anon_vma)
+		return NULL;
+	anon_vma_lock_read(anon_vma);
+	rmap_walk_locked(anon_vma, READ_ONCE(folio->index), folio_nr_pages(folio), folio, &rwc);
+	anon_vma_unlock_read(anon_vma);
+	return anon_vma;
+}
+
+struct anon_vma *try_to_migrate(struct folio *folio)
+{
+	return folio_unmap_for_migration(folio, 0);
+}
+
+/* ---- and back ---- */
+
+struct restore {
+	unsigned long index, nr; /* as they were mapped */
+	unsigned long src_pfn, dst_pfn;
+};
+
+/* Entries from @ptep on become those of @sr. Context: the ptl. */
+static void restore_run(const struct folio_vma_walk *w, pte_t *ptep, unsigned int nr,
+			struct folio_subrange sr)
+{
+	unsigned long pfn = folio_pfn(sr.folio) + sr.first;
+	bool shared = swp_type(pte_to_swp_entry(ptep_get(ptep))) == SWP_MIGRATION_READ;
+
+	folio_ref_add(sr.folio, nr);
+	folio_restore_anon_rmap(sr, w->pos.level, shared ? RMAP_NONE : RMAP_EXCLUSIVE);
+	for (unsigned int i = 0; i < nr; i++)
+		set_pte(ptep + i, present_pte(ptep_get(ptep + i), pfn + i, w->vma, w->pos.level));
+}
+
+/* A batch, whose frames may be in several folios by now. */
+static void restore_batch(const struct folio_vma_walk *w, const struct restore *r)
+{
+	u32 nr;
+
+	for (u32 at = 0; at < w->sr.nr; at += nr) {
+		struct page *page = pfn_to_page(r->dst_pfn + w->sr.first + at);
+		struct folio *folio = page_folio(page);
+		unsigned long left = folio_nr_pages(folio) - folio_page_idx(folio, page);
+
+		nr = (u32)min((unsigned long)w->sr.nr - at, left);
+		/* One entry above the last level: nobody splits such a folio without splitting that first. */
+		VM_BUG_ON(w->pos.level != PGTABLE_LEVEL_PTE && nr != w->sr.nr);
+		restore_run(w, w->pos.ptep + at, w->pos.level == PGTABLE_LEVEL_PTE ? nr : 1,
+			    folio_subrange_page(folio, page, nr));
+	}
+}
+
+static bool restore_one(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
+			void *arg)
+{
+	const struct restore *r = arg;
+	struct folio_vma_walk w = {
+		.vma = vma,
+		.flags = FVW_MIGRATION,
+		.pfn = r->src_pfn,
+		.index = r->index,
+		.nr_pages = r->nr,
+	};
+
+	while (folio_vma_walk_next(&w))
+		restore_batch(&w, r);
+	return true;
+}
+
+void restore_migration_entries(struct anon_vma *anon_vma, unsigned long index, unsigned long nr,
+			       unsigned long src_pfn, unsigned long dst_pfn)
+{
+	struct restore r = { .index = index, .nr = nr, .src_pfn = src_pfn, .dst_pfn = dst_pfn };
+	const struct rmap_walk_control rwc = { .rmap_one = restore_one, .arg = &r };
+
+	/* It may be empty, or even another family's if it was found just before: there is nothing then. */
+	anon_vma_lock_read(anon_vma);
+	rmap_walk_locked(anon_vma, index, nr, NULL, &rwc);
+	anon_vma_unlock_read(anon_vma);
+	put_anon_vma(anon_vma);
+}
+
+void remove_migration_ptes(struct folio *src, struct folio *dst, struct anon_vma *anon_vma)
+{
+	VM_BUG_ON(!folio_test_locked(src) || !folio_test_locked(dst));
+	VM_BUG_ON(folio_order(src) != folio_order(dst));
+	restore_migration_entries(anon_vma, READ_ONCE(src->index), folio_nr_pages(src),
+				  folio_pfn(src), folio_pfn(dst));
+}
+
+/* ---- meanwhile ---- */
+
+void migration_entry_wait(struct pt_pos *pos)
+{
+	swp_entry_t entry = pte_to_swp_entry(ptep_get(pos->ptep));
+	struct folio *folio;
+	bool got;
+
+	VM_BUG_ON(!is_migration_entry(entry));
+	/*
+	 * Live, because who has it locked cannot finish without this ptl. Refused for a moment while it is
+	 * frozen. If it is had before that, the migration fails and the entry comes back.
+	 */
+	folio = page_folio(pfn_to_page(swp_entry_pfn(entry)));
+	got = folio_try_get(folio);
+	pte_unlock(pos);
+	if (!got) {
+		octavo_port_relax();
+		return;
+	}
+	folio_lock(folio);
+	folio_unlock(folio);
+	folio_put(folio);
+}
