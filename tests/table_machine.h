@@ -19,13 +19,6 @@
 #define PAGES(n)  ((unsigned long)(n) << PAGE_SHIFT)
 #define TABLES(n) ((unsigned long)(n)*level_size(PGTABLE_LEVEL_PMD))
 
-/* Nothing here has areas, so no access may fault: the simulated MMU's way into the core. */
-vm_fault_t mm_fault(struct mm_struct *mm, unsigned long addr, u32 flags)
-{
-	fail_msg("a fault at 0x%lx, flags 0x%x", addr, flags);
-	return VM_FAULT_SIGSEGV;
-}
-
 /* What a test that panics leaves behind is the next one's. */
 static struct {
 	struct mm_struct mm;
