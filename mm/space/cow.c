@@ -44,8 +44,8 @@ static bool large_is_ours(const struct fault *f, struct folio *folio)
 	       folio_maps_only_vma(folio, f->vma);
 }
 
-/* One entry, ours; locked, so that it is not being moved. */
-static bool small_is_ours(struct folio *folio)
+/* One entry, ours, of whatever size; locked, so that it is not being moved, which takes entries out of the count. */
+static bool entry_is_last(struct folio *folio)
 {
 	bool ours;
 
@@ -64,7 +64,7 @@ static bool can_reuse(struct fault *f, struct folio *folio)
 
 	if (folio_test_anon_exclusive(folio, idx))
 		return true;
-	if (folio_test_large(folio) ? !large_is_ours(f, folio) : !small_is_ours(folio))
+	if (!entry_is_last(folio) && !(folio_test_large(folio) && large_is_ours(f, folio)))
 		return false;
 	folio_set_anon_exclusive(folio_subrange(folio, idx, 1));
 	return true;

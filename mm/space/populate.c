@@ -71,6 +71,16 @@ static long fill_table(struct fault *f, unsigned long nr, struct folio **folios,
 	return (long)used;
 }
 
+/* Pages from f->addr on, at most @nr, that no larger folio is for. */
+static unsigned long single_run(const struct fault *f, unsigned long nr)
+{
+	unsigned long n = 1;
+
+	while (n < nr && anon_orders(f->mm, f->vma, f->addr + (n << PAGE_SHIFT)) == 1)
+		n++;
+	return n;
+}
+
 /*
  * From f->addr on, where there is nothing: a run with folios of order 0, or with the zero page. Return: an
  * error of the fault; 0: the caller looks how far it got.
@@ -83,7 +93,7 @@ static vm_fault_t fill_run(struct fault *f, unsigned long end)
 
 	if (!fault_wants_own(f))
 		return fill_table(f, nr, NULL, 0) < 0 ? VM_FAULT_OOM : 0;
-	nr = min(nr, (unsigned long)POPULATE_BATCH);
+	nr = single_run(f, min(nr, (unsigned long)POPULATE_BATCH));
 	got = folio_alloc_bulk(GFP_HIGHUSER_MOVABLE | __GFP_ZERO, FOLIO_ANON, nr, folios);
 	used = got ? fill_table(f, nr, folios, got) : -ENOMEM;
 	for (unsigned long i = used < 0 ? 0 : (unsigned long)used; i < got; i++)
