@@ -48,6 +48,7 @@ struct tlb_buf {
 
 static struct tlb_cpu {
 	u32 lock;
+	u32 wanted; /* by so many flushes: the CPU lets them go first, as it would an interrupt */
 	struct mm_struct *mm; /* whose addresses the CPU uses; changed by itself */
 	struct tlb_buf leaf[MAX_LEAF_LEVEL + 1];   /* by level */
 	struct tlb_buf table[OCTAVO_TABLE_LEVELS]; /* by level, from 1: where they lead */
@@ -440,6 +441,9 @@ void *sim_tlb_begin(unsigned long addr, enum sim_access access, enum sim_fault *
 	struct tlb_cpu *c = this_cpu();
 	char *host;
 
+	/* relaxed: a hint */
+	while (__atomic_load_n(&c->wanted, __ATOMIC_RELAXED))
+		octavo_port_relax();
 	cpu_lock(c);
 	host = translate(c, addr, access, fault);
 	if (!host)
@@ -471,7 +475,9 @@ enum sim_fault sim_mmu_try(unsigned long addr, enum sim_access access, u64 *val)
 
 static void flush_cpu(struct tlb_cpu *c, const struct octavo_tlb_flush *f)
 {
+	__atomic_fetch_add(&c->wanted, 1, __ATOMIC_RELAXED);
 	cpu_lock(c);
+	__atomic_fetch_sub(&c->wanted, 1, __ATOMIC_RELAXED);
 	c->stat.flushes++;
 	for (unsigned int l = f->level; l < ARRAY_SIZE(c->leaf); l++)
 		c->stat.flush_hits += buf_drop(&c->leaf[l], f->mm, f->start >> level_shift(l),
