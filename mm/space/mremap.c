@@ -212,7 +212,7 @@ static int move_entries(const struct mremap_call *c, struct vm_area_struct *new)
 	return err;
 }
 
-/* What stays at the old place with MREMAP_DONTUNMAP: empty, and not locked. */
+/* What stays at the old place with MREMAP_DONTUNMAP: empty, and not locked. Reserved: a store. */
 static void leave_empty(const struct mremap_call *c)
 {
 	struct vm_area_struct *vma = c->vma;
@@ -221,9 +221,10 @@ static void leave_empty(const struct mremap_call *c)
 		c->mm->locked_vm -= vma_pages(vma);
 	vma_set_flags(vma, vma->vm_flags & ~VM_LOCKED_MASK);
 	unlink_anon_vmas(vma);
+	vma_modify(vma, vma->vm_start, vma->vm_end, vma->vm_flags);
 }
 
-/* The last step. Reserved: a store. */
+/* The last step. Reserved: two stores. */
 static void finish_move(struct mremap_call *c, struct vm_area_struct *new)
 {
 	unsigned long pages = c->new_len >> PAGE_SHIFT;
