@@ -212,7 +212,7 @@ static int move_entries(const struct mremap_call *c, struct vm_area_struct *new)
 	return err;
 }
 
-/* What stays at the old place with MREMAP_DONTUNMAP: empty, and not locked. Reserved: a store. */
+/* What stays at the old place with MREMAP_DONTUNMAP: empty, and not locked. */
 static void leave_empty(const struct mremap_call *c)
 {
 	struct vm_area_struct *vma = c->vma;
@@ -221,6 +221,13 @@ static void leave_empty(const struct mremap_call *c)
 		c->mm->locked_vm -= vma_pages(vma);
 	vma_set_flags(vma, vma->vm_flags & ~VM_LOCKED_MASK);
 	unlink_anon_vmas(vma);
+}
+
+/* The area at @addr, with what is around it. Reserved: a store. */
+static void merge_around(struct mm_struct *mm, unsigned long addr)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
+
 	vma_modify(vma, vma->vm_start, vma->vm_end, vma->vm_flags);
 }
 
@@ -245,7 +252,9 @@ static void finish_move(struct mremap_call *c, struct vm_area_struct *new)
 		leave_empty(c);
 	else if (c->old_len && unmap_range(c->mm, c->addr, c->addr + c->old_len))
 		octavo_panic("mremap: no memory to unmap a whole area at %lx", c->addr);
-	vma_modify(new, new->vm_start, new->vm_end, flags);
+	merge_around(c->mm, c->new_addr);
+	if (c->flags & MREMAP_DONTUNMAP)
+		merge_around(c->mm, c->addr);
 }
 
 /* The old place is an area, the new one is found. Stores: of the new area in and out, the old one out or back. */
