@@ -580,6 +580,33 @@ static void test_mmu_notifier_leaving_waits_for_callbacks(void **state)
 	end();
 }
 
+/* ---- the address space outlives its last user for as long as somebody is registered ---- */
+
+static void test_mmu_notifier_keeps_the_address_space(void **state)
+{
+	struct listener a, b;
+	struct watcher w = { .calls = 0 };
+
+	table_boot();
+	mm = mm_alloc();
+	assert_non_null(mm);
+	listen(&a);
+	listen(&b);
+	assert_int_equal(mmu_interval_notifier_insert(&w.mni, mm, 0, PAGES(1), &watching), 0);
+	mmput(mm);
+	assert_int_equal(a.releases, 1);
+	assert_int_equal(b.releases, 1);
+	assert_int_equal(w.calls, 1);
+	assert_int_equal(mm->count, 3);
+	mmu_interval_notifier_remove(&w.mni);
+	mmu_notifier_put(&b.mn);
+	mmu_notifier_unregister(&a.mn, mm);
+	rcu_barrier();
+	assert_int_equal(b.frees, 1);
+	/* the last one has freed it */
+	shutdown_clean();
+}
+
 /* ---- a mirror, and what it mirrors ---- */
 
 #define ENTRIES 8u
@@ -753,6 +780,7 @@ int main(void)
 		TEST(test_mmu_notifier_registration_waits_for_what_it_was_not_told),
 		TEST(test_mmu_notifier_reader_waits_for_what_the_interval_was_not_told),
 		TEST(test_mmu_notifier_leaving_waits_for_callbacks),
+		TEST(test_mmu_notifier_keeps_the_address_space),
 		TEST(test_mmu_notifier_mirror_is_never_stale),
 		TEST(test_mmu_notifier_nobody_is_told_after_leaving),
 	};

@@ -423,10 +423,14 @@ static void give_or_look(unsigned int cpu, void *arg)
 {
 	sim_mm_use(mm);
 	for (unsigned int turn = 0; cpu == 0 && turn < 300; turn++) {
-		struct folio *folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
-		u64 *words = folio_address(folio);
+		struct folio *folio;
 		struct mmu_gather tlb;
+		u64 *words;
 
+		/* a small machine is soon full of tables that wait for a grace period */
+		rcu_barrier();
+		folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+		words = folio_address(folio);
 		words[0] = 0x600d;
 		table_map(mm, BASE, 0, table_leaf(folio_pfn(folio), 0, RW));
 		for (unsigned int i = 0; i < 50; i++)

@@ -114,6 +114,7 @@ static int space_init(struct space_state *space)
 		return -ENOMEM;
 	}
 	WRITE_ONCE(space->zero_pfn, page_to_pfn(zero));
+	space->mm_drop = mmdrop;
 	INIT_LIST_HEAD(&space->mms);
 	/* release: for octavo_validate(), which is told by somebody that all is quiet */
 	smp_store_release(&octavo_state.layer[OCTAVO_LAYER_SPACE], &space_layer);
