@@ -13,13 +13,26 @@
 
 #define HAND_FLAGS (VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC)
 
+/* As with address spaces: what a test that panics leaves behind is the next one's. vm_mm: in use. */
+static struct vm_area_struct hand_vmas[256];
+
+static inline struct vm_area_struct *hand_vma_alloc(void)
+{
+	unsigned int i = 0;
+
+	/* Tests with several CPUs make areas on one of them only. */
+	while (hand_vmas[i].vm_mm)
+		assert_true(++i < ARRAY_SIZE(hand_vmas));
+	return &hand_vmas[i];
+}
+
 /* An anonymous private area of @pages pages from page @first of the address space on. */
 static inline struct vm_area_struct *hand_vma(struct mm_struct *mm, unsigned long first,
 					      unsigned long pages)
 {
-	struct vm_area_struct *vma = calloc(1, sizeof(*vma));
+	struct vm_area_struct *vma = hand_vma_alloc();
 
-	assert_non_null(vma);
+	memset(vma, 0, sizeof(*vma));
 	vma->vm_mm = mm;
 	vma->vm_start = first << PAGE_SHIFT;
 	vma->vm_end = (first + pages) << PAGE_SHIFT;
@@ -34,9 +47,8 @@ static inline struct vm_area_struct *hand_vma(struct mm_struct *mm, unsigned lon
 static inline struct vm_area_struct *hand_vma_dup(const struct vm_area_struct *from,
 						  struct mm_struct *mm)
 {
-	struct vm_area_struct *vma = malloc(sizeof(*vma));
+	struct vm_area_struct *vma = hand_vma_alloc();
 
-	assert_non_null(vma);
 	*vma = *from;
 	vma->vm_mm = mm;
 	INIT_LIST_HEAD(&vma->anon_vma_chain);
@@ -49,11 +61,13 @@ static inline void hand_vma_free(struct vm_area_struct *vma)
 {
 	unlink_anon_vmas(vma);
 	assert_true(list_empty(&vma->anon_vma_chain));
-	free(vma);
+	vma->vm_mm = NULL;
 }
 
 static inline void hand_boot(void)
 {
+	memset(table_mms, 0, sizeof(table_mms));
+	memset(hand_vmas, 0, sizeof(hand_vmas));
 	boot_small(64, TABLE_CPUS);
 	sim_set_cpu(0);
 	assert_int_equal(rmap_caches_init(GFP_KERNEL), 0);
