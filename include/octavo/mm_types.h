@@ -16,8 +16,9 @@
  * under RCU, remembers its seq, checks that it is not the current writer's, copies what it needs, works,
  * takes the page-table lock, and looks at the seq again. Unchanged: no writer had begun when the
  * page-table lock was taken, and whoever begins now will come to that lock after us, and sees what we did.
- * Changed: give up, and start again under mmap_lock for reading. For tables that a fault adds while a
- * writer walks by, seq and the entries that lead to tables are seq_cst accesses on both sides.
+ * Changed: give up, and start again under mmap_lock for reading. A table of the last level that a fault adds is
+ * linked with the lock of the table above held, after the look at the seq; so a writer that walks by looks at
+ * entries which are none under that lock. mm/space/vma_lock.h has all of it.
  */
 #ifndef OCTAVO_MM_TYPES_H
 #define OCTAVO_MM_TYPES_H

@@ -12,8 +12,8 @@
  *    table of the last level if that is missing. Tables of upper levels, and the first fault of an area,
  *    which makes its anon_vma, take mmap_lock.
  *
- * 4. A table that is linked without mmap_lock may be too late: the area's unmapper has been here and saw
- *    none. The fault sees that (F3, F4) with the locks of the table and its parent held, and takes it back.
+ * 4. A table that were linked after the area's unmapper has been here would be nobody's. So it is linked
+ *    only when the snapshot has been found valid under the lock of the table above, under which unmappers look too.
  */
 #include "fault.h"
 #include "vma_lock.h"
@@ -188,7 +188,6 @@ struct fast_fault {
 	bool no_table;	      /* the one of the last level is missing */
 	struct folio *folio;  /* ours until it is mapped */
 	struct ptdesc *spare; /* ours until it is linked */
-	struct ptdesc *late;  /* was linked, and should not have been */
 };
 
 /* What is there, and what is needed? Context: RCU. Return: false: mmap_lock is. */
@@ -211,38 +210,35 @@ static bool fast_look(struct fault *f, struct fast_fault *w)
 }
 
 /*
- * A table where none is: linked with its lock held, so that nobody is in it before it is known to be in time.
- * Context: RCU. Return: as fast_lock().
+ * A table where none is. Checked before it is linked, and linked with its lock held: a writer that has found none here
+ * did so under the parent's lock, and one that finds it waits for its lock until it is filled. Context: RCU. Return: as
+ * fast_lock().
  */
 static __noinline int fast_link(struct fault *f, struct fast_fault *w, unsigned long addr)
 {
 	struct ptdesc *pt = w->spare;
 	struct pt_pos parent;
+	pte_t *table;
 	int r = pte_offset_trylock(f->mm, addr, PGTABLE_LEVEL_PMD, &parent);
 
 	if (r <= 0)
 		return r;
-	r = pte_none(parent.pte) ? 0 : -EAGAIN;
+	if (!pte_none(parent.pte))
+		r = -EAGAIN;
 	/* nobody else knows it: the lock is not to be had only when a test says so */
-	if (r == 0 && spin_trylock(&pt->ptl)) {
+	else if (!vma_snapshot_valid(f->mm, f->addr, &w->snap) || !spin_trylock(&pt->ptl))
+		r = 0;
+	if (r > 0) {
 		w->spare = NULL;
 		pgtable_link(&parent, pt);
-		r = vma_snapshot_valid(f->mm, f->addr, &w->snap);
-		if (!r) {
-			w->late = pgtable_unlink(&parent);
-			spin_unlock(&pt->ptl);
-		}
-	}
-	pte_unlock(&parent);
-	if (r > 0) {
-		pte_t *table = ptdesc_address(pt);
-
+		table = ptdesc_address(pt);
 		f->pos.level = PGTABLE_LEVEL_PTE;
 		f->pos.addr = addr;
 		f->pos.pt = pt;
 		f->pos.ptep = table + level_index(addr, PGTABLE_LEVEL_PTE);
 		f->pos.pte = __pte(0);
 	}
+	pte_unlock(&parent);
 	return r;
 }
 
@@ -306,27 +302,13 @@ static vm_fault_t fast_place(struct fault *f, struct fast_fault *w)
 	return ret;
 }
 
-/* A table that was reachable for a moment: hardware may remember how. */
-static __noinline __cold void fast_unlinked(struct fault *f, struct ptdesc *pt)
-{
-	unsigned long start = ALIGN_DOWN(f->addr, level_size(PGTABLE_LEVEL_PMD));
-	struct mmu_gather tlb;
-
-	tlb_gather_mmu(&tlb, f->mm);
-	tlb_note_range(&tlb, start, start + level_size(PGTABLE_LEVEL_PMD), PGTABLE_LEVEL_PMD);
-	tlb_remove_table(&tlb, pt);
-	tlb_finish_mmu(&tlb);
-}
-
 /* What is left over. */
-static void fast_done(struct fault *f, struct fast_fault *w)
+static void fast_done(struct fast_fault *w)
 {
 	if (unlikely(w->folio))
 		folio_put(w->folio);
 	if (unlikely(w->spare))
 		pagetable_free(w->spare);
-	if (unlikely(w->late))
-		fast_unlinked(f, w->late);
 }
 
 vm_fault_t fault_anon_fast(struct fault *f)
@@ -337,7 +319,7 @@ vm_fault_t fault_anon_fast(struct fault *f)
 
 	w.orders = 0;
 	w.folio = NULL;
-	w.spare = w.late = NULL;
+	w.spare = NULL;
 	rcu_read_lock();
 	may = fast_look(f, &w);
 	rcu_read_unlock();
@@ -354,6 +336,6 @@ vm_fault_t fault_anon_fast(struct fault *f)
 		w.spare = pagetable_alloc(fault_table_gfp(f), 0);
 	if (likely(!w.no_table || w.spare))
 		ret = fast_place(f, &w);
-	fast_done(f, &w);
+	fast_done(&w);
 	return ret;
 }

@@ -14,6 +14,6 @@ bool vma_snapshot_valid_slow(struct mm_struct *mm, unsigned long addr, const str
 		return false;
 	if (range_tree_find(&mm->vmas, addr) != s->vma)
 		return false;
-	/* seq_cst: F4, against W2 and W4. Found again after a removal, it has the number of who put it back. */
-	return smp_load_seq_cst(&s->vma->vm_seq) == s->seq;
+	/* Found again after a removal, it has the number of who put it back; relaxed: the tree's acquire orders it. */
+	return READ_ONCE(s->vma->vm_seq) == s->seq;
 }

@@ -4,27 +4,28 @@
  *
  * Writer, with mmap_lock held for writing (lock_seq is odd, W1, stored by mmap_write_lock()):
  *
- *	W2 vma_start_write(): vm_seq = lock_seq, seq_cst, and a full barrier
+ *	W2 vma_start_write(): vm_seq = lock_seq, release, and a full barrier
  *	W3 fields of the area, relaxed; the tree
- *	W4 reads the entries that lead to tables, seq_cst; takes the ptl of each table of the range
+ *	W4 looks at the entries of the range under their ptl, and so at those above the last level which are none
  *	W5 mmap_write_unlock(): lock_seq even, release
  *
  * Fault, no lock:
  *
  *	F1 under RCU: lock_seq, acquire; the tree; vm_seq, acquire; fields, acquire: vma_snapshot_take()
  *	F2 outside RCU: memory, cleared
- *	F3 under RCU: links a missing table (seq_cst), takes the ptl by trying
- *	F4 lock_seq again, seq_cst, and if it moved, or a writer was inside at F1, the tree and vm_seq:
+ *	F3 under RCU: takes the ptl by trying; where a table of the last level is missing, its parent's
+ *	F4 lock_seq again, acquire, and if it moved, or a writer was inside at F1, the tree and vm_seq:
  *	   vma_snapshot_valid()
- *	F5 stores entries, gives the ptl back
+ *	F5 links the missing table, its ptl held, stores entries, gives the ptls back
  *
  * Fields are whole: a fault that reads a field of W3 has synchronised with the barrier of W2, so at F4 it sees a
  * lock_seq and a vm_seq at least as new as those of that writer, and gives up. One that reads the lock_seq of W5 sees
  * all of the writer's fields.
  *
- * Entries are seen: if the fault takes the ptl first, the writer finds what it stored. If the writer does,
- * its release of the ptl hands W1 and W2 to F4. If the writer takes no ptl because it saw no table,
- * then W2 and W4 against F3 and F4 are store, load on both sides, all seq_cst: one of them sees the other.
+ * Entries are seen: if the fault has the ptl first, the writer finds what it stored, a table too. If the writer has,
+ * its release of the ptl hands W1 and W2 to F4. Where there is no table of the last level that is the ptl of the
+ * one above: a writer may not conclude from an entry that is none, read without it, that nothing will be there. Tables
+ * further up are made under mmap_lock.
  *
  * An area may be freed and live again, in another address space too, where its vm_seq could happen to be the same. If
  * lock_seq was even and has not moved, nothing was freed. Otherwise F4 looks at the tree, at vm_seq, at the
@@ -49,8 +50,8 @@ static inline void vma_start_write(struct vm_area_struct *vma)
 	VM_BUG_ON(!(seq & 1));
 	if (READ_ONCE(vma->vm_seq) == seq)
 		return;
-	/* seq_cst: W2, against F4: with weaker ones a table that the fault links may be missed by both */
-	smp_store_seq_cst(&vma->vm_seq, seq);
+	/* release: pairs with the acquire of F1: lock_seq is at least this */
+	smp_store_release(&vma->vm_seq, seq);
 	/* pairs with the acquire of fields in vma_snapshot_take(): new fields with an old number without it */
 	smp_mb();
 }
@@ -118,8 +119,8 @@ bool vma_snapshot_valid_slow(struct mm_struct *mm, unsigned long addr,
 static inline bool vma_snapshot_valid(struct mm_struct *mm, unsigned long addr,
 				      const struct vma_snapshot *s)
 {
-	/* seq_cst: F4, against W1 and W4 */
-	if (likely(smp_load_seq_cst(&mm->lock_seq) == s->lock_seq && !(s->lock_seq & 1)))
+	/* acquire: pairs with W1 and W5: the tree is at least as new. The ptl and F1 see to it that it is not older. */
+	if (likely(smp_load_acquire(&mm->lock_seq) == s->lock_seq && !(s->lock_seq & 1)))
 		return true;
 	return vma_snapshot_valid_slow(mm, addr, s);
 }
