@@ -66,6 +66,14 @@ void sim_mmu_switch(struct mm_struct *mm);
 /* Aligned 8 bytes. SIM_LOAD fills *@val, SIM_STORE stores it. */
 enum sim_fault sim_mmu_try(unsigned long addr, enum sim_access access, u64 *val);
 
+/* ---- accesses of the kernel at its own addresses: vmalloc.h ---- */
+
+/*
+ * Aligned 8 bytes, through this CPU's buffers and the kernel's tables. The kernel handles no faults: what is not
+ * SIM_OK would have been the end of it. SIM_LOAD fills *@val, SIM_STORE stores it. Relaxed.
+ */
+enum sim_fault sim_mmu_ktry(unsigned long addr, enum sim_access access, u64 *val);
+
 /* ---- the buffers ---- */
 
 struct sim_mmu_config {
@@ -89,7 +97,7 @@ void sim_mmu_paranoid(bool on);
 
 /**
  * sim_mmu_check() - may every translation be used now?
- * @mm: whose
+ * @mm: whose; NULL: the kernel's
  *
  * Each one, of every CPU, must be what a walk would find now: same frame, same size, not more permissive, not
  * dirty where the entry is clean. Context: a quiet moment: no flush is owed. Return: false if not; each

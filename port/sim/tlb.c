@@ -205,11 +205,12 @@ static u32 allowed_by(pte_t e)
 	       (pte_exec(e) ? ALLOW_EXEC : 0);
 }
 
-static bool allows(u32 allow, enum sim_access access)
+/* @mm: NULL: the kernel itself, whose entries need not be for users. */
+static bool allows(u32 allow, const struct mm_struct *mm, enum sim_access access)
 {
-	const u32 needed = ALLOW_USER | (access == SIM_STORE   ? ALLOW_WRITE
-					 : access == SIM_FETCH ? ALLOW_EXEC
-							       : 0);
+	const u32 needed = (mm ? ALLOW_USER : 0) | (access == SIM_STORE	  ? ALLOW_WRITE
+						    : access == SIM_FETCH ? ALLOW_EXEC
+									  : 0);
 
 	return (allow & needed) == needed;
 }
@@ -255,21 +256,29 @@ struct walk {
 	u32 allow;	    /* by the levels above */
 };
 
+static pte_t *top_table(const struct mm_struct *mm)
+{
+	/* acquire: pairs with the release that stored it: the table is there */
+	return mm ? mm->pgd_table
+		  : __atomic_load_n(&octavo_state.kmap.mm, __ATOMIC_ACQUIRE)->pgd_table;
+}
+
 static void walk_begin(struct walk *w, struct mm_struct *mm, unsigned long addr)
 {
 	*w = (struct walk){ .mm = mm,
 			    .addr = addr,
 			    .level = PGTABLE_LEVEL_TOP,
-			    .table = mm->pgd_table,
+			    .table = top_table(mm),
 			    .allow = ALLOW_ALL };
 }
 
 /* Begin as far down as the CPU remembers. */
-static void walk_begin_remembered(struct walk *w, const struct tlb_cpu *c, unsigned long addr)
+static void walk_begin_remembered(struct walk *w, const struct tlb_cpu *c, struct mm_struct *mm,
+				  unsigned long addr)
 {
-	walk_begin(w, c->mm, addr);
+	walk_begin(w, mm, addr);
 	for (unsigned int l = 1; l < OCTAVO_TABLE_LEVELS; l++) {
-		const struct tlb_entry *e = buf_find(&c->table[l], c->mm, addr >> level_shift(l));
+		const struct tlb_entry *e = buf_find(&c->table[l], mm, addr >> level_shift(l));
 
 		if (e) {
 			w->level = l - 1;
@@ -300,14 +309,14 @@ static bool is_leaf(pte_t e, unsigned int level)
  * Find the leaf for an access and mark it. Context: the CPU's lock. Return: SIM_OK with @new filled and
  * kept in the buffer of *@level.
  */
-static enum sim_fault walk(struct tlb_cpu *c, unsigned long addr, enum sim_access access,
-			   struct tlb_entry *new, unsigned int *level)
+static enum sim_fault walk(struct tlb_cpu *c, struct mm_struct *mm, unsigned long addr,
+			   enum sim_access access, struct tlb_entry *new, unsigned int *level)
 {
 	const u64 bits = _PAGE_ACCESSED | (access == SIM_STORE ? _PAGE_DIRTY : 0);
 	struct walk w;
 
 	c->stat.walks++;
-	walk_begin_remembered(&w, c, addr);
+	walk_begin_remembered(&w, c, mm, addr);
 	for (;;) {
 		pte_t *p = &w.table[level_index(addr, w.level)];
 		pte_t e = load_entry(p);
@@ -317,14 +326,14 @@ static enum sim_fault walk(struct tlb_cpu *c, unsigned long addr, enum sim_acces
 			return SIM_NOT_PRESENT;
 		if (is_leaf(e, w.level)) {
 			w.allow &= allowed_by(e);
-			if (!allows(w.allow, access))
+			if (!allows(w.allow, mm, access))
 				return SIM_PROTECTION;
 			new->host = entry_host(e, level_size(w.level));
 			if (!new->host)
 				return SIM_BUS;
 			if (!mark_entry(p, &e, bits)) {
 				/* not the entry whose permissions were looked at */
-				walk_begin_remembered(&w, c, addr);
+				walk_begin_remembered(&w, c, mm, addr);
 				continue;
 			}
 			new->allow = w.allow | (pte_dirty(e) ? IS_DIRTY : 0);
@@ -334,14 +343,14 @@ static enum sim_fault walk(struct tlb_cpu *c, unsigned long addr, enum sim_acces
 			continue;
 		if (!walk_down(&w, e))
 			return SIM_BUS;
-		*new = (struct tlb_entry){ .mm = c->mm,
+		*new = (struct tlb_entry){ .mm = mm,
 					   .key = addr >> level_shift(w.level + 1) << 1 | 1,
 					   .host = (char *)w.table,
 					   .allow = w.allow };
 		buf_insert(&c->table[w.level + 1], new, config.tables);
 	}
 	*level = w.level;
-	new->mm = c->mm;
+	new->mm = mm;
 	new->key = addr >> level_shift(w.level) << 1 | 1;
 	buf_insert(&c->leaf[w.level], new, config.entries[w.level]);
 	return SIM_OK;
@@ -371,58 +380,55 @@ static bool look(struct mm_struct *mm, unsigned long addr, struct tlb_entry *fou
 }
 
 /* The CPU forgets what it has of one address. */
-static void forget_addr(struct tlb_cpu *c, unsigned long addr)
+static void forget_addr(struct tlb_cpu *c, const struct mm_struct *mm, unsigned long addr)
 {
 	for (unsigned int l = 0; l < OCTAVO_TABLE_LEVELS; l++) {
 		const unsigned long number = addr >> level_shift(l);
 
 		if (l < ARRAY_SIZE(c->leaf))
-			buf_drop(&c->leaf[l], c->mm, number, number);
-		buf_drop(&c->table[l], c->mm, number, number);
+			buf_drop(&c->leaf[l], mm, number, number);
+		buf_drop(&c->table[l], mm, number, number);
 	}
 }
 
-static __noinline enum sim_fault access_fault(struct tlb_cpu *c, unsigned long addr,
-					      enum sim_access access, enum sim_fault why)
+static __noinline enum sim_fault access_fault(struct tlb_cpu *c, struct mm_struct *mm,
+					      unsigned long addr, enum sim_access access,
+					      enum sim_fault why)
 {
 	struct tlb_entry now;
 	unsigned int level;
 
 	c->stat.faults++;
-	forget_addr(c, addr);
-	if (why != SIM_BUS && look(c->mm, addr, &now, &level) && allows(now.allow, access))
+	forget_addr(c, mm, addr);
+	if (why != SIM_BUS && look(mm, addr, &now, &level) && allows(now.allow, mm, access))
 		c->stat.spurious++;
 	return why;
 }
 
-static __noinline char *translate_slow(struct tlb_cpu *c, unsigned long addr,
+static __noinline char *translate_slow(struct tlb_cpu *c, struct mm_struct *mm, unsigned long addr,
 				       enum sim_access access, enum sim_fault *fault)
 {
 	struct tlb_entry new;
 	unsigned int level;
 
-	*fault = walk(c, addr, access, &new, &level);
+	*fault = walk(c, mm, addr, access, &new, &level);
 	if (*fault != SIM_OK) {
-		access_fault(c, addr, access, *fault);
+		access_fault(c, mm, addr, access, *fault);
 		return NULL;
 	}
 	return new.host + (addr & (level_size(level) - 1));
 }
 
-static char *translate(struct tlb_cpu *c, unsigned long addr, enum sim_access access,
-		       enum sim_fault *fault)
+static char *translate(struct tlb_cpu *c, struct mm_struct *mm, unsigned long addr,
+		       enum sim_access access, enum sim_fault *fault)
 {
-	if (!c->mm || addr >= TASK_SIZE_MAX) {
-		*fault = SIM_NOT_PRESENT;
-		return NULL;
-	}
 	for (unsigned int l = 0; l < ARRAY_SIZE(c->leaf); l++) {
-		struct tlb_entry *e = buf_find(&c->leaf[l], c->mm, addr >> level_shift(l));
+		struct tlb_entry *e = buf_find(&c->leaf[l], mm, addr >> level_shift(l));
 
 		if (!e)
 			continue;
-		if (!allows(e->allow, access)) {
-			*fault = access_fault(c, addr, access, SIM_PROTECTION);
+		if (!allows(e->allow, mm, access)) {
+			*fault = access_fault(c, mm, addr, access, SIM_PROTECTION);
 			return NULL;
 		}
 		if (access == SIM_STORE && !(e->allow & IS_DIRTY)) {
@@ -433,7 +439,7 @@ static char *translate(struct tlb_cpu *c, unsigned long addr, enum sim_access ac
 		c->stat.hits++;
 		return e->host + (addr & (level_size(l) - 1));
 	}
-	return translate_slow(c, addr, access, fault);
+	return translate_slow(c, mm, addr, access, fault);
 }
 
 void *sim_tlb_begin(unsigned long addr, enum sim_access access, enum sim_fault *fault)
@@ -445,10 +451,35 @@ void *sim_tlb_begin(unsigned long addr, enum sim_access access, enum sim_fault *
 	while (__atomic_load_n(&c->wanted, __ATOMIC_RELAXED))
 		octavo_port_relax();
 	cpu_lock(c);
-	host = translate(c, addr, access, fault);
+	if (!c->mm || addr >= TASK_SIZE_MAX) {
+		*fault = SIM_NOT_PRESENT;
+		host = NULL;
+	} else {
+		host = translate(c, c->mm, addr, access, fault);
+	}
 	if (!host)
 		cpu_unlock(c);
 	return host;
+}
+
+enum sim_fault sim_mmu_ktry(unsigned long addr, enum sim_access access, u64 *val)
+{
+	struct tlb_cpu *c = this_cpu();
+	enum sim_fault fault = SIM_NOT_PRESENT;
+	u64 *host = NULL;
+
+	/* the upper half, and what there are tables for */
+	if (addr >> (VA_BITS - 1) != ~0ul >> (VA_BITS - 1) ||
+	    !__atomic_load_n(&octavo_state.kmap.mm, __ATOMIC_ACQUIRE))
+		return SIM_NOT_PRESENT;
+	cpu_lock(c);
+	host = (u64 *)(void *)translate(c, NULL, addr, access, &fault);
+	if (host && access == SIM_LOAD)
+		*val = __atomic_load_n(host, __ATOMIC_RELAXED);
+	else if (host && access == SIM_STORE)
+		__atomic_store_n(host, *val, __ATOMIC_RELAXED);
+	cpu_unlock(c);
+	return host ? SIM_OK : fault;
 }
 
 void sim_tlb_end(void)
@@ -652,7 +683,7 @@ bool sim_mmu_check(struct mm_struct *mm)
 			ok &= check_buf(i, l, &c->leaf[l], mm, check_leaf, &nr);
 		for (u32 l = 0; l < ARRAY_SIZE(c->table); l++)
 			ok &= check_buf(i, l, &c->table[l], mm, check_table, &nr);
-		if (nr && c->mm != mm && !config.asids)
+		if (nr && mm && c->mm != mm && !config.asids)
 			ok = complain(i, 0, 0, "translations of an address space that it left");
 		cpu_unlock(c);
 	}
