@@ -127,6 +127,54 @@
 #error "OCTAVO_TABLE_LEVELS must be 2 to 5"
 #endif
 
+/*
+ * Kernel mappings: addresses from OCTAVO_VMALLOC_START on, 2^OCTAVO_VMALLOC_SHIFT bytes, in the upper half of what
+ * page tables reach; divided into chunks, each with a lock of its own, which also are the limit of one mapping.
+ * The defaults are 32 TiB in 64 chunks of 512 GiB.
+ */
+#define __OCTAVO_VA_BITS (12 + OCTAVO_TABLE_BITS * OCTAVO_TABLE_LEVELS)
+#ifndef OCTAVO_VMALLOC_SHIFT
+#if OCTAVO_TABLE_BITS == 9
+#define OCTAVO_VMALLOC_SHIFT (__OCTAVO_VA_BITS - 3)
+#else
+#define OCTAVO_VMALLOC_SHIFT (__OCTAVO_VA_BITS - 2)
+#endif
+#endif
+#ifndef OCTAVO_VMALLOC_START
+#if OCTAVO_TABLE_BITS == 9
+#define OCTAVO_VMALLOC_START (0ul - (1ul << (__OCTAVO_VA_BITS - 2)))
+#else
+#define OCTAVO_VMALLOC_START (0ul - (1ul << (__OCTAVO_VA_BITS - 1)))
+#endif
+#endif
+#if OCTAVO_VMALLOC_SHIFT < 16 || OCTAVO_VMALLOC_SHIFT > __OCTAVO_VA_BITS - 2
+#error "OCTAVO_VMALLOC_SHIFT must be 16 to two less than the bits of an address"
+#endif
+#ifndef OCTAVO_VMALLOC_CHUNKS
+#if OCTAVO_TABLE_BITS == 9
+#define OCTAVO_VMALLOC_CHUNKS 64
+#else
+#define OCTAVO_VMALLOC_CHUNKS 8
+#endif
+#endif
+#if OCTAVO_VMALLOC_CHUNKS < 1 || OCTAVO_VMALLOC_CHUNKS > 1024 || \
+	(OCTAVO_VMALLOC_CHUNKS & (OCTAVO_VMALLOC_CHUNKS - 1))
+#error "OCTAVO_VMALLOC_CHUNKS must be a power of two, at most 1024"
+#endif
+/*
+ * Pages that unmapped addresses may come to before translations are flushed and the addresses used again, and how
+ * much memory of vmalloc() may wait for that (never more than a 64th of what there is).
+ */
+#ifndef OCTAVO_VMALLOC_LAZY
+#if OCTAVO_TABLE_BITS == 9
+#define OCTAVO_VMALLOC_LAZY	   8192
+#define OCTAVO_VMALLOC_LAZY_FRAMES 1024
+#else
+#define OCTAVO_VMALLOC_LAZY	   32
+#define OCTAVO_VMALLOC_LAZY_FRAMES 8
+#endif
+#endif
+
 /* The header that says what is where in a page-table entry. */
 #ifndef OCTAVO_PTE_HEADER
 #define OCTAVO_PTE_HEADER <octavo/pte_x86_64.h>

@@ -37,6 +37,11 @@ struct octavo_hooks {
 	 */
 	void (*swap_free_entries)(swp_entry_t entry, u32 nr);
 	int (*swap_dup_entries)(swp_entry_t entry, u32 nr);
+	/*
+	 * The direct map of @nr frames of vmalloc() is to be writable or not: set_memory_ro() and _rw(), and the end of an
+	 * area with VM_FLUSH_RESET_PERMS. May sleep, may not fail.
+	 */
+	void (*direct_map_perms)(unsigned long pfn, unsigned long nr, bool writable);
 };
 
 /**

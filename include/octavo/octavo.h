@@ -26,5 +26,6 @@
 #include <octavo/slab.h>
 #include <octavo/state.h>
 #include <octavo/tlb.h>
+#include <octavo/vmalloc.h>
 
 #endif /* OCTAVO_OCTAVO_H */

@@ -58,6 +58,26 @@ unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long nr, struct page **pages)
 void free_pages_bulk(unsigned long nr, struct page **pages);
 
 /**
+ * alloc_plain_bulk() - the same as numbers, of any subtype, on a node
+ * @nr: how many at most
+ * @pfns: filled from the start
+ *
+ * Return: how many there are; fewer is not a failure.
+ */
+unsigned long alloc_plain_bulk(gfp_t gfp, int nid, enum misc_subtype subtype, unsigned long nr,
+			       unsigned long *pfns);
+
+/**
+ * free_pages_run() - drop the allocation's own reference of neighbours
+ * @page: the first of @nr counted pages of order 0
+ * @nr: how many
+ *
+ * Those that nobody else has go back to the allocator in runs as large as alignment permits. Context: any; never
+ * sleeps, never allocates.
+ */
+void free_pages_run(struct page *page, unsigned long nr);
+
+/**
  * split_page() - make one allocation of 2^order pages into 2^order allocations of one
  * @page: first page of a counted allocation whose only reference is the caller's, or of a frozen one
  * @order: its order

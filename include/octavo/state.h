@@ -21,6 +21,7 @@
 #include <octavo/slab_state.h>
 #include <octavo/desc_state.h>
 #include <octavo/space_state.h>
+#include <octavo/kmap_state.h>
 
 #if OCTAVO_FAULTS
 struct fault_state {
@@ -51,6 +52,7 @@ struct octavo_state {
 	struct hwpoison_state hwpoison;
 	struct rcu_state rcu;
 	struct space_state space;
+	struct kmap_state kmap;
 	/*
 	 * Layers that an embedder may do without come up when they are first used, and store here what
 	 * octavo_shutdown() and octavo_validate() call: release, once. So nothing below names them, and a

@@ -399,6 +399,16 @@ static unsigned long take_some(gfp_t gfp, unsigned long want, unsigned long *pfn
 	return pfn >= 0;
 }
 
+unsigned long alloc_plain_bulk(gfp_t gfp, int nid, enum misc_subtype subtype, unsigned long nr,
+			       unsigned long *pfns)
+{
+	const unsigned long n = frame_alloc_bulk(gfp, 0, nid, nr, pfns);
+
+	for (unsigned long i = 0; i < n; i++)
+		publish(pfns[i], gfp, 0, subtype, false);
+	return n;
+}
+
 unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long nr, struct page **pages)
 {
 	unsigned long pfns[BULK], have = 0, missing = 0, filled = 0;
@@ -441,6 +451,26 @@ void free_pages_bulk(unsigned long nr, struct page **pages)
 	}
 	if (have)
 		frame_free_bulk(0, have, pfns);
+}
+
+void free_pages_run(struct page *page, unsigned long nr)
+{
+	const unsigned long pfn = page_to_pfn(page);
+	unsigned long from = pfn;
+
+	for (unsigned long i = 0; i < nr; i++) {
+		memdesc_t was;
+		const bool last = drop_reference(page + i, check_head(page + i, 0), 0, &was);
+
+		if (likely(last && memdesc_subtype(was) != MISC_DEVICE))
+			continue;
+		/* what somebody else still has ends a run */
+		free_run(from, pfn + i);
+		from = pfn + i + 1;
+		if (last)
+			free_tails_and_frames(page + i, 0, word_when_free(was));
+	}
+	free_run(from, pfn + nr);
 }
 
 /* ---- payload bits ---- */

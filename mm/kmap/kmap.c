@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kmap.c - kernel mappings come up when they are first used, and go down with the machine; what there is, listed and
+ * checked.
+ */
+#include <octavo/string.h>
+
+#include "kmap.h"
+
+/* ---- up ---- */
+
+static u64 clamp_frames(u64 frames)
+{
+	return max((u64)1, min(frames, (u64)OCTAVO_VMALLOC_LAZY_FRAMES));
+}
+
+static bool make_hash(struct kmap *k)
+{
+	const u64 ram = totalram_pages();
+
+	/* a bucket for each 64 pages of memory */
+	k->hash_bits = (u32)max(4, min(16, ilog2(ram >> 6)));
+	k->hash = kzalloc(sizeof(*k->hash) << k->hash_bits, GFP_KERNEL);
+	return k->hash;
+}
+
+static bool make_parts(struct kmap *k)
+{
+	k->mm = kzalloc(sizeof(*k->mm), GFP_KERNEL);
+	k->areas = kmem_cache_create("vm_struct", sizeof(struct vm_struct), 0, 0, NULL);
+	k->ram_blocks = kmem_cache_create("vmap_block", sizeof(struct ram_block), 0, 0, NULL);
+	return k->mm && k->areas && k->ram_blocks && make_hash(k) && !pgd_init(k->mm, GFP_KERNEL);
+}
+
+/* Nothing of it is in use. */
+static void unmake(struct kmap *k)
+{
+	if (k->mm && k->mm->pgd)
+		pgd_exit(k->mm);
+	kfree(k->hash);
+	kmem_cache_destroy(k->ram_blocks);
+	kmem_cache_destroy(k->areas);
+	kfree(k->mm);
+	kfree(k);
+}
+
+static void init_home(struct kmap_home *home)
+{
+	spin_lock_init(&home->lock);
+	for (u32 i = 0; i <= KMAP_POOL_CLASSES; i++)
+		INIT_LIST_HEAD(&home->pool[i]);
+	INIT_LIST_HEAD(&home->lazy);
+	INIT_LIST_HEAD(&home->blocks);
+}
+
+static void kmap_exit(void);
+static bool kmap_validate(void);
+
+static const struct octavo_layer kmap_layer = { .exit = kmap_exit, .validate = kmap_validate };
+
+struct kmap *kmap_come_up(void)
+{
+	struct kmap *k = kzalloc(sizeof(*k), GFP_KERNEL), *other;
+
+	if (!k)
+		return NULL;
+	if (!make_parts(k)) {
+		unmake(k);
+		return NULL;
+	}
+	k->nr_homes = min(octavo_state.frame.nr_cpus, KMAP_HOMES);
+	k->max_lazy_frames = clamp_frames(totalram_pages() >> 6);
+	init_rwsem(&k->purge_lock);
+	for (u32 i = 0; i < KMAP_HASH_LOCKS; i++)
+		spin_lock_init(&k->hash_lock[i]);
+	for (u32 h = 0; h < k->nr_homes; h++) {
+		init_home(&k->home[h]);
+		/* apart from each other from the start */
+		k->home[h].chunk = h * OCTAVO_VMALLOC_CHUNKS / k->nr_homes;
+	}
+	for (u32 c = 0; c < OCTAVO_VMALLOC_CHUNKS; c++) {
+		const unsigned long start = VMALLOC_START + c * VMALLOC_CHUNK;
+
+		spin_lock_init(&k->chunk[c].lock);
+		k->chunk[c].home = KMAP_NO_HOME;
+		vm_tree_init(&k->chunk[c].tree, start, start + VMALLOC_CHUNK);
+	}
+	/*
+	 * release: pairs with the acquire in kmap_if_up(): all of it is made; acquire: the same for the other's, if
+	 * it was first
+	 */
+	other = cmpxchg_acq_rel(&octavo_state.kmap.kmap, NULL, k);
+	if (other) {
+		unmake(k);
+		return other;
+	}
+	/* release: for a port that shares the table: it is made */
+	smp_store_release(&octavo_state.kmap.mm, k->mm);
+	/* release: as octavo_state says */
+	smp_store_release(&octavo_state.layer[OCTAVO_LAYER_KMAP], &kmap_layer);
+	return k;
+}
+
+/* ---- down ---- */
+
+/* What was never freed is reported, and its memory stays allocated: octavo_shutdown() counts it. */
+static unsigned long report_leaks(struct kmap *k)
+{
+	unsigned long leaks = 0;
+
+	for (u32 c = 0; c < OCTAVO_VMALLOC_CHUNKS; c++) {
+		struct vm_tree *t = &k->chunk[c].tree;
+		struct vm_node *n, *tmp;
+
+		list_for_each_entry_safe (n, tmp, &t->order, order) {
+			struct vm_struct *area = container_of(n, struct vm_struct, node);
+
+			if (n == &t->last || area->state != VM_STATE_LIVE)
+				continue;
+			pr_err("kernel mappings: %p of %lu bytes, %lu pages, made by %p, was never "
+			       "freed",
+			       area->addr, area->size, area->nr_pages, area->caller);
+			leaks++;
+			area->state = VM_STATE_BUSY;
+			if (area->flags & VM_MAP_RAM && area->private)
+				kmem_cache_free(k->ram_blocks, area->private);
+			kmap_end_area(k, area, false);
+		}
+	}
+	return leaks;
+}
+
+static void kmap_exit(void)
+{
+	struct kmap *k = octavo_state.kmap.kmap;
+	const unsigned long start = kmap_table_addr(VMALLOC_START);
+	struct mmu_gather tlb;
+
+	vmalloc_run_deferred();
+	kmap_ram_exit(k);
+	report_leaks(k);
+	kmap_purge(k);
+	kmap_drain_pools(k);
+	/* areas are freed by functions that look at the state */
+	rcu_barrier();
+	tlb_gather_mmu_fullmm(&tlb, k->mm);
+	free_pgtables(&tlb, start, start + VMALLOC_SIZE, 0, 0);
+	tlb_finish_mmu(&tlb);
+	flush_tlb_tables(NULL, VMALLOC_START, VMALLOC_END);
+	octavo_state.layer[OCTAVO_LAYER_KMAP] = NULL;
+	octavo_state.kmap.mm = NULL;
+	octavo_state.kmap.kmap = NULL;
+	unmake(k);
+}
+
+/* ---- numbers ---- */
+
+void vmalloc_stat(struct vmalloc_stat *st)
+{
+	struct kmap *k = kmap_if_up();
+	long sum[6] = { 0 };
+
+	memset(st, 0, sizeof(*st));
+	if (!k)
+		return;
+	for (u32 h = 0; h < k->nr_homes; h++) {
+		const struct kmap_home *home = &k->home[h];
+
+		sum[0] += READ_ONCE(home->nr_areas);
+		sum[1] += READ_ONCE(home->nr_vmalloc);
+		sum[2] += READ_ONCE(home->nr_owned);
+		sum[3] += READ_ONCE(home->nr_mapped);
+		sum[4] += READ_ONCE(home->nr_huge);
+		sum[5] += READ_ONCE(home->runs_bytes);
+	}
+	st->areas = (u64)sum[0];
+	st->nr_vmalloc = (u64)sum[1];
+	st->nr_owned = (u64)sum[2];
+	st->nr_mapped = (u64)sum[3];
+	st->huge_entries = (u64)sum[4];
+	st->runs_bytes = (u64)sum[5];
+	st->array_bytes = st->nr_owned * sizeof(struct page *);
+	st->lazy_pages = READ_ONCE(k->lazy_pages);
+	st->lazy_frames = READ_ONCE(k->lazy_frames);
+	st->purges = READ_ONCE(k->purges);
+	for (struct vm_struct *a = READ_ONCE(k->deferred); a; a = a->next_deferred)
+		st->deferred++;
+	st->table_bytes = READ_ONCE(k->mm->pgtables_bytes);
+}
+
+u64 vmalloc_nr_pages(void)
+{
+	struct kmap *k = kmap_if_up();
+	long sum = 0;
+
+	for (u32 h = 0; k && h < k->nr_homes; h++)
+		sum += READ_ONCE(k->home[h].nr_vmalloc);
+	return (u64)sum;
+}
+
+/* ---- listing ---- */
+
+/* Context: the chunk's lock. Return: false: @fn has had enough. */
+static bool list_chunk(struct vm_tree *t, bool (*fn)(const struct vmalloc_info *info, void *arg),
+		       void *arg)
+{
+	struct vm_node *n;
+
+	list_for_each_entry (n, &t->order, order) {
+		struct vm_struct *area = container_of(n, struct vm_struct, node);
+		struct vmalloc_info info;
+
+		/* acquire: pairs with kmap_area_publish() */
+		if (n == &t->last || smp_load_acquire(&area->state) != VM_STATE_LIVE)
+			continue;
+		info.addr = (const void *)n->start;
+		info.size = READ_ONCE(area->size);
+		info.flags = READ_ONCE(area->flags);
+		info.nr_pages = READ_ONCE(area->nr_pages);
+		info.caller = READ_ONCE(area->caller);
+		if (!fn(&info, arg))
+			return false;
+	}
+	return true;
+}
+
+void vmalloc_for_each(bool (*fn)(const struct vmalloc_info *info, void *arg), void *arg)
+{
+	struct kmap *k = kmap_if_up();
+	bool more = true;
+
+	for (u32 c = 0; k && more && c < OCTAVO_VMALLOC_CHUNKS; c++) {
+		spin_lock(&k->chunk[c].lock);
+		more = list_chunk(&k->chunk[c].tree, fn, arg);
+		spin_unlock(&k->chunk[c].lock);
+	}
+}
+
+static bool dump_area(const struct vmalloc_info *info, void *unused)
+{
+	pr_dump("%p-%p %8lu by %p pages=%lu%s%s%s%s%s%s%s%s", info->addr,
+		(const void *)((unsigned long)info->addr + info->size), info->size, info->caller,
+		info->nr_pages, info->flags & VM_ALLOC ? " vmalloc" : "",
+		info->flags & VM_MAP ? " vmap" : "", info->flags & VM_IOREMAP ? " ioremap" : "",
+		info->flags & VM_USERMAP ? " user" : "", info->flags & VM_SPARSE ? " sparse" : "",
+		info->flags & VM_MAP_RAM ? " ram" : "",
+		info->flags & VM_MAP_PUT_PAGES ? " put" : "",
+		info->flags & VM_FLUSH_RESET_PERMS ? " reset" : "");
+	return true;
+}
+
+void vmalloc_dump(void)
+{
+	struct vmalloc_stat st;
+
+	vmalloc_stat(&st);
+	pr_dump("kernel mappings: %lu areas, %lu pages of vmalloc, %lu mapped, %lu to be flushed",
+		(unsigned long)st.areas, (unsigned long)st.nr_vmalloc, (unsigned long)st.nr_mapped,
+		(unsigned long)st.lazy_pages);
+	vmalloc_for_each(dump_area, NULL);
+}
+
+/* ---- validation ---- */
+
+struct kmap_check {
+	struct kmap *k;
+	long areas, vmalloc, owned, mapped, huge, runs_bytes;
+	u64 lazy_pages, lazy_frames;
+	bool ok;
+};
+
+#define wrong(c, fmt, ...)                                    \
+	do {                                                  \
+		pr_err("kernel mappings: " fmt, __VA_ARGS__); \
+		(c)->ok = false;                              \
+	} while (0)
+
+/* Entries say what the runs say, page by page. */
+static void check_runs(struct kmap_check *c, const struct vm_struct *area)
+{
+	unsigned long addr = area->node.start, pfn, nr, pages = 0;
+	struct vm_run_iter it;
+
+	vm_run_iter(&it, &area->runs);
+	while (vm_run_next(&it, &pfn, &nr))
+		for (unsigned long i = 0; i < nr; i++, pages++, addr += PAGE_SIZE)
+			if (vmalloc_to_pfn((void *)addr) != pfn + i)
+				wrong(c, "0x%lx maps pfn 0x%lx, the area has 0x%lx", addr,
+				      vmalloc_to_pfn((void *)addr), pfn + i);
+	if (pages != area->nr_pages)
+		wrong(c, "%p has runs of %lu pages, counts %lu", area->addr, pages, area->nr_pages);
+	c->runs_bytes += (long)vm_runs_bytes(&area->runs);
+}
+
+static void check_area(struct kmap_check *c, struct vm_struct *area)
+{
+	unsigned long huge = 0, guard = 0;
+	const unsigned long end = area->node.end;
+	const unsigned long mapped = kmap_count_mapped(c->k, area->node.start, end, &huge);
+
+	switch (area->state) {
+	case VM_STATE_LIVE:
+		c->areas++;
+		c->owned += (long)area->nr_pages;
+		c->vmalloc += area->flags & VM_ALLOC ? (long)area->nr_pages : 0;
+		check_runs(c, area);
+		if (kmap_guard(area->flags) &&
+		    kmap_count_mapped(c->k, end - PAGE_SIZE, end, &guard))
+			wrong(c, "%p: something is mapped at its guard page", area->addr);
+		if ((long)mapped != area->mapped)
+			wrong(c, "%p: %lu pages mapped, counted %ld", area->addr, mapped,
+			      area->mapped);
+		break;
+	case VM_STATE_LAZY:
+		c->lazy_pages += area->size >> PAGE_SHIFT;
+		c->lazy_frames += area->nr_pages;
+		break;
+	case VM_STATE_FREE:
+		break;
+	default:
+		wrong(c, "0x%lx is in state %u", area->node.start, area->state);
+	}
+	if (area->state != VM_STATE_LIVE && mapped)
+		wrong(c, "0x%lx: %lu pages mapped, and nobody's", area->node.start, mapped);
+	if (area->state == VM_STATE_LIVE && kmap_area_at(c->k, area->node.start) != area)
+		wrong(c, "%p is not found by its address", area->addr);
+	c->mapped += (long)mapped;
+	c->huge += (long)huge;
+}
+
+static void check_sums(struct kmap_check *c)
+{
+	struct vmalloc_stat st;
+
+	vmalloc_stat(&st);
+	if ((long)st.areas != c->areas || (long)st.nr_vmalloc != c->vmalloc ||
+	    (long)st.nr_owned != c->owned || (long)st.nr_mapped != c->mapped ||
+	    (long)st.huge_entries != c->huge || (long)st.runs_bytes != c->runs_bytes)
+		wrong(c,
+		      "counted %ld areas, %ld pages of vmalloc, %ld owned, %ld mapped, %ld large "
+		      "entries, %ld bytes of runs",
+		      (long)st.areas, (long)st.nr_vmalloc, (long)st.nr_owned, (long)st.nr_mapped,
+		      (long)st.huge_entries, (long)st.runs_bytes);
+	if (st.lazy_pages != c->lazy_pages || st.lazy_frames != c->lazy_frames)
+		wrong(c, "%lu pages and %lu frames wait for a flush, counted %lu and %lu",
+		      (unsigned long)c->lazy_pages, (unsigned long)c->lazy_frames,
+		      (unsigned long)st.lazy_pages, (unsigned long)st.lazy_frames);
+}
+
+static bool kmap_validate(void)
+{
+	struct kmap_check c = { .k = octavo_state.kmap.kmap, .ok = true };
+
+	vmalloc_run_deferred();
+	for (u32 i = 0; i < OCTAVO_VMALLOC_CHUNKS; i++) {
+		struct vm_tree *t = &c.k->chunk[i].tree;
+		struct vm_node *n;
+
+		c.ok &= vm_tree_validate(t);
+		list_for_each_entry (n, &t->order, order)
+			if (n != &t->last)
+				check_area(&c, container_of(n, struct vm_struct, node));
+	}
+	check_sums(&c);
+	c.ok &= pgtable_validate(c.k->mm);
+	return c.ok;
+}

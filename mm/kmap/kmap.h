@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kmap.h - what the files of this directory tell each other.
+ *
+ *	addr_tree.c  the addresses of one chunk: a tree of areas and gaps
+ *	addr.c       areas: addresses from pools and chunks, found by address, given back
+ *	lazy.c       what waits for a flush, and the flush
+ *	table.c      the kernel's page tables
+ *	runs.c       what an area keeps of its pages
+ *	vmap.c vmalloc.c vfree.c sparse.c perms.c map_ram.c remap.c   the calls
+ *	kmap.c       coming up, going down, validation, listing
+ *
+ * Locks, none taken inside another: chunk->lock, home->lock, bucket locks, ptls. purge_lock comes before all and
+ * may be held while sleeping.
+ */
+#ifndef MM_KMAP_KMAP_H
+#define MM_KMAP_KMAP_H
+
+#include <octavo/errno.h>
+#include <octavo/pgtable.h>
+#include <octavo/plain.h>
+#include <octavo/slab.h>
+#include <octavo/state.h>
+#include <octavo/tlb.h>
+#include <octavo/vmalloc.h>
+
+#if OCTAVO_TABLE_BITS == 9
+#define KMAP_HOMES	  16u
+#define KMAP_POOL_CLASSES 64u /* areas of so many pages, guard included, are pooled */
+#define KMAP_POOL_MAX	  64u /* of each class, in each home */
+#define KMAP_HASH_LOCKS	  64u
+#define KMAP_RAM_PAGES	  1024u /* pages of a block of vm_map_ram() */
+#define KMAP_RAM_MAX	  64u	/* of the largest mapping in one */
+#else
+#define KMAP_HOMES	  2u
+#define KMAP_POOL_CLASSES 4u
+#define KMAP_POOL_MAX	  2u
+#define KMAP_HASH_LOCKS	  2u
+#define KMAP_RAM_PAGES	  8u
+#define KMAP_RAM_MAX	  4u
+#endif
+#define KMAP_NO_HOME (~0u)
+
+/* Areas by address. */
+struct vm_tree {
+	struct vm_node *root;
+	struct vm_node
+		last; /* where the chunk ends: in the tree, so every gap is in front of something */
+	struct list_head order;
+	unsigned long start;
+};
+
+struct kmap_chunk {
+	spinlock_t lock;
+	u32 home; /* KMAP_NO_HOME, or compare-and-swap from that once */
+	struct vm_tree tree;
+} __cacheline;
+
+struct ram_block;
+
+/* CPUs with the same number modulo the number of homes take addresses from the same chunks. */
+struct kmap_home {
+	spinlock_t lock;
+	u32 chunk;				      /* where the last search ended; a hint */
+	struct list_head pool[KMAP_POOL_CLASSES + 1]; /* (lock) FREE areas by pages */
+	u32 nr_pool[KMAP_POOL_CLASSES + 1];	      /* (lock) */
+	struct list_head lazy;			      /* (lock) LAZY areas */
+	struct list_head blocks;		      /* (lock) of vm_map_ram() */
+	struct ram_block *current_block;	      /* (lock) */
+	/* atomic, relaxed: sums over homes are exact when quiet */
+	long nr_areas, nr_vmalloc, nr_owned, nr_mapped, nr_huge, runs_bytes;
+} __cacheline;
+
+struct kmap {
+	struct mm_struct *mm;
+	struct kmem_cache *areas, *ram_blocks;
+	struct vm_struct **hash; /* RCU; stored under the bucket's lock */
+	u32 hash_bits, nr_homes;
+	spinlock_t hash_lock[KMAP_HASH_LOCKS];
+
+	struct rw_semaphore purge_lock; /* writers only: one purge at a time */
+	u64 lazy_pages, lazy_frames;	/* atomic, relaxed */
+	u64 max_lazy_frames;
+	u64 purges;		    /* (purge_lock) */
+	struct vm_struct *deferred; /* pushed by compare-and-swap, taken all at once */
+
+	struct kmap_home home[KMAP_HOMES];
+	struct kmap_chunk chunk[OCTAVO_VMALLOC_CHUNKS];
+};
+
+/* ---- kmap.c ---- */
+
+struct kmap *kmap_come_up(void);
+
+/* NULL if nothing was ever mapped. */
+static inline struct kmap *kmap_if_up(void)
+{
+	/* acquire: pairs with the release in kmap_come_up(): all of it is made */
+	return smp_load_acquire(&octavo_state.kmap.kmap);
+}
+
+/* NULL: no memory. Context: may sleep. */
+static inline struct kmap *kmap_get(void)
+{
+	struct kmap *k = kmap_if_up();
+
+	return likely(k) ? k : kmap_come_up();
+}
+
+/* ---- addr_tree.c; context: the chunk's lock ---- */
+
+void vm_tree_init(struct vm_tree *t, unsigned long start, unsigned long end);
+/* @n->start and end set, which are free, in front of @next. */
+void vm_tree_insert(struct vm_tree *t, struct vm_node *n, struct vm_node *next);
+void vm_tree_erase(struct vm_tree *t, struct vm_node *n);
+struct vm_node *vm_tree_find(const struct vm_tree *t, unsigned long addr);
+/* The lowest x = @color modulo @align with @size free bytes. Return: the node after it, *@where set; NULL. */
+struct vm_node *vm_tree_find_gap(const struct vm_tree *t, unsigned long size, unsigned long align,
+				 unsigned long color, unsigned long *where);
+bool vm_tree_validate(const struct vm_tree *t);
+
+/* ---- addr.c ---- */
+
+/* What addresses are wanted. */
+struct kmap_want {
+	unsigned long size;  /* bytes, guard included */
+	unsigned long align; /* power of two, at least PAGE_SIZE */
+	unsigned long color; /* address modulo align */
+};
+
+/* BUSY. Context: may sleep. Return: NULL: no memory or no addresses. */
+struct vm_struct *kmap_area_alloc(struct kmap *k, const struct kmap_want *want);
+/* Everybody finds it from here on. */
+void kmap_area_publish(struct kmap *k, struct vm_struct *area);
+/* The live area that starts there. Context: any. */
+struct vm_struct *kmap_area_at(struct kmap *k, unsigned long addr);
+/* The same, LIVE to BUSY: the caller ends it. NULL: there is none, or somebody else does. */
+struct vm_struct *kmap_area_claim(struct kmap *k, unsigned long addr);
+/* Its addresses may be used again: no translation of them is left. Owns nothing. */
+void kmap_area_free(struct kmap *k, struct vm_struct *area);
+/* Pooled addresses back to the chunks. */
+void kmap_drain_pools(struct kmap *k);
+struct kmap_home *kmap_this_home(struct kmap *k);
+
+static inline struct kmap_home *kmap_home_of(struct kmap *k, const struct vm_struct *area)
+{
+	return &k->home[area->home];
+}
+
+/* relaxed: sums that are exact when quiet */
+static inline void kmap_count(long *counter, long n)
+{
+	fetch_add_relaxed(counter, n);
+}
+
+static inline struct kmap_chunk *kmap_chunk_of(struct kmap *k, unsigned long addr)
+{
+	return &k->chunk[(addr - VMALLOC_START) / VMALLOC_CHUNK];
+}
+
+/* ---- lazy.c ---- */
+
+/* BUSY, unmapped; what it owns goes, and then its addresses, after a flush: now, or with many. Context: may sleep. */
+void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now);
+/* Flush and free all that is retired. */
+void kmap_purge(struct kmap *k);
+
+/* ---- table.c ---- */
+
+/* Filling addresses one after the other. */
+struct kmapper {
+	struct kmap *k;
+	unsigned long addr;
+	pgprot_t prot;
+	unsigned int max_level;
+	pte_t *ptep;	    /* entry of addr, NULL: its table is to be found */
+	unsigned long huge; /* entries above the last level that were made */
+};
+
+/* @nr frames on. Context: may sleep; the addresses are the caller's and empty. Return: 0, -ENOMEM. */
+int kmap_map_run(struct kmapper *m, unsigned long pfn, unsigned long nr);
+
+static inline int kmap_map_page(struct kmapper *m, unsigned long pfn)
+{
+	if (unlikely(!m->ptep))
+		return kmap_map_run(m, pfn, 1);
+	set_pte(m->ptep++, pfn_pte(pfn, m->prot));
+	m->addr += PAGE_SIZE;
+	if (unlikely(!(m->addr & (level_size(PGTABLE_LEVEL_PMD) - 1))))
+		m->ptep = NULL;
+	return 0;
+}
+
+/* Clears entries; no flush. Return: pages that were mapped; *@huge: larger entries among them. */
+unsigned long kmap_unmap(struct kmap *k, unsigned long start, unsigned long end,
+			 unsigned long *huge);
+/* Are there entries? */
+unsigned long kmap_count_mapped(struct kmap *k, unsigned long start, unsigned long end,
+				unsigned long *huge);
+/* The entry that maps an address, and its level. Context: any. */
+bool kmap_lookup(struct kmap *k, unsigned long addr, pte_t *e, unsigned int *level);
+/* Change bits of every entry of a range, splitting larger ones at its ends. Return: entries split, -ENOMEM. */
+int kmap_protect(struct kmap *k, unsigned long start, unsigned long end, u64 set, u64 clear,
+		 unsigned long *split);
+
+/* The kernel's tables are indexed by the low bits alone, as the hardware does. */
+static inline unsigned long kmap_table_addr(unsigned long addr)
+{
+	return addr & ((1ul << VA_BITS) - 1);
+}
+
+/* ---- runs.c ---- */
+
+/* Append; merges with the last one. Return: 0, -ENOMEM: nothing has changed. */
+int vm_runs_add(struct vm_runs *r, unsigned long pfn, unsigned long nr, gfp_t gfp);
+/* Forget them all. */
+void vm_runs_clear(struct vm_runs *r);
+/* Bytes beyond struct vm_struct. */
+unsigned long vm_runs_bytes(const struct vm_runs *r);
+
+struct vm_run_iter {
+	const struct vm_runs *r;
+	const struct vm_run_block *block;
+	u32 done, in_block;
+};
+
+static inline void vm_run_iter(struct vm_run_iter *it, const struct vm_runs *r)
+{
+	*it = (struct vm_run_iter){ .r = r, .block = r->blocks };
+}
+
+bool vm_run_next(struct vm_run_iter *it, unsigned long *pfn, unsigned long *nr);
+
+/* ---- vmap.c ---- */
+
+/* What is to be mapped: one of the two arrays. */
+struct kmap_source {
+	struct page **pages;
+	const struct folio_subrange *parts;
+	unsigned int count;
+};
+
+/* May all of it be mapped by the kernel, and if @owned, does it have references to give? Return: 0, -EINVAL. */
+int kmap_check_source(const struct kmap_source *src, bool owned);
+/* From m->addr on; what was mapped before a failure stays. Return: 0, -ENOMEM. */
+int kmap_map_source(struct kmapper *m, const struct kmap_source *src);
+
+/* A BUSY area that nobody has seen yet: what it is. */
+static inline void kmap_area_setup(struct vm_struct *area, unsigned long flags, const void *caller)
+{
+	area->addr = (void *)area->node.start;
+	WRITE_ONCE(area->size, area->node.end - area->node.start);
+	WRITE_ONCE(area->flags, flags);
+	WRITE_ONCE(area->caller, caller);
+	WRITE_ONCE(area->nr_pages, 0ul);
+	WRITE_ONCE(area->mapped, 0l);
+	area->used = 0;
+	area->private = NULL;
+}
+
+static inline void kmap_count_map(struct kmap *k, struct vm_struct *area, long pages, long huge)
+{
+	struct kmap_home *home = kmap_home_of(k, area);
+
+	kmap_count(&area->mapped, pages);
+	kmap_count(&home->nr_mapped, pages);
+	if (huge)
+		kmap_count(&home->nr_huge, huge);
+}
+
+/* Guard page or not. */
+static inline unsigned long kmap_guard(unsigned long flags)
+{
+	return flags & VM_NO_GUARD ? 0 : PAGE_SIZE;
+}
+/* Bytes without the guard. */
+static inline unsigned long vm_area_bytes(const struct vm_struct *area)
+{
+	return area->size - kmap_guard(area->flags);
+}
+
+/* ---- vfree.c ---- */
+
+/* End an area whose state the caller has made BUSY. @put: what it owns goes. */
+void kmap_end_area(struct kmap *k, struct vm_struct *area, bool put);
+/* Drop the references that runs say, or free vmalloc()'s pages. */
+void kmap_put_runs(struct vm_runs *r, unsigned long flags);
+
+/* ---- map_ram.c ---- */
+
+/* (l) its home's lock */
+struct ram_block {
+	struct vm_struct *area; /* constant */
+	struct list_head list;	/* (l) of all of the home */
+	u32 home;		/* constant */
+	u32 used;		/* (l) pages that were given out */
+	u32 gone;		/* (l) and unmapped */
+	unsigned long dirty_start,
+		dirty_end; /* (l) unmapped since the last flush; start ~0: nothing */
+};
+
+/* Extend [*@start, *@end) by what is unmapped in blocks and not flushed yet. */
+void kmap_ram_dirty(struct kmap *k, unsigned long *start, unsigned long *end);
+/* Free every empty block, when nothing else runs. */
+void kmap_ram_exit(struct kmap *k);
+
+#endif /* MM_KMAP_KMAP_H */

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * map_ram.c - mappings for a short time, out of blocks of addresses.
+ *
+ * A block is one area. Addresses are taken from it in order and never twice: when all that were taken are unmapped,
+ * the block ends as any area does, and its addresses come back after a flush. So mapping and unmapping a
+ * few pages takes a lock that this home's CPUs alone take, stores entries, and allocates nothing. What is unmapped in
+ * blocks that go on is remembered, for vm_unmap_aliases() to flush.
+ */
+#include "kmap.h"
+
+#define BLOCK_BYTES ((unsigned long)KMAP_RAM_PAGES << PAGE_SHIFT)
+
+BUILD_BUG_ON(KMAP_RAM_MAX > KMAP_RAM_PAGES);
+
+static void not_dirty(struct ram_block *b)
+{
+	b->dirty_start = ~0ul;
+	b->dirty_end = 0;
+}
+
+static struct ram_block *new_block(struct kmap *k)
+{
+	const struct kmap_want want = { .size = BLOCK_BYTES, .align = BLOCK_BYTES };
+	struct ram_block *b = kmem_cache_alloc(k->ram_blocks, GFP_KERNEL);
+
+	if (!b)
+		return NULL;
+	b->area = kmap_area_alloc(k, &want);
+	if (!b->area) {
+		kmem_cache_free(k->ram_blocks, b);
+		return NULL;
+	}
+	kmap_area_setup(b->area, VM_MAP_RAM | VM_NO_GUARD, __builtin_return_address(0));
+	b->area->private = b;
+	b->home = b->area->home;
+	b->used = 0;
+	b->gone = 0;
+	not_dirty(b);
+	INIT_LIST_HEAD(&b->list);
+	kmap_area_publish(k, b->area);
+	return b;
+}
+
+/* Nothing of it is mapped, and nobody will take addresses from it. */
+static void end_block(struct kmap *k, struct ram_block *b)
+{
+	struct vm_struct *area = b->area;
+
+	if (kmap_area_claim(k, area->node.start) != area)
+		octavo_panic("vm_map_ram: block 0x%lx is not live", area->node.start);
+	kmem_cache_free(k->ram_blocks, b);
+	kmap_end_area(k, area, true);
+}
+
+/* Context: the home's lock. Return: addresses, 0: no room. */
+static unsigned long take(struct ram_block *b, u32 count)
+{
+	unsigned long addr;
+
+	if (!b || KMAP_RAM_PAGES - b->used < count)
+		return 0;
+	addr = b->area->node.start + ((unsigned long)b->used << PAGE_SHIFT);
+	b->used += count;
+	return addr;
+}
+
+/* Context: the home's lock. A block that is not current any more ends with its last mapping. */
+static struct ram_block *replace_current(struct kmap_home *home, struct ram_block *new)
+{
+	struct ram_block *old = home->current_block;
+
+	home->current_block = new;
+	if (new)
+		list_add_tail(&new->list, &home->blocks);
+	if (!old || old->gone != old->used)
+		return NULL;
+	list_del_init(&old->list);
+	return old;
+}
+
+static unsigned long get_addresses(struct kmap *k, u32 count)
+{
+	struct kmap_home *home = kmap_this_home(k);
+	struct ram_block *new, *old;
+	unsigned long addr;
+
+	spin_lock(&home->lock);
+	addr = take(home->current_block, count);
+	spin_unlock(&home->lock);
+	if (addr)
+		return addr;
+	new = new_block(k);
+	if (!new)
+		return 0;
+	home = &k->home[new->home];
+	addr = take(new, count);
+	spin_lock(&home->lock);
+	old = replace_current(home, new);
+	spin_unlock(&home->lock);
+	if (old)
+		end_block(k, old);
+	return addr;
+}
+
+static struct ram_block *block_at(struct kmap *k, unsigned long addr)
+{
+	struct vm_struct *area = kmap_area_at(k, ALIGN_DOWN(addr, BLOCK_BYTES));
+
+	return area && area->flags & VM_MAP_RAM ? area->private : NULL;
+}
+
+/* Addresses of a block that have no entries any more. */
+static void put_addresses(struct kmap *k, struct ram_block *b, unsigned long addr, u32 count)
+{
+	struct kmap_home *home = &k->home[b->home];
+	bool end;
+
+	spin_lock(&home->lock);
+	b->gone += count;
+	b->dirty_start = min(b->dirty_start, addr);
+	b->dirty_end = max(b->dirty_end, addr + ((unsigned long)count << PAGE_SHIFT));
+	end = b->gone == b->used && (b != home->current_block || b->used == KMAP_RAM_PAGES);
+	if (end) {
+		list_del_init(&b->list);
+		if (b == home->current_block)
+			home->current_block = NULL;
+	}
+	spin_unlock(&home->lock);
+	if (end)
+		end_block(k, b);
+}
+
+void *vm_map_ram(struct page **pages, unsigned int count, int node)
+{
+	const struct kmap_source src = { .pages = pages, .count = count };
+	struct kmapper m = { .prot = PAGE_KERNEL };
+	unsigned long addr;
+	void *large;
+
+	if (count > KMAP_RAM_MAX)
+		return vmap_pages(pages, count, VM_MAP_RAM, PAGE_KERNEL, &large) ? NULL : large;
+	if (!count || kmap_check_source(&src, false))
+		return NULL;
+	m.k = kmap_get();
+	if (!m.k)
+		return NULL;
+	addr = get_addresses(m.k, count);
+	if (!addr)
+		return NULL;
+	m.addr = addr;
+	if (kmap_map_source(&m, &src)) {
+		kmap_unmap(m.k, addr, m.addr, &m.huge);
+		put_addresses(m.k, block_at(m.k, addr), addr, count);
+		return NULL;
+	}
+	kmap_count_map(m.k, block_at(m.k, addr)->area, (long)count, 0);
+	return (void *)addr;
+}
+
+void vm_unmap_ram(const void *mem, unsigned int count)
+{
+	const unsigned long addr = (unsigned long)mem;
+	const unsigned long end = addr + ((unsigned long)count << PAGE_SHIFT);
+	struct kmap *k = kmap_if_up();
+	struct ram_block *b = k && is_vmalloc_addr(mem) ? block_at(k, addr) : NULL;
+	unsigned long huge = 0, mapped;
+
+	if (!b) {
+		struct vm_struct *area = k ? kmap_area_at(k, addr) : NULL;
+
+		if (area && area->flags & VM_MAP_RAM &&
+		    vm_area_bytes(area) == (unsigned long)count << PAGE_SHIFT)
+			vfree(mem);
+		else
+			pr_warn("vm_unmap_ram: %p is not a mapping of %u pages", mem, count);
+		return;
+	}
+	if (!count || end > b->area->node.end || kmap_count_mapped(k, addr, end, &huge) != count) {
+		pr_warn("vm_unmap_ram: %p is not a mapping of %u pages", mem, count);
+		return;
+	}
+	mapped = kmap_unmap(k, addr, end, &huge);
+	kmap_count_map(k, b->area, -(long)mapped, 0);
+	put_addresses(k, b, addr, count);
+}
+
+void kmap_ram_dirty(struct kmap *k, unsigned long *start, unsigned long *end)
+{
+	for (u32 h = 0; h < k->nr_homes; h++) {
+		struct kmap_home *home = &k->home[h];
+		struct ram_block *b;
+
+		spin_lock(&home->lock);
+		list_for_each_entry (b, &home->blocks, list) {
+			if (b->dirty_start == ~0ul)
+				continue;
+			*start = min(*start, b->dirty_start);
+			*end = max(*end, b->dirty_end);
+			not_dirty(b);
+		}
+		spin_unlock(&home->lock);
+	}
+}
+
+void kmap_ram_exit(struct kmap *k)
+{
+	for (u32 h = 0; h < k->nr_homes; h++) {
+		struct ram_block *b = replace_current(&k->home[h], NULL);
+
+		if (b)
+			end_block(k, b);
+	}
+}

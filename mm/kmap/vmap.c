@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vmap.c - pages and parts of folios made contiguous.
+ *
+ * What is mapped is looked at as runs of frames, whatever they were allocated as: a run that is as long as a larger entry
+ * and aligned as one is mapped by it, and the address is chosen so that the first such run can be. Everything that can
+ * be refused is refused before anything is changed, then what can fail is done where nobody sees it, and only then do
+ * references and the array change hands.
+ */
+#include "kmap.h"
+
+/* ---- what may be mapped ---- */
+
+/* Pages from @page on for which one look says it all; 0: no such page may be mapped. */
+static unsigned long check_page(const struct page *page, bool owned)
+{
+	const unsigned long pfn = page_to_pfn(page);
+	memdesc_t md;
+
+	if (!pfn_valid(pfn))
+		return 0;
+	md = page_memdesc(page);
+	switch (memdesc_type(md)) {
+	case MEMDESC_FILE:
+	case MEMDESC_ANON: {
+		const struct folio *folio = memdesc_ptr(md);
+
+		return folio_pfn(folio) + folio_nr_pages(folio) - pfn;
+	}
+	case MEMDESC_MANAGED:
+		return 1;
+	case MEMDESC_MISC:
+		/* S4.4: what has no count has no reference to give */
+		if (owned && memdesc_frozen(md))
+			return 0;
+		return (1ul << memdesc_order(md)) - (pfn & ((1ul << memdesc_order(md)) - 1));
+	default:
+		return 0;
+	}
+}
+
+static int check_run(unsigned long pfn, unsigned long nr, bool owned)
+{
+	while (nr) {
+		const unsigned long n = check_page(pfn_to_page(pfn), owned);
+
+		if (!n)
+			return -EINVAL;
+		if (n >= nr)
+			break;
+		pfn += n;
+		nr -= n;
+	}
+	return 0;
+}
+
+/* The run of frames at *@i, which moves on. Return: its length, 0 at the end. */
+static inline unsigned long next_run(const struct kmap_source *src, unsigned int *i,
+				     unsigned long *pfn)
+{
+	unsigned int from = *i, at = from;
+
+	if (from == src->count)
+		return 0;
+	if (src->parts) {
+		const struct folio_subrange *sr = &src->parts[from];
+
+		*i = from + 1;
+		*pfn = folio_pfn(sr->folio) + sr->first;
+		return sr->nr;
+	}
+	*pfn = page_to_pfn(src->pages[from]);
+	while (++at < src->count && src->pages[at] == src->pages[from] + (at - from))
+		;
+	*i = at;
+	return at - from;
+}
+
+int kmap_check_source(const struct kmap_source *src, bool owned)
+{
+	unsigned long pfn, nr;
+	unsigned int i = 0;
+
+	while ((nr = next_run(src, &i, &pfn)))
+		if (check_run(pfn, nr, owned))
+			return -EINVAL;
+	return 0;
+}
+
+int kmap_map_source(struct kmapper *m, const struct kmap_source *src)
+{
+	unsigned long pfn, nr;
+	unsigned int i = 0;
+	int err = 0;
+
+	while (!err && (nr = next_run(src, &i, &pfn)))
+		err = nr == 1 ? kmap_map_page(m, pfn) : kmap_map_run(m, pfn, nr);
+	return err;
+}
+
+/* ---- an area for it ---- */
+
+/*
+ * Where the addresses should lie: so that the first run with a large enough aligned part in it can be mapped by a larger
+ * entry. S4.15.
+ */
+static void choose_color(const struct kmap_source *src, struct kmap_want *want)
+{
+	const unsigned long leaf = 1ul << level_order(PGTABLE_LEVEL_PMD);
+	unsigned long pfn, nr, at = 0;
+	unsigned int i = 0;
+
+	while ((nr = next_run(src, &i, &pfn))) {
+		const unsigned long skip = ALIGN(pfn, leaf) - pfn;
+
+		if (nr >= leaf + skip) {
+			want->align = level_size(PGTABLE_LEVEL_PMD);
+			want->color = (0 - ((at + skip) << PAGE_SHIFT)) & (want->align - 1);
+			return;
+		}
+		at += nr;
+	}
+}
+
+static int keep_runs(struct vm_runs *runs, const struct kmap_source *src)
+{
+	unsigned long pfn, nr;
+	unsigned int i = 0;
+
+	while ((nr = next_run(src, &i, &pfn)))
+		while (nr) {
+			const unsigned long n = min(nr, VM_RUN_MAX);
+
+			if (vm_runs_add(runs, pfn, n, GFP_KERNEL))
+				return -ENOMEM;
+			pfn += n;
+			nr -= n;
+		}
+	return 0;
+}
+
+/* The area is @src's owner from here on: nothing fails. */
+static void take_over(struct kmap *k, struct vm_struct *area, const struct kmap_source *src,
+		      unsigned long total)
+{
+	struct kmap_home *home = kmap_home_of(k, area);
+
+	WRITE_ONCE(area->nr_pages, total);
+	kmap_count(&home->nr_owned, (long)total);
+	kmap_count(&home->runs_bytes, (long)vm_runs_bytes(&area->runs));
+	/* one reference for each page, whichever way they came */
+	for (unsigned int i = 0; src->parts && i < src->count; i++)
+		if (src->parts[i].nr > 1)
+			folio_ref_add(src->parts[i].folio, src->parts[i].nr - 1);
+	if (src->pages)
+		kvfree(src->pages);
+}
+
+static struct vm_struct *map_new_area(struct kmap *k, const struct kmap_source *src,
+				      unsigned long total, unsigned long flags, pgprot_t prot,
+				      const void *caller)
+{
+	struct kmapper m = { .k = k, .prot = prot };
+	struct kmap_want want = { .size = (total << PAGE_SHIFT) + PAGE_SIZE, .align = PAGE_SIZE };
+	struct vm_struct *area;
+	int err = 0;
+
+	if (!(flags & VM_NO_HUGE_VMAP)) {
+		choose_color(src, &want);
+		m.max_level = MAX_LEAF_LEVEL;
+	}
+	area = kmap_area_alloc(k, &want);
+	if (!area)
+		return NULL;
+	kmap_area_setup(area, flags, caller);
+	area->used = total << PAGE_SHIFT;
+	m.addr = area->node.start;
+	if (flags & VM_MAP_PUT_PAGES)
+		err = keep_runs(&area->runs, src);
+	if (!err)
+		err = kmap_map_source(&m, src);
+	if (err) {
+		vm_runs_clear(&area->runs);
+		kmap_unmap(k, area->node.start, m.addr, &m.huge);
+		/* the hardware may have looked there on its own account */
+		kmap_area_retire(k, area, false);
+		return NULL;
+	}
+	kmap_count_map(k, area, (long)total, (long)m.huge);
+	if (flags & VM_MAP_PUT_PAGES)
+		take_over(k, area, src, total);
+	kmap_area_publish(k, area);
+	return area;
+}
+
+static int map_source(const struct kmap_source *src, unsigned long total, unsigned long flags,
+		      pgprot_t prot, const void *caller, void **addr)
+{
+	struct vm_struct *area;
+	struct kmap *k;
+
+	if (flags & ~(VM_MAP | VM_MAP_PUT_PAGES | VM_NO_HUGE_VMAP | VM_ALLOW_HUGE_VMAP |
+		      VM_USERMAP | VM_NO_GUARD | VM_MAP_RAM) ||
+	    !total) {
+		if (flags & VM_FLUSH_RESET_PERMS)
+			pr_warn("vmap: VM_FLUSH_RESET_PERMS is for memory of vmalloc()");
+		return -EINVAL;
+	}
+	if (flags & VM_NO_GUARD) {
+		pr_warn("vmap: VM_NO_GUARD is ignored");
+		flags &= ~VM_NO_GUARD;
+	}
+	/* the same pages again and again may be more than there are, but that is a mistake */
+	if (total > totalram_pages())
+		return -E2BIG;
+	if (kmap_check_source(src, flags & VM_MAP_PUT_PAGES))
+		return -EINVAL;
+	k = kmap_get();
+	if (!k)
+		return -ENOMEM;
+	vmalloc_run_deferred();
+	prot.v |= _PAGE_NX;
+	area = map_new_area(k, src, total, flags | VM_MAP, prot, caller);
+	if (!area)
+		return -ENOMEM;
+	*addr = area->addr;
+	return 0;
+}
+
+/* ---- the calls ---- */
+
+int vmap_pages(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot,
+	       void **addr)
+{
+	const struct kmap_source src = { .pages = pages, .count = count };
+
+	return map_source(&src, count, flags, prot, __builtin_return_address(0), addr);
+}
+
+void *vmap(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot)
+{
+	const struct kmap_source src = { .pages = pages, .count = count };
+	void *addr;
+
+	return map_source(&src, count, flags, prot, __builtin_return_address(0), &addr) ? NULL
+											: addr;
+}
+
+int vmap_folios(const struct folio_subrange *parts, unsigned int count, unsigned long flags,
+		pgprot_t prot, void **addr)
+{
+	const struct kmap_source src = { .parts = parts, .count = count };
+	unsigned long total = 0;
+
+	for (unsigned int i = 0; i < count; i++)
+		total += parts[i].nr;
+	return map_source(&src, total, flags, prot, __builtin_return_address(0), addr);
+}
+
+void *vmap_pfn(const unsigned long *pfns, unsigned int count, pgprot_t prot)
+{
+	struct kmap_want want = { .size = ((unsigned long)count << PAGE_SHIFT) + PAGE_SIZE,
+				  .align = PAGE_SIZE };
+	struct kmapper m = { .prot = prot };
+	struct vm_struct *area;
+
+	for (unsigned int i = 0; i < count; i++)
+		if (pfn_valid(pfns[i]) || pfns[i] >> PTE_PFN_BITS)
+			return NULL;
+	m.k = kmap_get();
+	if (!m.k || !count)
+		return NULL;
+	area = kmap_area_alloc(m.k, &want);
+	if (!area)
+		return NULL;
+	kmap_area_setup(area, VM_IOREMAP, __builtin_return_address(0));
+	m.addr = area->node.start;
+	m.prot = pte_pgprot(pte_mkspecial(pfn_pte(0, (pgprot_t){ prot.v | _PAGE_NX })));
+	for (unsigned int i = 0; i < count; i++)
+		if (kmap_map_page(&m, pfns[i])) {
+			kmap_unmap(m.k, area->node.start, m.addr, &m.huge);
+			kmap_area_retire(m.k, area, false);
+			return NULL;
+		}
+	kmap_count_map(m.k, area, (long)count, 0);
+	kmap_area_publish(m.k, area);
+	return area->addr;
+}
