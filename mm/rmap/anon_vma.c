@@ -36,6 +36,7 @@
  */
 #include <octavo/errno.h>
 #include <octavo/gfp.h>
+#include <octavo/range_tree.h>
 #include <octavo/slab.h>
 #include <octavo/state.h>
 
@@ -303,6 +304,47 @@ static unsigned long chain_length(const struct vm_area_struct *vma)
 
 /* ---- VMAs come and go ---- */
 
+/* What may differ between areas that could be one if their protection were the same. */
+#define FLAGS_OF_ONE_AREA (VM_ACCESS_FLAGS | VM_SOFTDIRTY | VM_MAYBE_GUARD)
+
+/*
+ * The anon_vma of a neighbour that could become one area with @vma. With one of its own each, the two could not be
+ * merged again after mprotect() has made two of one. Not if the neighbour has more than one chain: @vma is
+ * in none of the others. NULL: there is none. Context: mmap_lock, which keeps what is found.
+ */
+static struct anon_vma *neighbour_anon_vma(const struct vm_area_struct *vma, bool before)
+{
+	const struct vm_area_struct *other;
+	struct anon_vma *anon_vma;
+
+	rcu_read_lock();
+	other = range_tree_find(&vma->vm_mm->vmas, before ? vma->vm_start - 1 : vma->vm_end);
+	rcu_read_unlock();
+	if (!other || (READ_ONCE(other->vm_flags) ^ READ_ONCE(vma->vm_flags)) & ~FLAGS_OF_ONE_AREA)
+		return NULL;
+	if (other->vm_file != vma->vm_file || other->vm_ops != vma->vm_ops ||
+	    other->vm_private_data != vma->vm_private_data ||
+	    other->vm_pgoff - (other->vm_start >> PAGE_SHIFT) !=
+		    vma->vm_pgoff - (vma->vm_start >> PAGE_SHIFT))
+		return NULL;
+	/* acquire: pairs with the release in __anon_vma_prepare(), which comes after the chain */
+	anon_vma = smp_load_acquire(&other->anon_vma);
+	return anon_vma && chain_length(other) == 1 ? anon_vma : NULL;
+}
+
+/* A reference of an anon_vma for @vma. NULL: no memory. */
+static struct anon_vma *anon_vma_for(const struct vm_area_struct *vma)
+{
+	struct anon_vma *anon_vma = neighbour_anon_vma(vma, true);
+
+	if (!anon_vma)
+		anon_vma = neighbour_anon_vma(vma, false);
+	if (!anon_vma)
+		return anon_vma_alloc();
+	anon_vma_get(anon_vma);
+	return anon_vma;
+}
+
 int __anon_vma_prepare(struct vm_area_struct *vma)
 {
 	struct mm_struct *mm = vma->vm_mm;
@@ -311,7 +353,7 @@ int __anon_vma_prepare(struct vm_area_struct *vma)
 
 	if (chains_alloc(&unused, 1))
 		return -ENOMEM;
-	anon_vma = anon_vma_alloc();
+	anon_vma = anon_vma_for(vma);
 	if (!anon_vma) {
 		chains_free(&unused);
 		return -ENOMEM;
@@ -320,12 +362,15 @@ int __anon_vma_prepare(struct vm_area_struct *vma)
 	anon_vma_lock_write(anon_vma);
 	spin_lock(&mm->lock);
 	if (!READ_ONCE(vma->anon_vma)) {
-		anon_vma->nr_children = 1;
-		anon_vma->nr_active = 1;
+		/* The tree is one reference, and a family's first is its own child. */
+		if (!anon_vma->tree.root) {
+			anon_vma_get(anon_vma);
+			anon_vma->nr_children = 1;
+		}
 		chain_link(&unused, vma, anon_vma);
-		/* release: pairs with the acquire in anon_vma_prepare() */
+		anon_vma->nr_active++;
+		/* release: pairs with the acquire in anon_vma_prepare() and neighbour_anon_vma() */
 		smp_store_release(&vma->anon_vma, anon_vma);
-		anon_vma_get(anon_vma);
 	}
 	spin_unlock(&mm->lock);
 	anon_vma_unlock_write(anon_vma);
