@@ -297,6 +297,8 @@ void pgd_exit(struct mm_struct *mm);
 
 /* Every table's links, counts and words, quiet machine. */
 bool pgtable_validate(struct mm_struct *mm);
+/* The upper half of the top table too: of tables that are the core's for the kernel's own addresses. */
+bool pgtable_validate_kernel(struct mm_struct *mm);
 /* Log the entries of a range. */
 void pgtable_dump(struct mm_struct *mm, unsigned long start, unsigned long end);
 

@@ -362,6 +362,6 @@ static bool kmap_validate(void)
 				check_area(&c, container_of(n, struct vm_struct, node));
 	}
 	check_sums(&c);
-	c.ok &= pgtable_validate(c.k->mm);
+	c.ok &= pgtable_validate_kernel(c.k->mm);
 	return c.ok;
 }

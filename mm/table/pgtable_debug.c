@@ -8,6 +8,7 @@
 struct table_check {
 	struct mm_struct *mm;
 	unsigned long tables;
+	bool whole; /* the upper half of the top table is the core's too */
 	bool ok;
 };
 
@@ -56,7 +57,8 @@ static void check_below(struct table_check *c, const struct ptdesc *pt, unsigned
 {
 	const pte_t *table = ptdesc_address(pt);
 	/* what an embedder has in the upper half is no business of ours */
-	unsigned long nr = level == PGTABLE_LEVEL_TOP ? PTRS_PER_TABLE / 2 : PTRS_PER_TABLE;
+	unsigned long nr =
+		level == PGTABLE_LEVEL_TOP && !c->whole ? PTRS_PER_TABLE / 2 : PTRS_PER_TABLE;
 	u32 tables = 0;
 
 	check_table(c, pt, level, addr);
@@ -84,14 +86,24 @@ static void check_below(struct table_check *c, const struct ptdesc *pt, unsigned
 		      pt->nr_entries);
 }
 
-bool pgtable_validate(struct mm_struct *mm)
+static bool validate(struct mm_struct *mm, bool whole)
 {
-	struct table_check c = { .mm = mm, .ok = true };
+	struct table_check c = { .mm = mm, .whole = whole, .ok = true };
 
 	check_below(&c, mm->pgd, PGTABLE_LEVEL_TOP, 0);
 	if (READ_ONCE(mm->pgtables_bytes) != c.tables * PAGE_SIZE)
 		wrong(&c, "%lu tables, counted %lu bytes", c.tables, READ_ONCE(mm->pgtables_bytes));
 	return c.ok;
+}
+
+bool pgtable_validate(struct mm_struct *mm)
+{
+	return validate(mm, false);
+}
+
+bool pgtable_validate_kernel(struct mm_struct *mm)
+{
+	return validate(mm, true);
 }
 
 static void dump_entry(pte_t e, unsigned int level, unsigned long addr)
