@@ -16,7 +16,7 @@ struct table_reaper {
 	unsigned long first, last; /* tables inside these addresses may go */
 };
 
-static bool entries_all_none(const struct ptdesc *pt)
+static bool __maybe_unused entries_all_none(const struct ptdesc *pt)
 {
 	const pte_t *table = ptdesc_address(pt);
 
