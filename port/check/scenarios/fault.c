@@ -339,10 +339,19 @@ static void setup_held(void)
 	s.child = NULL;
 }
 
-/* The last reference but those of the entry: who frees the page owns it, and writes to it plainly. */
+/* When nobody else has the page any more the frame is used again, by its new owner alone. */
 static void holder_puts(void)
 {
+	unsigned long old = folio_pfn(s.folio);
+	struct folio *folio;
+
 	folio_put(s.folio);
+	folio = folio_alloc(GFP_NOWAIT | __GFP_MOVABLE, 0, FOLIO_ANON);
+	if (!folio)
+		return;
+	if (folio_pfn(folio) == old)
+		*(u64 *)((char *)folio_address(folio) + 8) = 99;
+	folio_put(folio);
 }
 
 static void copied_or_reused(void)
@@ -351,12 +360,14 @@ static void copied_or_reused(void)
 	CHECK(mm_validate(s.mm));
 }
 
-SCENARIO(cow_freed) = { SCENARIO_NAME(cow_freed),
-			.threads = { parent_stores, parent_loads, holder_puts },
-			.roles = { "writer", "reader", "holder" },
-			.frames = 128,
-			.stale = 1,
-			.bound = 2,
-			.setup = setup_held,
-			.finish = copied_or_reused,
-			.about = "a page is copied because somebody holds it, who lets go of it" };
+SCENARIO(cow_freed) = {
+	SCENARIO_NAME(cow_freed),
+	.threads = { parent_stores, parent_loads, holder_puts },
+	.roles = { "writer", "reader", "holder" },
+	.frames = 128,
+	.stale = 1,
+	.bound = 2,
+	.setup = setup_held,
+	.finish = copied_or_reused,
+	.about = "a page is copied because somebody holds it, who lets go; used again"
+};
