@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench.c - octavo bench [NAME...] [--json] [--quick] [--rounds N]
+ * bench.c - octavo bench [NAME...] [--json] [--quick] [--rounds N] [--thp]
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,18 +16,23 @@ static const struct {
 	{ "folios", bench_folios,
 	  "folios beside bare frames, exclusivity, split, merge, PFN walk" },
 	{ "slab", bench_slab, "kmem_cache beside libc and mimalloc" },
+	{ "vs-linux", bench_vs_linux, "address spaces: populate, zap, fork, copy, protect, move" },
+	{ "gup", bench_gup, "get_user_pages and pins" },
+	{ "exclusive", bench_exclusive, "sharing and un-sharing the pages of a folio" },
 };
 
 static int usage(FILE *to)
 {
-	fprintf(to, "usage: octavo bench [NAME...] [--json] [--quick] [--rounds N]\n"
+	fprintf(to, "usage: octavo bench [NAME...] [--json] [--quick] [--rounds N] [--thp]\n"
 		    "Measures Octavo and its peers in turns, in one run. Without a name: all of\n");
 	for (unsigned int i = 0; i < ARRAY_SIZE(benches); i++)
-		fprintf(to, "  %-8s %s\n", benches[i].name, benches[i].help);
-	fprintf(to, "  --json      one object a line: bench, case, value, unit, peer, peer_value, "
-		    "ratio\n"
-		    "  --quick     small sizes, 3 rounds: figures are not for quoting\n"
-		    "  --rounds N  rounds a case, at least 3 (9)\n");
+		fprintf(to, "  %-9s %s\n", benches[i].name, benches[i].help);
+	fprintf(to,
+		"  --json      one object a line: bench, case, value, unit, peer, peer_value, "
+		"ratio\n"
+		"  --quick     small sizes, 3 rounds: figures are not for quoting\n"
+		"  --rounds N  rounds a case, at least 3 (9)\n"
+		"  --thp       let vs-linux switch Linux's 64 KiB folios on for a while (root)\n");
 	return to == stdout ? 0 : 2;
 }
 
@@ -54,6 +59,8 @@ int cmd_bench(int argc, char **argv)
 			bench_opt.json = true;
 		} else if (!strcmp(argv[i], "--quick")) {
 			bench_opt.quick = true;
+		} else if (!strcmp(argv[i], "--thp")) {
+			bench_opt.thp = true;
 		} else if (!strcmp(argv[i], "--rounds") && i + 1 < argc) {
 			char *end;
 			unsigned long n = strtoul(argv[++i], &end, 10);

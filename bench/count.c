@@ -16,9 +16,9 @@ static const struct {
 	const struct bench_count *counts;
 	const unsigned int *nr;
 } all_counts[] = {
-	{ frames_counts, &nr_frames_counts },
-	{ folios_counts, &nr_folios_counts },
-	{ slab_counts, &nr_slab_counts },
+	{ frames_counts, &nr_frames_counts }, { folios_counts, &nr_folios_counts },
+	{ slab_counts, &nr_slab_counts },     { space_counts, &nr_space_counts },
+	{ gup_counts, &nr_gup_counts },
 };
 
 int bench_count_child(const char *name, const char *which, unsigned long n)
@@ -91,10 +91,15 @@ static double run_counted(const char *name, const char *which, unsigned long n)
 	return v;
 }
 
-static double count_one(const char *name, const char *which)
+double bench_count_one(const char *name, const char *which)
 {
-	const unsigned long n1 = 20000, n2 = 60000;
-	double a = run_counted(name, which, n1), b = run_counted(name, which, n2);
+	const unsigned long n1 = 20480, n2 = 61440;
+	double a, b;
+
+	if (!have_valgrind())
+		return -1;
+	a = run_counted(name, which, n1);
+	b = run_counted(name, which, n2);
 
 	return a < 0 || b < 0 ? -1 : (b - a) / (double)(n2 - n1);
 }
@@ -108,10 +113,10 @@ void bench_count_rows(const struct bench_count *counts, unsigned int nr)
 		return;
 	}
 	for (unsigned int i = 0; i < nr; i++) {
-		double v = count_one(counts[i].name, "octavo"), peer = 0;
+		double v = bench_count_one(counts[i].name, "octavo"), peer = 0;
 
 		if (counts[i].peer)
-			peer = count_one(counts[i].name, "peer");
+			peer = bench_count_one(counts[i].name, "peer");
 		snprintf(name, sizeof(name), "%s/instructions", counts[i].name);
 		if (v < 0)
 			bench_note("%s could not be counted", counts[i].name);

@@ -17,6 +17,7 @@
 
 struct bench_options bench_opt = { .rounds = 9 };
 double bench_medians[BENCH_MAX_CONTESTANTS];
+double bench_peer_seconds;
 
 static const char *bench_name;
 static unsigned long rejected;
@@ -54,7 +55,7 @@ static struct load load_now(void)
 	}
 	getrusage(RUSAGE_SELF, &ru);
 	l.own = ((double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
-		 (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6) *
+		 (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6 + bench_peer_seconds) *
 		hz;
 	return l;
 }

@@ -30,6 +30,7 @@ struct contestant {
 struct bench_options {
 	bool json;
 	bool quick; /* 3 rounds, small sizes: does it run at all */
+	bool thp;   /* may change Linux's settings of large folios for a while */
 	u32 rounds;
 };
 extern struct bench_options bench_opt;
@@ -59,6 +60,9 @@ void bench_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Empty system call: says how fast this machine is today. */
 void bench_calibrate(void);
+
+/* CPU time that a peer's process has used so far: not foreign load. */
+extern double bench_peer_seconds;
 
 /* Rounds thrown away so far. */
 unsigned long bench_rejected(void);
@@ -96,6 +100,8 @@ struct bench_count {
 	void (*peer_run)(unsigned long n);
 };
 
+/* Instructions an operation; negative if they cannot be counted. @which: "octavo" or "peer". */
+double bench_count_one(const char *name, const char *which);
 /* Rows of instructions an operation; a note instead if there is no valgrind. */
 void bench_count_rows(const struct bench_count *counts, unsigned int nr);
 /* The child's side: run one and exit. */
@@ -105,8 +111,13 @@ int bench_count_child(const char *name, const char *which, unsigned long n);
 void bench_frames(void);
 void bench_folios(void);
 void bench_slab(void);
-extern const struct bench_count frames_counts[], folios_counts[], slab_counts[];
-extern const unsigned int nr_frames_counts, nr_folios_counts, nr_slab_counts;
+void bench_vs_linux(void);
+void bench_gup(void);
+void bench_exclusive(void);
+extern const struct bench_count frames_counts[], folios_counts[], slab_counts[], space_counts[],
+	gup_counts[];
+extern const unsigned int nr_frames_counts, nr_folios_counts, nr_slab_counts, nr_space_counts,
+	nr_gup_counts;
 
 int cmd_bench(int argc, char **argv);
 

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * linux.h - the running Linux as a contestant: a small process of its own, so that its page tables have the
+ * memory in question and nothing else, does single system calls that loop inside the kernel.
+ */
+#ifndef OCTAVO_BENCH_LINUX_H
+#define OCTAVO_BENCH_LINUX_H
+
+#include <octavo/types.h>
+
+enum linux_op {
+	LINUX_POPULATE,
+	LINUX_ZAP,
+	LINUX_FORK,
+	LINUX_COW,
+	LINUX_MPROTECT,
+	LINUX_MREMAP,
+	LINUX_MREMAP_ODD,
+	LINUX_TOUCH,
+	LINUX_PIN,
+	LINUX_QUIT,
+};
+
+/* Before the machine is booted: the process is small then. False: no peer. */
+bool linux_start(void);
+void linux_stop(void);
+
+/*
+ * Will this kernel use folios of @order now? 64 KiB ones need its settings changed for a while, which
+ * --thp allows; linux_unuse_order() puts them back.
+ */
+bool linux_use_order(unsigned int order);
+void linux_unuse_order(void);
+
+/* One round. Return: ns a page; negative if it cannot be done here. */
+double linux_run(enum linux_op op, unsigned int order, u64 bytes);
+
+#endif /* OCTAVO_BENCH_LINUX_H */

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space.c - octavo bench vs-linux: calls on a region of anonymous memory, beside the same system
+ * calls of the Linux under us. Ours have no trap, no control-group charge, no security hooks and
+ * a software TLB: a guide, not a headline. Instruction counts are ours alone.
+ */
+#include <stdlib.h>
+
+#include "linux.h"
+#include "space.h"
+
+static const unsigned int orders[] = { 0, 4, 9 };
+static const char *const sizes[] = { "4K", "64K", "2M" };
+
+static __noinline void check(long err, const char *what)
+{
+	if (err < 0) {
+		fprintf(stderr, "octavo bench: %s: error %ld\n", what, -err);
+		exit(1);
+	}
+}
+
+struct bench_space bench_space_make(unsigned int order, unsigned long bytes)
+{
+	struct bench_space s = { .mm = mm_alloc(), .bytes = bytes };
+	long at;
+
+	check(s.mm ? 0 : -ENOMEM, "mm_alloc");
+	s.mm->folio_orders = 1u | 1u << order;
+	at = vm_mmap(s.mm, 1ul << 40, bytes, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, NULL, 0);
+	check(at, "vm_mmap");
+	s.addr = (unsigned long)at;
+	return s;
+}
+
+void bench_space_populate(const struct bench_space *s)
+{
+	check(vm_madvise(s->mm, s->addr, s->bytes, MADV_POPULATE_WRITE), "MADV_POPULATE_WRITE");
+}
+
+void bench_space_empty(const struct bench_space *s)
+{
+	check(vm_madvise(s->mm, s->addr, s->bytes, MADV_DONTNEED), "MADV_DONTNEED");
+}
+
+void bench_space_end(struct bench_space *s)
+{
+	mmput(s->mm);
+	s->mm = NULL;
+}
+
+/* ---- one round of each ---- */
+
+struct round {
+	enum linux_op op;
+	unsigned int order;
+	unsigned long bytes;
+	struct bench_space space;
+};
+
+static double fork_round(const struct round *r, bool cow)
+{
+	struct mm_struct *child;
+	double t = bench_now();
+	int err = 0;
+
+	child = mm_fork(r->space.mm, &err);
+	t = bench_now() - t;
+	check(err, "mm_fork");
+	if (cow) {
+		t = bench_now();
+		bench_space_populate(&r->space);
+		t = bench_now() - t;
+	}
+	mmput(child);
+	return t;
+}
+
+static double move_round(struct round *r, unsigned long to)
+{
+	struct bench_space *s = &r->space;
+	double t = bench_now();
+
+	check(vm_mremap(s->mm, s->addr, s->bytes, s->bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to),
+	      "vm_mremap");
+	t = bench_now() - t;
+	s->addr = to;
+	return t;
+}
+
+static double protect_round(const struct round *r)
+{
+	const struct bench_space *s = &r->space;
+	double t = bench_now();
+
+	check(vm_mprotect(s->mm, s->addr, s->bytes, PROT_READ), "vm_mprotect");
+	check(vm_mprotect(s->mm, s->addr, s->bytes, PROT_READ | PROT_WRITE), "vm_mprotect");
+	return (bench_now() - t) / 2;
+}
+
+static double ours(void *ctx)
+{
+	struct round *r = ctx;
+	double t, ns = 0;
+
+	r->space = bench_space_make(r->order, r->bytes);
+	t = bench_now();
+	bench_space_populate(&r->space);
+	t = bench_now() - t;
+	switch (r->op) {
+	case LINUX_ZAP:
+		ns = bench_now();
+		bench_space_empty(&r->space);
+		ns = bench_now() - ns;
+		break;
+	case LINUX_FORK:
+	case LINUX_COW:
+		ns = fork_round(r, r->op == LINUX_COW);
+		break;
+	case LINUX_MPROTECT:
+		ns = protect_round(r);
+		break;
+	case LINUX_MREMAP:
+		ns = move_round(r, (1ul << 40) + (1ul << 36));
+		break;
+	case LINUX_MREMAP_ODD:
+		ns = move_round(r, (1ul << 40) + (1ul << 36) + PAGE_SIZE);
+		break;
+	default:
+		ns = t;
+		break;
+	}
+	bench_space_end(&r->space);
+	return ns / (double)(r->bytes >> PAGE_SHIFT);
+}
+
+static double theirs(void *ctx)
+{
+	const struct round *r = ctx;
+
+	return linux_run(r->op, r->order, r->bytes);
+}
+
+static const struct {
+	const char *name;
+	enum linux_op op;
+} ops[] = {
+	{ "populate", LINUX_POPULATE },
+	{ "zap", LINUX_ZAP },
+	{ "fork", LINUX_FORK },
+	{ "cow", LINUX_COW },
+	{ "mprotect", LINUX_MPROTECT },
+	{ "mremap", LINUX_MREMAP },
+	{ "mremap-odd", LINUX_MREMAP_ODD },
+};
+
+static void rows_of_order(unsigned int o, unsigned long bytes)
+{
+	bool peer = linux_use_order(orders[o]);
+	char name[64];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(ops); i++) {
+		struct round r = { .op = ops[i].op, .order = orders[o], .bytes = bytes };
+		struct contestant c[] = { { "octavo", ours, &r }, { "linux", theirs, &r }, { 0 } };
+
+		if (!peer)
+			c[1].name = NULL;
+		snprintf(name, sizeof(name), "%s/%s", ops[i].name, sizes[o]);
+		bench_row(name, "ns", c);
+	}
+	linux_unuse_order();
+	if (!peer)
+		bench_note("%s: Linux does not use folios of this size here%s", sizes[o],
+			   orders[o] == 4 ? " (--thp switches them on for a while)" : "");
+}
+
+/* ---- faults on one and two CPUs ---- */
+
+struct faults {
+	struct bench_space space[2]; /* of each CPU; the same one, or one each */
+	unsigned long pages;
+	u32 cpus;
+	bool shared;
+};
+
+static void fault_pages(u32 cpu, void *ctx)
+{
+	struct faults *f = ctx;
+	const struct bench_space *s = &f->space[cpu];
+	unsigned long at = s->addr + (f->shared ? cpu * (s->bytes / 2) : 0);
+
+	for (unsigned long i = 0; i < f->pages; i++)
+		if (unlikely(mm_fault(s->mm, at + (i << PAGE_SHIFT),
+				      FAULT_FLAG_WRITE | FAULT_FLAG_USER)))
+			check(-EFAULT, "mm_fault");
+}
+
+static double fault_round(void *ctx)
+{
+	struct faults *f = ctx;
+	unsigned long bytes = f->pages << (PAGE_SHIFT + 1);
+	double ns;
+
+	f->space[0] = bench_space_make(0, bytes);
+	f->space[1] = f->shared ? f->space[0] : bench_space_make(0, bytes);
+	/* the first fault of an address space is slow: it makes the anon_vma */
+	for (u32 c = 0; c < 2; c++)
+		check(vm_madvise(f->space[c].mm, f->space[c].addr + bytes - PAGE_SIZE, PAGE_SIZE,
+				 MADV_POPULATE_WRITE),
+		      "MADV_POPULATE_WRITE");
+	if (f->shared)
+		f->space[0].bytes = f->space[1].bytes = bytes - 2 * PAGE_SIZE;
+	ns = bench_parallel(f->cpus, fault_pages, f) / (double)f->pages;
+	if (!f->shared)
+		bench_space_end(&f->space[1]);
+	bench_space_end(&f->space[0]);
+	return ns;
+}
+
+static void fault_rows(unsigned long bytes)
+{
+	struct faults f = { .pages = bytes >> (PAGE_SHIFT + 2) };
+	double one;
+
+	f.cpus = 1;
+	one = bench_row("fault/cpus1", "ns",
+			(struct contestant[]){ { "octavo", fault_round, &f }, { 0 } });
+	for (u32 shared = 0; shared < 2; shared++) {
+		const char *what = shared ? "one-mm" : "two-mm";
+		char name[64];
+		double two;
+
+		f.cpus = 2;
+		f.shared = shared;
+		snprintf(name, sizeof(name), "fault/cpus2/%s", what);
+		two = bench_row(name, "ns",
+				(struct contestant[]){ { "octavo", fault_round, &f }, { 0 } });
+		snprintf(name, sizeof(name), "fault/scaling/%s", what);
+		bench_value(name, "x", 2 * one / two, NULL, 0);
+	}
+}
+
+/* ---- instructions ---- */
+
+/* Clearing and copying pages are the C library's, and not what is counted: see the baseline rows. */
+static void count_op(unsigned long n, unsigned int order, enum linux_op op)
+{
+	struct round r = { .op = op, .order = order, .bytes = ALIGN(n, 512) << PAGE_SHIFT };
+
+	ours(&r);
+}
+
+#define COUNT(o, op)                                  \
+	static void count_##o##_##op(unsigned long n) \
+	{                                             \
+		count_op(n, o, LINUX_##op);           \
+	}
+#define COUNTS(o)          \
+	COUNT(o, POPULATE) \
+	COUNT(o, ZAP)      \
+	COUNT(o, FORK)     \
+	COUNT(o, COW)      \
+	COUNT(o, MPROTECT) \
+	COUNT(o, MREMAP)   \
+	COUNT(o, MREMAP_ODD)
+COUNTS(0)
+COUNTS(4)
+COUNTS(9)
+
+/* POPULATE is making, populating and ending; the others do that and one thing more. */
+#define COUNT_ROWS(o)                                                             \
+	{ "space/populate/" #o, NULL, count_##o##_POPULATE, NULL, NULL },         \
+		{ "space/zap/" #o, NULL, count_##o##_ZAP, NULL, NULL },           \
+		{ "space/fork/" #o, NULL, count_##o##_FORK, NULL, NULL },         \
+		{ "space/cow/" #o, NULL, count_##o##_COW, NULL, NULL },           \
+		{ "space/mprotect/" #o, NULL, count_##o##_MPROTECT, NULL, NULL }, \
+		{ "space/mremap/" #o, NULL, count_##o##_MREMAP, NULL, NULL },     \
+	{                                                                         \
+		"space/mremap-odd/" #o, NULL, count_##o##_MREMAP_ODD, NULL, NULL  \
+	}
+
+const struct bench_count space_counts[] = { COUNT_ROWS(0), COUNT_ROWS(4), COUNT_ROWS(9) };
+const unsigned int nr_space_counts = ARRAY_SIZE(space_counts);
+
+static void count_rows(void)
+{
+	char name[64];
+
+	for (unsigned int o = 0; o < ARRAY_SIZE(orders); o++) {
+		const struct bench_count *c = space_counts + o * ARRAY_SIZE(ops);
+		double base = bench_count_one(c[0].name, "octavo");
+
+		if (base < 0) {
+			bench_note("no instruction counts: valgrind is not installed");
+			return;
+		}
+		snprintf(name, sizeof(name), "populate+exit/%s/instructions", sizes[o]);
+		bench_value(name, "in", base, NULL, 0);
+		for (unsigned int i = 1; i < ARRAY_SIZE(ops); i++) {
+			double v = bench_count_one(c[i].name, "octavo") - base;
+
+			/* two calls are in it */
+			if (ops[i].op == LINUX_MPROTECT)
+				v /= 2;
+			snprintf(name, sizeof(name), "%s/%s/instructions", ops[i].name, sizes[o]);
+			bench_value(name, "in", v, NULL, 0);
+		}
+	}
+}
+
+void bench_vs_linux(void)
+{
+	unsigned long bytes = bench_opt.quick ? 16ul << 20 : 256ul << 20;
+
+	bench_begin("vs-linux", "256 MiB of anonymous memory, ns and instructions a page");
+	linux_start();
+	bench_boot(2ull << 30, 2);
+	for (unsigned int o = 0; o < ARRAY_SIZE(orders); o++)
+		rows_of_order(o, bytes);
+	linux_stop();
+	fault_rows(bytes);
+	sim_shutdown();
+	count_rows();
+	bench_note("ours has no trap, no control-group charge, no security hooks, and a software "
+		   "TLB: a "
+		   "guide. Instructions: zap and those below it beyond populate and exit; fork is "
+		   "with the "
+		   "child's exit, cow with fork and exit, as clearing and copying by memset and "
+		   "memcpy are");
+}
