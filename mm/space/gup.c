@@ -429,11 +429,14 @@ static unsigned long gup_same_folio(struct page **pages, unsigned long nr, struc
 {
 	unsigned long n = 1;
 
-	*folio = page_folio(pages[0]);
-	if (*folio)
-		while (n < nr && pages[n] == pages[0] + n &&
-		       folio_contains(*folio, page_to_pfn(pages[n])))
+	struct page *first = pages[0];
+
+	*folio = page_folio(first);
+	if (*folio) {
+		nr = min(nr, folio_nr_pages(*folio) - folio_page_idx(*folio, first));
+		while (n < nr && pages[n] == first + n)
 			n++;
+	}
 	return n;
 }
 
