@@ -422,14 +422,16 @@ static u32 stop;
 static void give_or_look(unsigned int cpu, void *arg)
 {
 	sim_mm_use(mm);
-	for (unsigned int turn = 0; cpu == 0 && turn < 300; turn++) {
-		struct folio *folio;
+	for (unsigned int turn = 0; cpu == 0 && turn < 100; turn++) {
 		struct mmu_gather tlb;
+		struct folio *folio;
+		struct pt_pos pos;
 		u64 *words;
 
 		/* a small machine is soon full of tables that wait for a grace period */
-		rcu_barrier();
-		folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+		while (pgtable_alloc_to(mm, BASE, 0, GFP_NOWAIT, &pos) ||
+		       !(folio = folio_alloc(GFP_NOWAIT, 0, FOLIO_ANON)))
+			rcu_barrier();
 		words = folio_address(folio);
 		words[0] = 0x600d;
 		table_map(mm, BASE, 0, table_leaf(folio_pfn(folio), 0, RW));
@@ -452,6 +454,7 @@ static void give_or_look(unsigned int cpu, void *arg)
 
 		if (sim_mmu_try(BASE, SIM_LOAD, &v) == SIM_OK)
 			assert_int_equal(v, 0x600d);
+		octavo_port_relax();
 		/* leave and come back: the set of CPUs changes under the flushes */
 		if (cpu == 2) {
 			sim_mm_use(NULL);
