@@ -2,6 +2,8 @@
 /*
  * test_mmu_notifier.c - who is told of what, who waits for whom, and that a mirror is never stale.
  */
+#include <unistd.h>
+
 #include <octavo/mmu_notifier.h>
 
 #include "table_machine.h"
@@ -455,8 +457,7 @@ static void next_step(u32 n)
 /* Give the other CPU time to do what it must not do. */
 static void linger(void)
 {
-	for (unsigned int i = 0; i < 2000; i++)
-		octavo_port_relax();
+	usleep(20000);
 }
 
 /* Begins before the first registration, or before another one, and ends after it was seen to wait. */

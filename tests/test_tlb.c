@@ -122,29 +122,45 @@ static void test_tlb_every_cpu_has_its_bit(void **state)
 	shutdown_clean();
 }
 
-/* What a CPU remembers of a table that was unlinked goes when it is told so, not before. */
+/*
+ * What a CPU remembers of a table that was unlinked goes when it is told so, not before: by a flush that says so, and
+ * by a gather that was given the table.
+ */
 static void test_tlb_unlinked_tables_are_forgotten(void **state)
 {
-	struct pt_pos up, pos;
-	struct ptdesc *pt;
+	for (unsigned int gathered = 0; gathered < 2; gathered++) {
+		struct pt_pos up, pos;
+		struct mmu_gather tlb;
+		struct ptdesc *pt;
 
-	start();
-	table_map(mm, BASE, 0, table_leaf(1, 0, RW));
-	table_map(mm, BASE + PAGES(1), 0, table_leaf(2, 0, RW));
-	assert_true(reachable(BASE));
-	assert_true(pgtable_walk(mm, BASE, 0, &pos));
-	assert_true(pte_offset_lock(mm, BASE, 1, &up));
-	spin_lock(&pos.pt->ptl);
-	pt = pgtable_unlink(&up);
-	spin_unlock(&pos.pt->ptl);
-	pte_unlock(&up);
-	flush_tlb_range(mm, BASE, BASE + PAGES(2), 0);
-	assert_true(reachable(BASE + PAGES(1)));
-	flush_tlb_tables(mm, BASE, BASE + TABLES(1));
-	assert_false(reachable(BASE + PAGES(1)));
-	assert_false(reachable(BASE));
-	pagetable_free_rcu(pt);
-	end();
+		start();
+		table_map(mm, BASE, 0, table_leaf(1, 0, RW));
+		table_map(mm, BASE + PAGES(1), 0, table_leaf(2, 0, RW));
+		assert_true(reachable(BASE));
+		assert_true(pgtable_walk(mm, BASE, 0, &pos));
+		assert_true(pte_offset_lock(mm, BASE, 1, &up));
+		spin_lock(&pos.pt->ptl);
+		pt = pgtable_unlink(&up);
+		spin_unlock(&pos.pt->ptl);
+		pte_unlock(&up);
+		flush_tlb_range(mm, BASE, BASE + PAGES(1), 0);
+		assert_true(reachable(BASE));
+		if (gathered) {
+			tlb_gather_mmu(&tlb, mm);
+			tlb_note_range(&tlb, BASE, BASE + TABLES(1), 0);
+			tlb_remove_table(&tlb, pt);
+			tlb_flush_mmu_tlbonly(&tlb);
+		} else {
+			flush_tlb_tables(mm, BASE, BASE + TABLES(1));
+		}
+		assert_false(reachable(BASE + PAGES(1)));
+		assert_false(reachable(BASE));
+		if (gathered)
+			tlb_finish_mmu(&tlb);
+		else
+			pagetable_free_rcu(pt);
+		end();
+	}
 }
 
 #if OCTAVO_DEBUG

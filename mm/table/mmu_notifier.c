@@ -109,8 +109,8 @@ static long untold(const struct mm_struct *mm)
 
 /*
  * No invalidation begins untold any more, and those that did are over. A CPU that finds the subscriptions takes its
- * count back before it is unpinned, so each number is what it ought to be or one too many; an end may be
- * counted on another CPU than its beginning, but every beginning is seen.
+ * count back before it is unpinned, so each number is what it ought to be or one too many, and then something ends
+ * soon; an end may be counted on another CPU than its beginning, but every beginning is seen.
  */
 static void wait_untold(struct mm_struct *mm, struct mmu_notifier_subscriptions *subs)
 {
@@ -290,9 +290,6 @@ int __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
 
 	VM_BUG_ON(range->start >= range->end);
 	spin_lock(&subs->lock);
-	/* it was counted for a moment, which wait_untold() may have seen */
-	if (!READ_ONCE(subs->told))
-		something_ended(subs);
 	range_begins(subs, range);
 	err = tell_intervals(subs, range);
 	if (!err)

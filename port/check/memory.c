@@ -430,11 +430,14 @@ static void modify(struct thread *t, struct loc *l, u64 new, int order, const ch
 	const struct snap *chain;
 
 	if (!l->sid) {
+		plain_note(l->addr, l->size, true, true, site);
 		raw_store(l->addr, l->size, new);
 		return;
 	}
 	chain = l->msg[l->nr - 1].view;
 	read_from(t, l, l->nr - 1, order);
+	/* after what it reads teaches, and before the clock of what its own store teaches */
+	plain_note(l->addr, l->size, true, true, site);
 	if (acquires(order) && releases(order))
 		chain = NULL; /* it is in the thread's view already */
 	store_to(t, l, new, order, chain, site);
@@ -454,7 +457,6 @@ u64 check_rmw(volatile void *p, unsigned int size, enum check_rmw op, u64 v, int
 	from = l->nr - 1;
 	saw(E.cur, l, old);
 	modify(E.cur, l, new, order, site);
-	plain_note(p, size, true, true, site);
 	if (E.tracing)
 		trace_event(EV_RMW, l, order, site, old, new, l->sid ? &l->msg[from] : NULL, 0,
 			    true);
@@ -501,11 +503,13 @@ bool check_cmpxchg(volatile void *p, unsigned int size, u64 *o, u64 n, bool weak
 	from = l->nr - 1 - back;
 	*o = old = l->sid ? l->msg[from].val : raw_load(p, size);
 	saw(t, l, old);
-	if (old == expected)
+	if (old == expected) {
 		modify(t, l, n, order, site);
-	else if (l->sid)
-		read_from(t, l, from, fail_order);
-	plain_note(p, size, old == expected, true, site);
+	} else {
+		if (l->sid)
+			read_from(t, l, from, fail_order);
+		plain_note(p, size, false, true, site);
+	}
 	if (E.tracing)
 		trace_event(EV_CAS, l, old == expected ? order : fail_order, site, old,
 			    old == expected ? n : old, l->sid ? &l->msg[from] : NULL, back,
