@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "space_machine.h"
@@ -18,8 +19,9 @@
 /* Not mremap() of the C library, which has its own ideas of the fifth argument. */
 #define host_mremap(a, o, n, f, t) syscall(SYS_mremap, a, o, n, f, t)
 
-#define PAGES  64ul   /* of the region */
-#define MARGIN 1024ul /* pages around it that stay free on both sides */
+#define PAGES	    64ul /* of the region */
+#define SMAPS_EVERY 50u
+#define MARGIN	    1024ul /* pages around it that stay free on both sides */
 
 static unsigned long region;
 
@@ -46,10 +48,46 @@ static unsigned long hex(const char **p)
 	}
 }
 
-/* False: there is no /proc/self/maps. */
-static bool read_maps(void)
+/* The two letters of a line of VmFlags. */
+static vm_flags_t flag_of(const char *p)
 {
-	int fd = open("/proc/self/maps", O_RDONLY);
+	static const struct {
+		char name[3];
+		vm_flags_t flag;
+	} flags[] = {
+		{ "lo", VM_LOCKED },	{ "lf", VM_LOCKONFAULT }, { "gd", VM_GROWSDOWN },
+		{ "ac", VM_ACCOUNT },	{ "nr", VM_NORESERVE },	  { "dc", VM_DONTCOPY },
+		{ "dd", VM_DONTDUMP },	{ "wf", VM_WIPEONFORK },  { "sr", VM_SEQ_READ },
+		{ "rr", VM_RAND_READ }, { "hg", VM_HUGEPAGE },	  { "nh", VM_NOHUGEPAGE },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		if (p[0] == flags[i].name[0] && p[1] == flags[i].name[1])
+			return flags[i].flag;
+	return 0;
+}
+
+#define HOST_FLAGS                                                                              \
+	(VM_ACCESS_FLAGS | VM_LOCKED_MASK | VM_GROWSDOWN | VM_ACCOUNT | VM_NORESERVE |          \
+	 VM_DONTCOPY | VM_DONTDUMP | VM_WIPEONFORK | VM_SEQ_READ | VM_RAND_READ | VM_HUGEPAGE | \
+	 VM_NOHUGEPAGE)
+
+/* A line that begins an area. Return: false: not one of ours. */
+static bool parse_area(const char *p, struct area *a)
+{
+	a->start = hex(&p);
+	p++;
+	a->end = hex(&p);
+	a->flags = (p[1] == 'r' ? VM_READ : 0) | (p[2] == 'w' ? VM_WRITE : 0) |
+		   (p[3] == 'x' ? VM_EXEC : 0);
+	return a->start >= region && a->end <= region + SIZE(PAGES + MARGIN);
+}
+
+/* @name: maps, or smaps, which has all flags and takes its time. False: there is none. */
+static bool read_maps(const char *name)
+{
+	int fd = open(name, O_RDONLY);
+	bool ours = false;
 	size_t n = 0;
 	ssize_t got;
 
@@ -61,33 +99,68 @@ static bool read_maps(void)
 	maps_text[n] = '\0';
 	host_areas.nr = 0;
 	for (const char *p = maps_text; *p; p++) {
-		struct area a;
-
-		a.start = hex(&p);
-		p++;
-		a.end = hex(&p);
-		a.flags = (p[1] == 'r' ? VM_READ : 0) | (p[2] == 'w' ? VM_WRITE : 0) |
-			  (p[3] == 'x' ? VM_EXEC : 0);
-		if (a.start >= region && a.end <= region + SIZE(PAGES + MARGIN))
-			host_areas.a[host_areas.nr++] = a;
+		if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'f')) {
+			ours = parse_area(p, &host_areas.a[host_areas.nr]);
+			host_areas.nr += ours;
+		} else if (ours && !strncmp(p, "VmFlags: ", 9)) {
+			for (p += 9; *p != '\n'; p += 3)
+				host_areas.a[host_areas.nr - 1].flags |= flag_of(p);
+			continue;
+		}
 		while (*p != '\n')
 			p++;
 	}
 	return n > 0;
 }
 
-/* A hole that nobody else maps into: no other call of this process maps anything while a test runs. */
+/* A hole far below where Linux, from the top down, puts threads' stacks and the like. */
 static bool find_region(void)
 {
 	unsigned long len = SIZE(PAGES + 2 * MARGIN);
-	void *p = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (p == MAP_FAILED)
+	for (unsigned long at = 0x20000000; at < 0x70000000; at += 0x1000000) {
+		void *p = mmap((void *)at, len, PROT_NONE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+			       -1, 0);
+
+		if (p == MAP_FAILED)
+			continue;
+		munmap(p, len);
+		region = at + SIZE(MARGIN);
+		return true;
+	}
+	return false;
+}
+
+/* Accesses by the kernel for us, which fail where an instruction of ours would be the end of it. */
+static int pipes[2];
+
+static bool host_load(unsigned long addr, u64 *v)
+{
+	if (write(pipes[1], (const void *)addr, sizeof(*v)) != sizeof(*v))
 		return false;
-	munmap(p, len);
-	/* alike for large leaves, whatever the size of those */
-	region = ((unsigned long)p + SIZE(MARGIN)) & ~(SIZE(512) - 1);
-	return region + SIZE(PAGES + MARGIN) < TASK_SIZE_MAX;
+	assert_int_equal(read(pipes[0], v, sizeof(*v)), sizeof(*v));
+	return true;
+}
+
+static bool host_store(unsigned long addr, u64 v)
+{
+	assert_int_equal(write(pipes[1], &v, sizeof(v)), sizeof(v));
+	if (read(pipes[0], (void *)addr, sizeof(v)) == sizeof(v))
+		return true;
+	assert_int_equal(read(pipes[0], &v, sizeof(v)), sizeof(v));
+	return false;
+}
+
+/* The rules of Linux change now and then; these are those of 6.17. */
+static bool host_is_new(void)
+{
+	unsigned int major, minor;
+	struct utsname u;
+
+	return !uname(&u) && !strcmp(u.sysname, "Linux") &&
+	       sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 17));
 }
 
 /* ---- both ---- */
@@ -110,50 +183,69 @@ static void fail_call(struct mm_struct *mm, const struct call *c, u64 nr, long h
 		 (long)(c->to - region) >> PAGE_SHIFT, host, ours);
 }
 
-static void compare_areas(struct mm_struct *mm, const struct call *c, u64 nr)
+static void compare_areas(struct mm_struct *mm, const struct call *c, u64 nr, vm_flags_t mask)
 {
 	static struct areas ours;
 
-	assert_true(read_maps());
 	areas_get(mm, &ours);
 	if (ours.nr != host_areas.nr)
 		fail_call(mm, c, nr, host_areas.nr, ours.nr);
 	for (u32 i = 0; i < ours.nr; i++)
 		if (ours.a[i].start != host_areas.a[i].start ||
 		    ours.a[i].end != host_areas.a[i].end ||
-		    (ours.a[i].flags & VM_ACCESS_FLAGS) != host_areas.a[i].flags)
+		    (ours.a[i].flags & mask) != host_areas.a[i].flags)
 			fail_call(mm, c, nr, i, i);
 }
 
 /* With touched pages reverse maps decide about merges, and those are the core's own: page by page then. */
-static vm_flags_t prot_at(const struct areas *l, unsigned long addr)
+static vm_flags_t flags_at(const struct areas *l, unsigned long addr, vm_flags_t mask)
 {
 	for (u32 i = 0; i < l->nr; i++)
 		if (addr >= l->a[i].start && addr < l->a[i].end)
-			return (l->a[i].flags & VM_ACCESS_FLAGS) | VM_MAYREAD;
+			return (l->a[i].flags & mask) | VM_MAYREAD;
 	return 0;
 }
 
-static void compare_pages(struct mm_struct *mm, const struct call *c, u64 nr)
+static void compare_pages(struct mm_struct *mm, const struct call *c, u64 nr, vm_flags_t mask)
 {
 	static struct areas ours;
 
-	assert_true(read_maps());
 	areas_get(mm, &ours);
 	for (unsigned long i = 0; i < PAGES; i++) {
-		unsigned long addr = region + SIZE(i);
-		vm_flags_t f = prot_at(&host_areas, addr);
-		u64 v = ~0ul;
+		vm_flags_t host = flags_at(&host_areas, region + SIZE(i), mask);
+		vm_flags_t here = flags_at(&ours, region + SIZE(i), mask);
 
-		if (prot_at(&ours, addr) != f)
-			fail_call(mm, c, nr, (long)f, (long)prot_at(&ours, addr));
-		if (!(f & VM_READ) || f & VM_SOFTDIRTY)
+		if (host == here)
 			continue;
-		if (sim_load64(addr, &v))
-			fail_call(mm, c, nr, -1, (long)i);
-		if (v != *(volatile u64 *)addr)
-			fail_call(mm, c, nr, *(volatile long *)addr, (long)v);
+		print_error("page %lu\n", i);
+		fail_call(mm, c, nr, (long)host, (long)here);
 	}
+	/* which may make stacks grow */
+	for (unsigned long i = 0; i < PAGES; i++) {
+		unsigned long addr = region + SIZE(i);
+		u64 host = ~0ul, v = ~0ul;
+		bool can = host_load(addr, &host);
+
+		if (can != !sim_load64(addr, &v) || host != v) {
+			print_error("page %lu\n", i);
+			fail_call(mm, c, nr, (long)host, (long)v);
+		}
+	}
+}
+
+static void compare(struct mm_struct *mm, const struct call *c, u64 nr, bool touching)
+{
+	/* without it flags are compared less often, and never more than access rights */
+	bool all = nr % SMAPS_EVERY == 0 && read_maps("/proc/self/smaps");
+	vm_flags_t mask = all ? HOST_FLAGS : VM_ACCESS_FLAGS;
+
+	if (!all)
+		assert_true(read_maps("/proc/self/maps"));
+	/* a reverse map is made for an area later than Linux does, or earlier, and with it the promise stays */
+	if (touching)
+		compare_pages(mm, c, nr, mask & ~VM_ACCOUNT);
+	else
+		compare_areas(mm, c, nr, mask);
 }
 
 static long err_of(long ret)
@@ -191,7 +283,7 @@ static void some_range(struct call *c)
 		c->len = -c->len;
 }
 
-static void do_mmap(struct mm_struct *mm, struct call *c, long *host, long *ours)
+static void do_mmap(struct mm_struct *mm, struct call *c, bool touching, long *host, long *ours)
 {
 	unsigned long flags = ANON | (one_in(5) ? MAP_FIXED_NOREPLACE : MAP_FIXED);
 
@@ -202,6 +294,10 @@ static void do_mmap(struct mm_struct *mm, struct call *c, long *host, long *ours
 		flags |= MAP_NORESERVE;
 	if (one_in(40))
 		flags |= MAP_STACK;
+	if (one_in(20))
+		flags |= MAP_GROWSDOWN;
+	if (one_in(10) && touching)
+		flags |= one_in(2) ? MAP_POPULATE : MAP_LOCKED;
 	if (one_in(60))
 		flags = (flags & ~MAP_PRIVATE) | (unsigned long)rnd(&seed, 16);
 	/* shared anonymous memory needs a file: not here */
@@ -223,37 +319,63 @@ static void do_munmap(struct mm_struct *mm, struct call *c, long *host, long *ou
 	*ours = vm_munmap(mm, c->addr, c->len);
 }
 
-static void do_mprotect(struct mm_struct *mm, struct call *c, long *host, long *ours)
+static void do_mprotect(struct mm_struct *mm, struct call *c, bool touching, long *host, long *ours)
 {
 	c->name = "mprotect";
 	some_range(c);
 	c->arg = some_prot();
 	if (one_in(60))
 		c->arg |= 0x40;
-	if (one_in(60))
+	/* from where the area begins, so that it depends on what has been merged */
+	if (one_in(60) && !touching)
 		c->arg |= one_in(2) ? PROT_GROWSDOWN : PROT_GROWSUP;
 	*host = err_of(mprotect((void *)c->addr, c->len, (int)c->arg));
 	*ours = vm_mprotect(mm, c->addr, c->len, c->arg);
 }
 
 static const int area_advice[] = {
-	MADV_NORMAL, MADV_RANDOM,     MADV_SEQUENTIAL, MADV_DONTFORK, MADV_DOFORK, MADV_DONTDUMP,
-	MADV_DODUMP, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_DONTNEED, MADV_FREE,   MADV_WILLNEED,
-	77,
+	MADV_NORMAL,	   MADV_RANDOM,	    MADV_SEQUENTIAL, MADV_DONTFORK,
+	MADV_DOFORK,	   MADV_DONTDUMP,   MADV_DODUMP,     MADV_FREE,
+	MADV_WIPEONFORK,   MADV_KEEPONFORK, MADV_DONTNEED,   MADV_WILLNEED,
+	MADV_HUGEPAGE,	   MADV_COLD,	    MADV_NOHUGEPAGE, 77,
+	MADV_GUARD_REMOVE,
 };
 
-static void do_madvise(struct mm_struct *mm, struct call *c, long *host, long *ours)
+/* These make reverse maps. */
+static const int page_advice[] = {
+	MADV_DONTNEED,	   MADV_DONTNEED_LOCKED, MADV_FREE,	      MADV_COLD,
+	MADV_GUARD_REMOVE, MADV_GUARD_INSTALL,	 MADV_POPULATE_WRITE, MADV_POPULATE_READ,
+};
+
+static void do_madvise(struct mm_struct *mm, struct call *c, bool touching, long *host, long *ours)
 {
 	c->name = "madvise";
 	some_range(c);
 	c->arg = (unsigned long)area_advice[rnd(&seed, ARRAY_SIZE(area_advice))];
+	if (touching && one_in(2))
+		c->arg = (unsigned long)page_advice[rnd(&seed, ARRAY_SIZE(page_advice))];
 	*host = err_of(madvise((void *)c->addr, c->len, (int)c->arg));
 	*ours = vm_madvise(mm, c->addr, c->len, (int)c->arg);
 }
 
+/* From @addr to the end of its area; a page where none is. */
+static unsigned long area_rest(struct mm_struct *mm, unsigned long addr)
+{
+	const struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+	return vma ? vma->vm_end - (addr & PAGE_MASK) : PAGE_SIZE;
+}
+
+static unsigned long host_rest(unsigned long addr)
+{
+	for (u32 i = 0; i < host_areas.nr; i++)
+		if (addr >= host_areas.a[i].start && addr < host_areas.a[i].end)
+			return host_areas.a[i].end - (addr & PAGE_MASK);
+	return PAGE_SIZE;
+}
+
 static void do_mremap(struct mm_struct *mm, struct call *c, long *host, long *ours)
 {
-	struct vm_area_struct *vma;
 	unsigned long flags = 0, max;
 
 	c->name = "mremap";
@@ -273,8 +395,7 @@ static void do_mremap(struct mm_struct *mm, struct call *c, long *host, long *ou
 	if (flags == MREMAP_MAYMOVE)
 		flags = 0;
 	/* versions differ in what a range over several areas means, and in the order of checks for old length 0 */
-	vma = vma_lookup(mm, c->addr);
-	max = vma ? vma->vm_end - (c->addr & PAGE_MASK) : SIZE(1);
+	max = min(area_rest(mm, c->addr), host_rest(c->addr));
 	c->len = ALIGN(c->len, PAGE_SIZE);
 	if (c->len > max || !c->len)
 		c->len = max;
@@ -287,21 +408,63 @@ static void do_mremap(struct mm_struct *mm, struct call *c, long *host, long *ou
 		c->arg = SIZE(1);
 	if (flags & MREMAP_DONTUNMAP)
 		c->arg = c->len;
+	/* Linux unlocks all of the area that the range is in, we the range */
+	if (flags & MREMAP_DONTUNMAP) {
+		munlockall();
+		vm_munlockall(mm);
+	}
 	c->arg2 = flags;
 	*host = err_of(host_mremap(c->addr, c->len, c->arg, flags, c->to));
 	*ours = vm_mremap(mm, c->addr, c->len, c->arg, flags, c->to);
 }
 
-static void touch(struct mm_struct *mm, u64 nr)
+static void touch(struct mm_struct *mm, struct call *c, long *host, long *ours)
 {
-	unsigned long addr = region + SIZE(rnd(&seed, PAGES));
-	static struct areas l;
+	static u64 v;
 
-	areas_get(mm, &l);
-	if (!(prot_at(&l, addr) & VM_WRITE))
-		return;
-	assert_int_equal(sim_store64(addr, nr), 0);
-	*(volatile u64 *)addr = nr;
+	c->name = "store";
+	c->addr = region + SIZE(rnd(&seed, PAGES));
+	c->len = sizeof(v);
+	v++;
+	*host = host_store(c->addr, v);
+	*ours = !sim_store64(c->addr, v);
+}
+
+/* Only where pages may be touched: what is locked is brought in. */
+static void do_mlock(struct mm_struct *mm, struct call *c, long *host, long *ours)
+{
+	some_range(c);
+	c->arg = rnd(&seed, 4);
+	switch (c->arg) {
+	case 0:
+	case 1:
+		c->name = "mlock2";
+		c->arg2 = one_in(40) ? 2 : c->arg;
+		*host = err_of(syscall(SYS_mlock2, c->addr, c->len, c->arg2));
+		*ours = vm_mlock(mm, c->addr, c->len, (int)c->arg2);
+		break;
+	default:
+		c->name = "munlock";
+		*host = err_of(munlock((void *)c->addr, c->len));
+		*ours = vm_munlock(mm, c->addr, c->len);
+		break;
+	}
+}
+
+static void do_mincore(struct mm_struct *mm, struct call *c, long *host, long *ours)
+{
+	static unsigned char there[PAGES + 1], here[PAGES + 1];
+
+	c->name = "mincore";
+	some_range(c);
+	if (c->len > SIZE(PAGES))
+		c->len = SIZE(1);
+	memset(there, 0, sizeof(there));
+	memset(here, 0, sizeof(here));
+	*host = err_of(mincore((void *)c->addr, c->len, there));
+	*ours = vm_mincore(mm, c->addr, c->len, here);
+	if (!*host && memcmp(there, here, sizeof(here)))
+		*ours = -1;
 }
 
 static void random_calls(struct mm_struct *mm, u64 nr, bool touching)
@@ -310,32 +473,35 @@ static void random_calls(struct mm_struct *mm, u64 nr, bool touching)
 		struct call c = { .to = region };
 		long host, ours;
 
-		switch (rnd(&seed, touching ? 14 : 10)) {
+		switch (rnd(&seed, touching ? 16 : 10)) {
 		case 0 ... 3:
-			do_mmap(mm, &c, &host, &ours);
+			do_mmap(mm, &c, touching, &host, &ours);
 			break;
 		case 4:
 			do_munmap(mm, &c, &host, &ours);
 			break;
 		case 5 ... 6:
-			do_mprotect(mm, &c, &host, &ours);
+			do_mprotect(mm, &c, touching, &host, &ours);
 			break;
 		case 7:
-			do_madvise(mm, &c, &host, &ours);
+			do_madvise(mm, &c, touching, &host, &ours);
 			break;
 		case 8 ... 9:
 			do_mremap(mm, &c, &host, &ours);
 			break;
+		case 10:
+			do_mlock(mm, &c, &host, &ours);
+			break;
+		case 11:
+			do_mincore(mm, &c, &host, &ours);
+			break;
 		default:
-			touch(mm, i + 1);
-			continue;
+			touch(mm, &c, &host, &ours);
+			break;
 		}
 		if (host != ours)
 			fail_call(mm, &c, i, host, ours);
-		if (touching)
-			compare_pages(mm, &c, i);
-		else
-			compare_areas(mm, &c, i);
+		compare(mm, &c, i, touching);
 		if (i % 256 == 0)
 			assert_true(octavo_validate());
 	}
@@ -355,8 +521,7 @@ static void run(u64 nr, bool touching)
 	struct mm_struct *mm = like_host();
 
 	sim_mm_use(mm);
-	/* after the machine has its memory, and the translation buffers theirs */
-	if (!find_region() || !read_maps()) {
+	if (!host_is_new() || !find_region() || !read_maps("/proc/self/maps") || pipe(pipes)) {
 		space_end(mm);
 		skip();
 		return;
@@ -364,6 +529,8 @@ static void run(u64 nr, bool touching)
 	seed = 0x9e3779b97f4a7c15ull + touching;
 	random_calls(mm, nr, touching);
 	munmap((void *)region, SIZE(PAGES));
+	close(pipes[0]);
+	close(pipes[1]);
 	space_end(mm);
 }
 
