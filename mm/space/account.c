@@ -9,11 +9,6 @@
 
 /* ---- one address space ---- */
 
-static bool is_data(vm_flags_t flags)
-{
-	return (flags & (VM_WRITE | VM_SHARED | VM_GROWSDOWN)) == VM_WRITE;
-}
-
 static bool is_code(vm_flags_t flags)
 {
 	return (flags & (VM_EXEC | VM_WRITE | VM_GROWSDOWN)) == VM_EXEC;
@@ -28,17 +23,24 @@ void vm_stat_account(struct mm_struct *mm, vm_flags_t flags, long pages)
 		mm->exec_vm += n;
 	else if (flags & VM_GROWSDOWN)
 		mm->stack_vm += n;
-	else if (is_data(flags))
+	else if (is_data_mapping(flags))
 		mm->data_vm += n;
+}
+
+bool may_replace_vm(const struct mm_struct *mm, vm_flags_t flags, unsigned long pages,
+		    const struct vma_unmap *u)
+{
+	unsigned long as = mm->limits.as >> PAGE_SHIFT, data = mm->limits.data >> PAGE_SHIFT;
+
+	if (pages > as || mm->total_vm - u->nr_pages > as - pages)
+		return false;
+	return !is_data_mapping(flags) ||
+	       (pages <= data && mm->data_vm - u->nr_data <= data - pages);
 }
 
 bool may_expand_vm(const struct mm_struct *mm, vm_flags_t flags, unsigned long pages)
 {
-	unsigned long as = mm->limits.as >> PAGE_SHIFT, data = mm->limits.data >> PAGE_SHIFT;
-
-	if (pages > as || mm->total_vm > as - pages)
-		return false;
-	return !is_data(flags) || (pages <= data && mm->data_vm <= data - pages);
+	return may_replace_vm(mm, flags, pages, &(const struct vma_unmap){ .nr_pages = 0 });
 }
 
 bool mlock_future_ok(const struct mm_struct *mm, vm_flags_t flags, unsigned long bytes)

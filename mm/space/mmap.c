@@ -212,7 +212,7 @@ static int mmap_charge(struct mmap_call *c, const struct vma_unmap *u)
 	unsigned long pages = c->len >> PAGE_SHIFT;
 	long net = (long)(pages - u->nr_accounted);
 
-	if (!may_expand_vm(c->mm, c->vm_flags, pages - u->nr_pages))
+	if (!may_replace_vm(c->mm, c->vm_flags, pages, u))
 		return -ENOMEM;
 	if (!accountable_mapping(c->vm_flags))
 		return 0;

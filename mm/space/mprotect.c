@@ -21,8 +21,7 @@ static long charge(const struct vm_area_struct *vma, unsigned long pages, vm_fla
 			*flags &= ~VM_ACCOUNT;
 		return 0;
 	}
-	/* what is beyond its limit already does not get worse */
-	if (!may_expand_vm(mm, *flags, pages) && may_expand_vm(mm, old, pages))
+	if (is_data_mapping(*flags) && !is_data_mapping(old) && !may_add_data(mm, pages))
 		return -ENOMEM;
 	if (old & (VM_ACCOUNT | VM_WRITE | VM_SHARED | VM_NORESERVE))
 		return 0;

@@ -35,6 +35,8 @@ int unmap_prepare(struct vma_unmap *u, struct mm_struct *mm, unsigned long start
 		u->nr_pages += nr;
 		if (vma->vm_flags & VM_ACCOUNT)
 			u->nr_accounted += nr;
+		if (is_data_mapping(vma->vm_flags))
+			u->nr_data += nr;
 	}
 	vma = vma_lookup(mm, start);
 	if (vma && start > vma->vm_start && end < vma->vm_end) {

@@ -137,13 +137,14 @@ void vma_remove(struct vm_area_struct *vma);
  * @tail: if the range is a hole in one area: what comes after the hole
  * @nr_pages: of areas in it
  * @nr_accounted: of these, pages that are counted in committed memory
+ * @nr_data: of these, pages that are counted as data
  */
 struct vma_unmap {
 	struct mm_struct *mm;
 	unsigned long start, end;
 	bool any;
 	struct vma_split tail;
-	unsigned long nr_pages, nr_accounted;
+	unsigned long nr_pages, nr_accounted, nr_data;
 };
 
 /* @stores: what the caller wants to store in the tree after it. Return: 0, -ENOMEM, what may_split said. */
@@ -190,8 +191,25 @@ long get_unmapped_area(struct mm_struct *mm, unsigned long addr, unsigned long l
 
 /* Counts @pages more pages of an area with @flags. */
 void vm_stat_account(struct mm_struct *mm, vm_flags_t flags, long pages);
+/* Counted as data: private, and may be written to. */
+static inline bool is_data_mapping(vm_flags_t flags)
+{
+	return (flags & (VM_WRITE | VM_SHARED | VM_GROWSDOWN)) == VM_WRITE;
+}
+
+/* Limit of data: so many pages more. */
+static inline bool may_add_data(const struct mm_struct *mm, unsigned long pages)
+{
+	unsigned long limit = mm->limits.data >> PAGE_SHIFT;
+
+	return pages <= limit && mm->data_vm <= limit - pages;
+}
+
 /* Limits of addresses and data. */
 bool may_expand_vm(const struct mm_struct *mm, vm_flags_t flags, unsigned long pages);
+/* The same for @pages in place of what @u unmaps. */
+bool may_replace_vm(const struct mm_struct *mm, vm_flags_t flags, unsigned long pages,
+		    const struct vma_unmap *u);
 /* Limit of locked memory: so many bytes more. */
 bool mlock_future_ok(const struct mm_struct *mm, vm_flags_t flags, unsigned long bytes);
 /* May anything be locked? */
