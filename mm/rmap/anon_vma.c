@@ -395,6 +395,8 @@ int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src)
 	struct list_head unused;
 
 	VM_BUG_ON(!list_empty(&dst->anon_vma_chain) || dst->vm_mm != src->vm_mm);
+	/* Also if it was copied with the rest: without chains it is in none. */
+	WRITE_ONCE(dst->anon_vma, NULL);
 	if (!anon_vma)
 		return 0;
 	if (chains_alloc(&unused, chain_length(src)))
