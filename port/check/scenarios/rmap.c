@@ -684,6 +684,67 @@ SCENARIO(rmap_migrate_zap) = {
 	.roles = { "mover", "munmap" },
 };
 
+/* A leaf: a walk that finds it gone waits until it is also counted as gone. */
+static void setup_leaf(void)
+{
+	struct folio_subrange all;
+	struct pt_pos pos;
+
+	CHECK(!rmap_caches_init(GFP_KERNEL));
+	CHECK(!pgd_init(&s.mm, GFP_KERNEL));
+	s.mm.cpu = s.cpu[0];
+	make_area(&s.vma, &s.mm);
+	s.vma.vm_start = level_size(1);
+	s.vma.vm_end = 2 * level_size(1);
+	s.vma.vm_pgoff = level_size(1) >> PAGE_SHIFT;
+	CHECK(!anon_vma_prepare(&s.vma));
+	s.folio = folio_alloc(GFP_KERNEL | __GFP_ZERO, level_order(1), FOLIO_ANON);
+	CHECK(s.folio && !pgtable_alloc_to(&s.mm, s.vma.vm_start, 1, GFP_KERNEL, &pos));
+	s.pfn = folio_pfn(s.folio);
+	s.pte = pos.ptep;
+	all = folio_subrange(s.folio, 0, folio_nr_pages(s.folio));
+	folio_get(s.folio);
+	folio_add_new_anon_rmap(all, &s.vma, s.vma.vm_start, 1);
+	set_pte(s.pte, pte_mkleaf(pfn_pte(s.pfn, PAGE_SHARED), 1));
+}
+
+static void leaf_zapper(void)
+{
+	struct pt_pos pos;
+	pte_t e;
+
+	CHECK(pte_offset_lock(&s.mm, s.vma.vm_start, 1, &pos));
+	e = ptep_get_and_clear(pos.ptep);
+	if (pte_present(e))
+		folio_remove_rmap(folio_subrange(s.folio, 0, folio_nr_pages(s.folio)), &s.vma, 1);
+	pte_unlock(&pos);
+	if (pte_present(e))
+		folio_put(s.folio);
+}
+
+static void leaf_unmapper(void)
+{
+	struct anon_vma *anon_vma;
+
+	folio_lock(s.folio);
+	anon_vma = try_to_migrate(s.folio);
+	CHECK(!folio_mapped(s.folio));
+	if (anon_vma)
+		remove_migration_ptes(s.folio, s.folio, anon_vma);
+	folio_unlock(s.folio);
+}
+
+SCENARIO(rmap_leaf_settled) = {
+	SCENARIO_NAME(rmap_leaf_settled),
+	.frames = 64,
+	.setup = setup_leaf,
+	.finish = moved_and_gone,
+	.about = "a leaf is removed while its folio is unmapped: counts are settled after",
+	.rows = "S2.36",
+	.threads = { leaf_unmapper, leaf_zapper },
+	.roles = { "mover", "munmap" },
+};
+
 static void waiter(void)
 {
 	struct pt_pos pos;
