@@ -92,7 +92,7 @@ static void assert_untouched(const struct page *page, unsigned int order, unsign
 	assert_null(page_folio(page));
 }
 
-COVERS("S0.1 S0.11 S0.13 S0.15 S0.16 S0.18 S0.21 S0.22 S0.23 SX.2 SX.3");
+COVERS("S0.1 S0.11 S0.12 S0.13 S0.15 S0.16 S0.18 S0.21 S0.22 S0.23 SX.2 SX.3");
 static void test_insert_compound_pages_are_mapped_and_never_touched(void **state)
 {
 	unsigned long at;
@@ -353,6 +353,68 @@ static void test_insert_an_area_larger_than_the_ring(void **state)
 	finish();
 }
 
+/* ---- pages given at faults: what SCSI generic and packet sockets do ---- */
+
+static u32 ring_fault(struct vm_fault *vmf)
+{
+	struct ring *r = container_of(vmf->vma->vm_file, struct ring, file);
+
+	if (vmf->pgoff >= r->nr)
+		return VM_FAULT_SIGBUS;
+	/* a page of the middle of a large allocation, with a reference for the entry */
+	vmf->page = r->pages[vmf->pgoff];
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct ring_vm_ops = { .fault = ring_fault };
+
+static int ring_mmap_later(struct vm_file *file, struct vm_area_struct *vma)
+{
+	WRITE_ONCE(vma->vm_ops, &ring_vm_ops);
+	WRITE_ONCE(vma->vm_flags, vma->vm_flags | VM_MIXEDMAP);
+	return 0;
+}
+
+static const struct vm_file_operations later_fops = { .mmap = ring_mmap_later };
+
+COVERS("S0.12 S0.13 S0.17 S0.18");
+static void test_insert_pages_of_an_allocation_one_fault_at_a_time(void **state)
+{
+	struct page *page, *got;
+	struct ring r;
+	long at;
+	u64 v;
+
+	start();
+	page = ring_of_order(&r, 2, true);
+	vm_file_init(&r.file, &later_fops);
+	at = ring_map(&r, MAP_SHARED);
+	assert_true(at > 0);
+	assert_untouched(page, 2, 1);
+	sim_mm_use(mm);
+	for (unsigned long i = 4; i-- > 0;) {
+		assert_int_equal(sim_store64((unsigned long)at + i * PAGE_SIZE, i), 0);
+		assert_untouched(page, 2, 1 + (4 - (unsigned int)i));
+		assert_int_equal(*(u64 *)page_address(page + i), i);
+	}
+	assert_int_equal(pin_user_pages_fast(mm, (unsigned long)at + 3 * PAGE_SIZE, 1, 0, &got), 1);
+	assert_ptr_equal(got, page + 3);
+	assert_untouched(page, 2, 6);
+	unpin_user_page(got);
+	/* thrown away and found again */
+	assert_int_equal(vm_madvise(mm, (unsigned long)at, 4 * PAGE_SIZE, MADV_DONTNEED), 0);
+	assert_untouched(page, 2, 1);
+	assert_int_equal(sim_load64((unsigned long)at + 2 * PAGE_SIZE, &v), 0);
+	assert_int_equal(v, 2);
+	assert_int_equal(vm_munmap(mm, (unsigned long)at, 4 * PAGE_SIZE), 0);
+	assert_untouched(page, 2, 1);
+	vm_file_put(&r.file);
+	__free_pages(page, 2);
+	assert_int_equal(sim_log_take(NULL), 0);
+	finish();
+}
+
 /* ---- a folio of a file ---- */
 
 static void test_insert_folio_of_a_file_is_counted_as_mapped(void **state)
@@ -496,6 +558,7 @@ int main(void)
 		TEST(test_insert_what_has_no_count_is_refused),
 		TEST(test_insert_where_something_is_already),
 		TEST(test_insert_an_area_larger_than_the_ring),
+		TEST(test_insert_pages_of_an_allocation_one_fault_at_a_time),
 		TEST(test_insert_folio_of_a_file_is_counted_as_mapped),
 		TEST(test_insert_frozen_frames_are_special),
 		TEST(test_insert_frames_without_words),
