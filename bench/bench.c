@@ -18,6 +18,7 @@ static const struct {
 	{ "slab", bench_slab, "kmem_cache beside libc and mimalloc" },
 	{ "vs-linux", bench_vs_linux, "address spaces: populate, zap, fork, copy, protect, move" },
 	{ "gup", bench_gup, "get_user_pages and pins" },
+	{ "vmap", bench_vmap, "kernel mappings: 100 MiB by runs and by pages, vmalloc" },
 	{ "exclusive", bench_exclusive, "sharing and un-sharing the pages of a folio" },
 };
 

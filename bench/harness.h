@@ -114,10 +114,11 @@ void bench_slab(void);
 void bench_vs_linux(void);
 void bench_gup(void);
 void bench_exclusive(void);
+void bench_vmap(void);
 extern const struct bench_count frames_counts[], folios_counts[], slab_counts[], space_counts[],
-	gup_counts[];
+	gup_counts[], vmap_counts[];
 extern const unsigned int nr_frames_counts, nr_folios_counts, nr_slab_counts, nr_space_counts,
-	nr_gup_counts;
+	nr_gup_counts, nr_vmap_counts;
 
 int cmd_bench(int argc, char **argv);
 

@@ -22,6 +22,8 @@ CASES = {
     'slab': {},
     'vs-linux': {'populate/4K': 'linux', 'zap/4K': 'linux', 'fork/4K': 'linux', 'cow/4K': 'linux',
                  'mprotect/4K': 'linux', 'mremap/4K': 'linux', 'fault/cpus1': None, 'fault/scaling/one-mm': None},
+    'vmap': {'map-100MiB/folios/order9': 'order0', 'map-100MiB/pages/order8': 'order0', 'vmalloc/4KiB/cpus2': 'contiguous',
+             'vmalloc/random/cpus1': None, 'kept/100MiB/order9': 'array-of-pointers'},
     'gup': {'pin-fast/4K': None, 'pin-fast/2M': None, 'pin-slow/4K': None},
     'exclusive': {'set-or-clear/512-pages': 'page-by-page', 'set+share/512-pages': 'page-by-page'},
     'vmap': {},

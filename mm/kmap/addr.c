@@ -172,7 +172,7 @@ static struct vm_struct *pool_take(struct kmap_home *home, unsigned long pages)
 	if (!list_empty(&home->pool[pages])) {
 		area = list_first_entry(&home->pool[pages], struct vm_struct, list);
 		list_del_init(&area->list);
-		home->nr_pool[pages]--;
+		home->nr_pool--;
 		WRITE_ONCE(area->state, (u32)VM_STATE_BUSY);
 	}
 	spin_unlock(&home->lock);
@@ -184,11 +184,11 @@ static bool pool_put(struct kmap_home *home, struct vm_struct *area, unsigned lo
 	bool room;
 
 	spin_lock(&home->lock);
-	room = home->nr_pool[pages] < KMAP_POOL_MAX;
+	room = home->nr_pool < KMAP_POOL_MAX;
 	if (room) {
 		WRITE_ONCE(area->state, (u32)VM_STATE_FREE);
 		list_add(&area->list, &home->pool[pages]);
-		home->nr_pool[pages]++;
+		home->nr_pool++;
 	}
 	spin_unlock(&home->lock);
 	return room;

@@ -26,15 +26,15 @@
 
 #if OCTAVO_TABLE_BITS == 9
 #define KMAP_HOMES	  16u
-#define KMAP_POOL_CLASSES 64u /* areas of so many pages, guard included, are pooled */
-#define KMAP_POOL_MAX	  64u /* of each class, in each home */
+#define KMAP_POOL_CLASSES 64u	/* areas of so many pages, guard included, are pooled */
+#define KMAP_POOL_MAX	  2048u /* in each home */
 #define KMAP_HASH_LOCKS	  64u
 #define KMAP_RAM_PAGES	  1024u /* pages of a block of vm_map_ram() */
 #define KMAP_RAM_MAX	  64u	/* of the largest mapping in one */
 #else
 #define KMAP_HOMES	  2u
 #define KMAP_POOL_CLASSES 4u
-#define KMAP_POOL_MAX	  2u
+#define KMAP_POOL_MAX	  4u
 #define KMAP_HASH_LOCKS	  2u
 #define KMAP_RAM_PAGES	  8u
 #define KMAP_RAM_MAX	  4u
@@ -63,7 +63,7 @@ struct kmap_home {
 	spinlock_t lock;
 	u32 chunk;				      /* where the last search ended; a hint */
 	struct list_head pool[KMAP_POOL_CLASSES + 1]; /* (lock) FREE areas by pages */
-	u32 nr_pool[KMAP_POOL_CLASSES + 1];	      /* (lock) */
+	u32 nr_pool;				      /* (lock) in all of them */
 	struct list_head lazy;			      /* (lock) LAZY areas */
 	struct list_head blocks;		      /* (lock) of vm_map_ram() */
 	struct ram_block *current_block;	      /* (lock) */
@@ -240,8 +240,11 @@ struct kmap_source {
 	unsigned int count;
 };
 
-/* May all of it be mapped by the kernel, and if @owned, does it have references to give? Return: 0, -EINVAL. */
-int kmap_check_source(const struct kmap_source *src, bool owned);
+/*
+ * May all of it be mapped by the kernel, and if @owned, does it have references to give? @want: NULL, or where the
+ * addresses should lie is set. Return: 0, -EINVAL.
+ */
+int kmap_check_source(const struct kmap_source *src, bool owned, struct kmap_want *want);
 /* From m->addr on; what was mapped before a failure stays. Return: 0, -ENOMEM. */
 int kmap_map_source(struct kmapper *m, const struct kmap_source *src);
 

@@ -140,7 +140,7 @@ void *vm_map_ram(struct page **pages, unsigned int count, int node)
 
 	if (count > KMAP_RAM_MAX)
 		return vmap_pages(pages, count, VM_MAP_RAM, PAGE_KERNEL, &large) ? NULL : large;
-	if (!count || kmap_check_source(&src, false))
+	if (!count || kmap_check_source(&src, false, NULL))
 		return NULL;
 	m.k = kmap_get();
 	if (!m.k)

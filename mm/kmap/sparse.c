@@ -56,7 +56,7 @@ int vm_area_map_pages(struct vm_struct *area, unsigned long start, unsigned long
 	if (err)
 		return err;
 	src.count = (unsigned int)((end - start) >> PAGE_SHIFT);
-	if (kmap_check_source(&src, false))
+	if (kmap_check_source(&src, false, NULL))
 		return -EINVAL;
 	if (kmap_count_mapped(k, start, end, &m.huge))
 		return -EBUSY;

@@ -68,7 +68,6 @@ static int take_single(struct kmem_request *rq)
 	unsigned long pfns[BULK];
 	unsigned long n =
 		alloc_plain_bulk(rq->gfp, rq->node, MISC_VMALLOC, min(rq->missing, BULK), pfns);
-
 	if (!n) {
 		struct page *page = __alloc_plain_pages(rq->gfp, 0, rq->node, MISC_VMALLOC, false);
 

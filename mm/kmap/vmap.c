@@ -11,47 +11,48 @@
 
 /* ---- what may be mapped ---- */
 
-/* Pages from @page on for which one look says it all; 0: no such page may be mapped. */
-static unsigned long check_page(const struct page *page, bool owned)
+static inline bool may_map(memdesc_t md, bool owned)
 {
-	const unsigned long pfn = page_to_pfn(page);
-	memdesc_t md;
+	const unsigned int good = 1u << MEMDESC_FILE | 1u << MEMDESC_ANON | 1u << MEMDESC_MANAGED |
+				  1u << MEMDESC_MISC;
 
-	if (!pfn_valid(pfn))
-		return 0;
-	md = page_memdesc(page);
-	switch (memdesc_type(md)) {
-	case MEMDESC_FILE:
-	case MEMDESC_ANON: {
+	/* S4.4: what has no count has no reference to give */
+	return good >> memdesc_type(md) & 1 &&
+	       !(owned && memdesc_is_misc(md) && memdesc_frozen(md));
+}
+
+/* Pages from @pfn on for which one look at one word says it all. */
+static unsigned long same_as(unsigned long pfn, memdesc_t md)
+{
+	if (memdesc_is_folio(md)) {
 		const struct folio *folio = memdesc_ptr(md);
 
 		return folio_pfn(folio) + folio_nr_pages(folio) - pfn;
 	}
-	case MEMDESC_MANAGED:
-		return 1;
-	case MEMDESC_MISC:
-		/* S4.4: what has no count has no reference to give */
-		if (owned && memdesc_frozen(md))
-			return 0;
+	if (memdesc_is_misc(md))
 		return (1ul << memdesc_order(md)) - (pfn & ((1ul << memdesc_order(md)) - 1));
-	default:
-		return 0;
-	}
+	return 1;
 }
 
-static int check_run(unsigned long pfn, unsigned long nr, bool owned)
+static inline bool run_good(unsigned long pfn, unsigned long nr, bool owned)
 {
-	while (nr) {
-		const unsigned long n = check_page(pfn_to_page(pfn), owned);
+	for (;;) {
+		unsigned long n;
+		memdesc_t md;
 
-		if (!n)
-			return -EINVAL;
+		if (!pfn_valid(pfn))
+			return false;
+		md = page_memdesc(pfn_to_page(pfn));
+		if (!may_map(md, owned))
+			return false;
+		if (nr == 1)
+			return true;
+		n = same_as(pfn, md);
 		if (n >= nr)
-			break;
+			return true;
 		pfn += n;
 		nr -= n;
 	}
-	return 0;
 }
 
 /* The run of frames at *@i, which moves on. Return: its length, 0 at the end. */
@@ -76,14 +77,33 @@ static inline unsigned long next_run(const struct kmap_source *src, unsigned int
 	return at - from;
 }
 
-int kmap_check_source(const struct kmap_source *src, bool owned)
+/*
+ * Where the addresses should lie: so that the first run with a large enough aligned part in it can be mapped by a larger
+ * entry. S4.15. @at: where the run is in the source.
+ */
+static void choose_color(struct kmap_want *want, unsigned long pfn, unsigned long nr,
+			 unsigned long at)
 {
-	unsigned long pfn, nr;
+	const unsigned long leaf = 1ul << level_order(PGTABLE_LEVEL_PMD);
+	const unsigned long skip = ALIGN(pfn, leaf) - pfn;
+
+	if (nr < leaf + skip || want->align != PAGE_SIZE)
+		return;
+	want->align = level_size(PGTABLE_LEVEL_PMD);
+	want->color = (0 - ((at + skip) << PAGE_SHIFT)) & (want->align - 1);
+}
+
+int kmap_check_source(const struct kmap_source *src, bool owned, struct kmap_want *want)
+{
+	unsigned long pfn, nr, at = 0;
 	unsigned int i = 0;
 
-	while ((nr = next_run(src, &i, &pfn)))
-		if (check_run(pfn, nr, owned))
+	for (; (nr = next_run(src, &i, &pfn)); at += nr) {
+		if (!run_good(pfn, nr, owned))
 			return -EINVAL;
+		if (nr > 1 && want)
+			choose_color(want, pfn, nr, at);
+	}
 	return 0;
 }
 
@@ -99,28 +119,6 @@ int kmap_map_source(struct kmapper *m, const struct kmap_source *src)
 }
 
 /* ---- an area for it ---- */
-
-/*
- * Where the addresses should lie: so that the first run with a large enough aligned part in it can be mapped by a larger
- * entry. S4.15.
- */
-static void choose_color(const struct kmap_source *src, struct kmap_want *want)
-{
-	const unsigned long leaf = 1ul << level_order(PGTABLE_LEVEL_PMD);
-	unsigned long pfn, nr, at = 0;
-	unsigned int i = 0;
-
-	while ((nr = next_run(src, &i, &pfn))) {
-		const unsigned long skip = ALIGN(pfn, leaf) - pfn;
-
-		if (nr >= leaf + skip) {
-			want->align = level_size(PGTABLE_LEVEL_PMD);
-			want->color = (0 - ((at + skip) << PAGE_SHIFT)) & (want->align - 1);
-			return;
-		}
-		at += nr;
-	}
-}
 
 static int keep_runs(struct vm_runs *runs, const struct kmap_source *src)
 {
@@ -157,19 +155,16 @@ static void take_over(struct kmap *k, struct vm_struct *area, const struct kmap_
 }
 
 static struct vm_struct *map_new_area(struct kmap *k, const struct kmap_source *src,
-				      unsigned long total, unsigned long flags, pgprot_t prot,
-				      const void *caller)
+				      const struct kmap_want *want, unsigned long flags,
+				      pgprot_t prot, const void *caller)
 {
+	const unsigned long total = (want->size >> PAGE_SHIFT) - 1;
 	struct kmapper m = { .k = k, .prot = prot };
-	struct kmap_want want = { .size = (total << PAGE_SHIFT) + PAGE_SIZE, .align = PAGE_SIZE };
 	struct vm_struct *area;
 	int err = 0;
 
-	if (!(flags & VM_NO_HUGE_VMAP)) {
-		choose_color(src, &want);
-		m.max_level = MAX_LEAF_LEVEL;
-	}
-	area = kmap_area_alloc(k, &want);
+	m.max_level = flags & VM_NO_HUGE_VMAP ? 0 : MAX_LEAF_LEVEL;
+	area = kmap_area_alloc(k, want);
 	if (!area)
 		return NULL;
 	kmap_area_setup(area, flags, caller);
@@ -196,6 +191,7 @@ static struct vm_struct *map_new_area(struct kmap *k, const struct kmap_source *
 static int map_source(const struct kmap_source *src, unsigned long total, unsigned long flags,
 		      pgprot_t prot, const void *caller, void **addr)
 {
+	struct kmap_want want = { .size = (total << PAGE_SHIFT) + PAGE_SIZE, .align = PAGE_SIZE };
 	struct vm_struct *area;
 	struct kmap *k;
 
@@ -213,14 +209,15 @@ static int map_source(const struct kmap_source *src, unsigned long total, unsign
 	/* the same pages again and again may be more than there are, but that is a mistake */
 	if (total > totalram_pages())
 		return -E2BIG;
-	if (kmap_check_source(src, flags & VM_MAP_PUT_PAGES))
+	if (kmap_check_source(src, flags & VM_MAP_PUT_PAGES,
+			      flags & VM_NO_HUGE_VMAP ? NULL : &want))
 		return -EINVAL;
 	k = kmap_get();
 	if (!k)
 		return -ENOMEM;
 	vmalloc_run_deferred();
 	prot.v |= _PAGE_NX;
-	area = map_new_area(k, src, total, flags | VM_MAP, prot, caller);
+	area = map_new_area(k, src, &want, flags | VM_MAP, prot, caller);
 	if (!area)
 		return -ENOMEM;
 	*addr = area->addr;
