@@ -155,8 +155,9 @@ static const char *check_present(const struct vm_area_struct *vma, const struct 
 		return NULL;
 	folio = page_folio(page);
 	if (!folio) {
-		if (!(vma->vm_flags & VM_MIXEDMAP))
-			return "a plain page, not in a mixed area";
+		/* an object's handler may give them too, in an area that is not mixed */
+		if (vma_is_anonymous(vma))
+			return "a plain page in anonymous memory";
 		return page_count(page) ? NULL : "a plain page without a count";
 	}
 	first = pte_pfn(pos->pte) - folio_pfn(folio);
