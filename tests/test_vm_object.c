@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * test_vm_object.c - areas of the embedder's objects: what may be mapped how,
- * and what validation says of it.
+ * test_vm_object.c - areas of the embedder's objects: what may be mapped how, and what validation says of it.
  */
 #include "test.h"
 
@@ -70,10 +69,27 @@ static void test_a_handlers_plain_page_is_valid(void **state)
 	stop(mm);
 }
 
+/* There is nothing before an object's first page that a stack could grow into. */
+static void test_objects_do_not_grow_down(void **state)
+{
+	static const unsigned long kinds[] = { MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE };
+	struct vm_file file;
+	struct mm_struct *mm = start(&file);
+
+	for (u32 i = 0; i < ARRAY_SIZE(kinds); i++)
+		assert_int_equal(
+			vm_mmap(mm, 0, PAGE_SIZE, PROT_READ, kinds[i] | MAP_GROWSDOWN, &file, 0),
+			-EINVAL);
+	assert_null(find_vma(mm, 0));
+	assert_int_equal(file.refcount, 1);
+	stop(mm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_handlers_plain_page_is_valid),
+		TEST(test_objects_do_not_grow_down),
 	};
 
 	return cmocka_run_group_tests_name("vm_object", tests, NULL, NULL);

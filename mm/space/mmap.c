@@ -53,6 +53,9 @@ static int mmap_type(struct mmap_call *c)
 	default:
 		return -EINVAL;
 	}
+	/* what lies before a stack is not in the object, and frames have nothing before them */
+	if (c->file && c->vm_flags & VM_GROWSDOWN)
+		return -EINVAL;
 	c->vm_flags |= f;
 	return 0;
 }
