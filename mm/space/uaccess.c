@@ -6,6 +6,9 @@
  * whatever happens to the mapping meanwhile, what was copied was the user's memory at some moment of the call.
  * What is written that way is dirty in the folio, because no entry says so.
  *
+ * Pages that are written to are pinned, not only referenced: a fork in the middle of the copy would make the page
+ * shared, another thread's write would give its process a new one, and the rest of the copy would go to the child.
+ *
  * Two processes that write the same word at the same time get one or the other byte by byte, as with
  * any other two writers.
  */
@@ -41,7 +44,7 @@ static void uaccess_page(struct page *page, unsigned long off, char *buf, unsign
 typedef long (*gup_fn)(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
 		       u32 gup_flags, struct page **pages);
 
-/* Return: bytes done. */
+/* @get: references to read, pins to write. Return: bytes done. */
 static unsigned long uaccess(struct mm_struct *mm, unsigned long addr, char *buf, unsigned long n,
 			     enum uaccess_op op, gup_fn get, u32 flags)
 {
@@ -70,7 +73,10 @@ static unsigned long uaccess(struct mm_struct *mm, unsigned long addr, char *buf
 			unsigned long len = min(PAGE_SIZE - off, n - done);
 
 			uaccess_page(pages[i], off, buf ? buf + done : NULL, len, op);
-			put_user_page(pages[i]);
+			if (op == UACCESS_FROM)
+				put_user_page(pages[i]);
+			else
+				unpin_user_page(pages[i]);
 			done += len;
 		}
 	}
@@ -87,12 +93,12 @@ unsigned long copy_to_user(struct mm_struct *mm, unsigned long to, const void *f
 {
 	/* only read from with UACCESS_TO */
 	return n -
-	       uaccess(mm, to, (char *)(unsigned long)from, n, UACCESS_TO, get_user_pages_fast, 0);
+	       uaccess(mm, to, (char *)(unsigned long)from, n, UACCESS_TO, pin_user_pages_fast, 0);
 }
 
 unsigned long clear_user(struct mm_struct *mm, unsigned long to, unsigned long n)
 {
-	return n - uaccess(mm, to, NULL, n, UACCESS_CLEAR, get_user_pages_fast, 0);
+	return n - uaccess(mm, to, NULL, n, UACCESS_CLEAR, pin_user_pages_fast, 0);
 }
 
 /* What get_user_pages_remote() refuses: an area without words, if its owner knows how. */
@@ -121,7 +127,8 @@ unsigned long access_remote_vm(struct mm_struct *mm, unsigned long addr, void *b
 
 	while (done < len) {
 		unsigned long n = uaccess(mm, addr + done, (char *)buf + done, len - done,
-					  write ? UACCESS_TO : UACCESS_FROM, get_user_pages_remote,
+					  write ? UACCESS_TO : UACCESS_FROM,
+					  write ? pin_user_pages_remote : get_user_pages_remote,
 					  gup_flags & FOLL_FORCE);
 
 		if (!n)
