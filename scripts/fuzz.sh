@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Fuzz the public interface against the naive model, in two geometries: programs of operations with their injected
-# failures. Then threads: short programs with their schedule, on the interleaving checker. New inputs that reach new
+# Fuzz the public interface against the naive models (of memory, of address spaces), in two geometries: programs of
+# operations with their injected failures. Then threads: short programs with their schedule, on the interleaving checker. New inputs that reach new
 # code go to fuzz/corpus/, which `make test` replays.
 #
-#	scripts/fuzz.sh [SECONDS]	for each of the three (60)
+#	scripts/fuzz.sh [SECONDS]	for each of the five (60)
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -12,12 +12,20 @@ if [ ! -f build/fuzz/build.ninja ]; then
 	CC=clang meson setup build/fuzz -Dfuzz=true -Dtests=false -Db_sanitize=address,undefined \
 		-Db_lundef=false >build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 fi
-ninja -C build/fuzz --quiet fuzz/fuzz_api_test fuzz/fuzz_api_tiny
+ninja -C build/fuzz --quiet fuzz/fuzz_api_test fuzz/fuzz_api_tiny fuzz/fuzz_as_test fuzz/fuzz_as_tiny
+# TARGET CORPUS FLAGS...
+fuzz() {
+	target=build/fuzz/fuzz/fuzz_$1 old=fuzz/corpus/$2 new=build/fuzz/new_$2
+	shift 2
+	mkdir -p "$new" "$old"
+	"$target" -max_total_time="$seconds" -max_len=2048 -len_control=0 -timeout=60 -rss_limit_mb=4096 \
+		-artifact_prefix=build/fuzz/ -print_final_stats=1 "$new" "$old"
+	"$target" -merge=1 "$@" "$old" "$new"
+}
 for v in tiny test; do
-	mkdir -p "build/fuzz/new_$v" "fuzz/corpus/$v"
-	"build/fuzz/fuzz/fuzz_api_$v" -max_total_time="$seconds" -max_len=2048 -len_control=0 -timeout=60 -rss_limit_mb=4096 \
-		-artifact_prefix=build/fuzz/ -print_final_stats=1 "build/fuzz/new_$v" "fuzz/corpus/$v"
-	"build/fuzz/fuzz/fuzz_api_$v" -merge=1 "fuzz/corpus/$v" "build/fuzz/new_$v"
+	fuzz "api_$v" "$v"
+	# by code reached, not by how often: a small corpus
+	fuzz "as_$v" "as_$v" -use_counters=0
 done
 
 # the checker brings its own view of memory: not with sanitizers
