@@ -8,8 +8,8 @@
  *    entries are all none. Entries are looked at twice: without a lock to choose, under it to be sure.
  *
  * 3. Without mmap_lock: vma_lock.h is the protocol. Nothing that others write to is written to but the page table (its
- *    lock, the entries) and the folio. What sleeps is done outside RCU, before it: the folio, and one
- *    table of the last level if that is missing. Tables of upper levels, and the first fault of an area,
+ *    lock, the entries) and the folio. A page that is there for the taking is taken at once, in one RCU section. What may
+ *    sleep is done outside, and then the walk again: larger folios, memory that is short, one table of the last level. Tables of upper levels, and the first fault of an area,
  *    which makes its anon_vma, take mmap_lock.
  *
  * 4. A table that were linked after the area's unmapper has been here would be nobody's. So it is linked
@@ -202,7 +202,9 @@ static bool fast_look(struct fault *f, struct fast_fault *w)
 	if (pte_none(f->pos.pte) && fault_wants_own(f)) {
 		if (!f->vma->anon_vma)
 			return false;
-		w->orders = orders_none(&f->pos, f->addr, anon_orders(f->mm, f->vma, f->addr));
+		w->orders = anon_orders(f->mm, f->vma, f->addr);
+		if (unlikely(w->orders > 1))
+			w->orders = orders_none(&f->pos, f->addr, w->orders);
 	}
 	if (w->no_table)
 		return f->pos.level == PGTABLE_LEVEL_PMD && pte_none(f->pos.pte);
@@ -242,6 +244,15 @@ static __noinline int fast_link(struct fault *f, struct fast_fault *w, unsigned 
 	return r;
 }
 
+/* F4. Context: RCU, f->pos has its ptl held, which is given up if the answer is 0. */
+static inline int fast_check(struct fault *f, const struct fast_fault *w)
+{
+	if (likely(vma_snapshot_valid(f->mm, f->addr, &w->snap)))
+		return 1;
+	pte_unlock(&f->pos);
+	return 0;
+}
+
 /*
  * F3 and F4. A leaf's table is there: what has none at that level is looked at by a writer under its ptl
  * only. Context: RCU. Return: 1: f->pos is at @level, its ptl is held, and the snapshot is valid; 0: needs mmap_lock; -EAGAIN: try again.
@@ -257,10 +268,24 @@ static int fast_lock(struct fault *f, struct fast_fault *w, unsigned long addr, 
 			return 0;
 		return fast_link(f, w, addr);
 	}
-	if (likely(vma_snapshot_valid(f->mm, f->addr, &w->snap)))
-		return 1;
-	pte_unlock(&f->pos);
-	return 0;
+	return fast_check(f, w);
+}
+
+/*
+ * The same in the section of the look. The table is still what the walk found, or was unlinked by a writer of the area,
+ * under the lock that is taken here, and then F4 fails. Memory that can be had without sleeping is cleared in the section.
+ */
+static inline int fast_lock_here(struct fault *f, struct fast_fault *w)
+{
+	if (w->orders) {
+		w->folio = folio_alloc(GFP_NOWAIT | __GFP_MOVABLE | __GFP_ZERO, 0, FOLIO_ANON);
+		if (unlikely(!w->folio))
+			return -EAGAIN;
+	}
+	if (unlikely(!spin_trylock(&f->pos.pt->ptl)))
+		return -EAGAIN;
+	f->pos.pte = ptep_get(f->pos.ptep);
+	return fast_check(f, w);
 }
 
 /* F5: present already, or now. Context: as fast_lock() left it. */
@@ -302,40 +327,47 @@ static vm_fault_t fast_place(struct fault *f, struct fast_fault *w)
 	return ret;
 }
 
-/* What is left over. */
-static void fast_done(struct fast_fault *w)
+/* What needs memory that is large, or hard to get, or a table; or a lock that somebody had. */
+static __noinline vm_fault_t fast_again(struct fault *f, struct fast_fault *w)
 {
-	if (unlikely(w->folio))
-		folio_put(w->folio);
-	if (unlikely(w->spare))
-		pagetable_free(w->spare);
+	if (w->orders && !w->folio) {
+		w->folio = anon_folio_alloc(fault_gfp(f) | __GFP_ZERO, &w->orders);
+		if (!w->folio)
+			return FAULT_NEEDS_LOCK;
+		/* a leaf takes the place of the table */
+		if (folio_order(w->folio) == LEAF_ORDER)
+			w->no_table = false;
+	}
+	if (w->no_table) {
+		w->spare = pagetable_alloc(fault_table_gfp(f), 0);
+		if (!w->spare)
+			return FAULT_NEEDS_LOCK;
+	}
+	return fast_place(f, w);
 }
 
 vm_fault_t fault_anon_fast(struct fault *f)
 {
 	struct fast_fault w;
 	vm_fault_t ret = FAULT_NEEDS_LOCK;
-	bool may;
+	int r = 0;
 
 	w.orders = 0;
 	w.folio = NULL;
 	w.spare = NULL;
 	rcu_read_lock();
-	may = fast_look(f, &w);
-	rcu_read_unlock();
-	if (unlikely(!may))
-		return FAULT_NEEDS_LOCK;
-	if (w.orders) {
-		w.folio = anon_folio_alloc(fault_gfp(f) | __GFP_ZERO, &w.orders);
-		if (unlikely(!w.folio))
-			return FAULT_NEEDS_LOCK;
-		if (folio_order(w.folio) == LEAF_ORDER)
-			w.no_table = false;
+	if (likely(fast_look(f, &w)))
+		r = likely(!w.no_table && w.orders <= 1) ? fast_lock_here(f, &w) : -EAGAIN;
+	if (likely(r > 0)) {
+		ret = fast_do(f, &w);
+		pte_unlock(&f->pos);
 	}
-	if (w.no_table)
-		w.spare = pagetable_alloc(fault_table_gfp(f), 0);
-	if (likely(!w.no_table || w.spare))
-		ret = fast_place(f, &w);
-	fast_done(&w);
+	rcu_read_unlock();
+	if (unlikely(r < 0))
+		ret = fast_again(f, &w);
+	if (unlikely(w.folio))
+		folio_put(w.folio);
+	if (unlikely(w.spare))
+		pagetable_free(w.spare);
 	return ret;
 }

@@ -12,8 +12,8 @@
  * Fault, no lock:
  *
  *	F1 under RCU: lock_seq, acquire; the tree; vm_seq, acquire; fields, acquire: vma_snapshot_take()
- *	F2 outside RCU: memory, cleared
- *	F3 under RCU: takes the ptl by trying; where a table of the last level is missing, its parent's
+ *	F2 memory, cleared; if that has to sleep outside RCU, and then F3 walks again
+ *	F3 under RCU: walks, takes the ptl by trying; where a table of the last level is missing, its parent's
  *	F4 lock_seq again, acquire, and if it moved, or a writer was inside at F1, the tree and vm_seq:
  *	   vma_snapshot_valid()
  *	F5 links the missing table, its ptl held, stores entries, gives the ptls back
