@@ -48,12 +48,12 @@ static __always_inline u64 bits_to_merge(u32 flags)
 static __always_inline unsigned int run_length(const pte_t *ptep, u64 first, u64 step, u64 mask,
 					       unsigned int nr, u64 *seen)
 {
-	unsigned int n = 0;
+	const pte_t *p = ptep, *fours = ptep + (nr & ~3u), *end = ptep + nr;
 	u64 want = first, bits = 0;
 
-	for (; n + 4 <= nr; n += 4, want += 4 * step) {
-		u64 a = READ_ONCE(ptep[n].v), b = READ_ONCE(ptep[n + 1].v);
-		u64 c = READ_ONCE(ptep[n + 2].v), d = READ_ONCE(ptep[n + 3].v);
+	for (; p < fours; p += 4, want += 4 * step) {
+		u64 a = READ_ONCE(p[0].v), b = READ_ONCE(p[1].v);
+		u64 c = READ_ONCE(p[2].v), d = READ_ONCE(p[3].v);
 
 		if (((a ^ want) | (b ^ (want + step)) | (c ^ (want + 2 * step)) |
 		     (d ^ (want + 3 * step))) &
@@ -61,15 +61,15 @@ static __always_inline unsigned int run_length(const pte_t *ptep, u64 first, u64
 			break;
 		bits |= a | b | c | d;
 	}
-	for (; n < nr; n++, want += step) {
-		u64 a = READ_ONCE(ptep[n].v);
+	for (; p < end; p++, want += step) {
+		u64 a = READ_ONCE(p->v);
 
 		if ((a ^ want) & mask)
 			break;
 		bits |= a;
 	}
 	*seen |= bits;
-	return n;
+	return (unsigned int)(p - ptep);
 }
 
 /* What a caller must have seen to. */
