@@ -41,12 +41,22 @@ static void uaccess_page(struct page *page, unsigned long off, char *buf, unsign
 		folio_set_flag(folio, PG_dirty);
 }
 
-typedef long (*gup_fn)(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
-		       u32 gup_flags, struct page **pages);
+/* References to read; pins to write, so that a fork meanwhile leaves the page where it is. @remote: with FOLL_FORCE. */
+static long uaccess_get(struct mm_struct *mm, unsigned long at, unsigned long nr, u32 flags,
+			bool remote, struct page **pages)
+{
+	bool write = flags & FOLL_WRITE;
 
-/* @get: references to read, pins to write. Return: bytes done. */
+	if (remote)
+		return write ? pin_user_pages_remote(mm, at, nr, flags, pages)
+			     : get_user_pages_remote(mm, at, nr, flags, pages);
+	return write ? pin_user_pages_fast(mm, at, nr, flags, pages)
+		     : get_user_pages_fast(mm, at, nr, flags, pages);
+}
+
+/* Return: bytes done. */
 static unsigned long uaccess(struct mm_struct *mm, unsigned long addr, char *buf, unsigned long n,
-			     enum uaccess_op op, gup_fn get, u32 flags)
+			     enum uaccess_op op, bool remote, u32 flags)
 {
 	struct page *pages[UACCESS_PAGES];
 	unsigned long done = 0;
@@ -63,10 +73,10 @@ static unsigned long uaccess(struct mm_struct *mm, unsigned long addr, char *buf
 		want = min(want, (unsigned long)UACCESS_PAGES);
 		if (at < addr)
 			break;
-		got = get(mm, at, want, flags, pages);
+		got = uaccess_get(mm, at, want, flags, remote, pages);
 		/* near the end of the address space fewer pages may still be there */
 		if (got == -EFAULT && want > 1)
-			got = get(mm, at, 1, flags, pages);
+			got = uaccess_get(mm, at, 1, flags, remote, pages);
 		if (got <= 0)
 			break;
 		for (long i = 0; i < got; i++, off = 0) {
@@ -85,20 +95,19 @@ static unsigned long uaccess(struct mm_struct *mm, unsigned long addr, char *buf
 
 unsigned long copy_from_user(struct mm_struct *mm, void *to, unsigned long from, unsigned long n)
 {
-	return n - uaccess(mm, from, to, n, UACCESS_FROM, get_user_pages_fast, 0);
+	return n - uaccess(mm, from, to, n, UACCESS_FROM, false, 0);
 }
 
 unsigned long copy_to_user(struct mm_struct *mm, unsigned long to, const void *from,
 			   unsigned long n)
 {
 	/* only read from with UACCESS_TO */
-	return n -
-	       uaccess(mm, to, (char *)(unsigned long)from, n, UACCESS_TO, pin_user_pages_fast, 0);
+	return n - uaccess(mm, to, (char *)(unsigned long)from, n, UACCESS_TO, false, 0);
 }
 
 unsigned long clear_user(struct mm_struct *mm, unsigned long to, unsigned long n)
 {
-	return n - uaccess(mm, to, NULL, n, UACCESS_CLEAR, pin_user_pages_fast, 0);
+	return n - uaccess(mm, to, NULL, n, UACCESS_CLEAR, false, 0);
 }
 
 /* What get_user_pages_remote() refuses: an area without words, if its owner knows how. */
@@ -126,10 +135,9 @@ unsigned long access_remote_vm(struct mm_struct *mm, unsigned long addr, void *b
 	unsigned long done = 0;
 
 	while (done < len) {
-		unsigned long n = uaccess(mm, addr + done, (char *)buf + done, len - done,
-					  write ? UACCESS_TO : UACCESS_FROM,
-					  write ? pin_user_pages_remote : get_user_pages_remote,
-					  gup_flags & FOLL_FORCE);
+		unsigned long n =
+			uaccess(mm, addr + done, (char *)buf + done, len - done,
+				write ? UACCESS_TO : UACCESS_FROM, true, gup_flags & FOLL_FORCE);
 
 		if (!n)
 			n = access_special(mm, addr + done, (char *)buf + done, len - done, write);
