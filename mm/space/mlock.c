@@ -123,10 +123,11 @@ static bool lock_limit_ok(struct mm_struct *mm, unsigned long start, unsigned lo
 /* The pages that a range touches. Return: false: it wraps. */
 static bool page_range(unsigned long *addr, unsigned long len, unsigned long *end)
 {
-	len = ALIGN(len + (*addr & ~PAGE_MASK), PAGE_SIZE);
+	unsigned long last = *addr + len;
+
 	*addr &= PAGE_MASK;
-	*end = *addr + len;
-	return *end >= *addr;
+	*end = ALIGN(last, PAGE_SIZE);
+	return last >= len && *end >= last;
 }
 
 /* What mlock() says of a page that could not be brought in. */
