@@ -432,23 +432,23 @@ static void test_out_of_addresses(void **state)
 {
 	static void *p[1 << 16];
 	unsigned long n = 0;
-	struct page *page;
+	struct page *pages[2];
 
 	if (VMALLOC_SIZE >> PAGE_SHIFT > ARRAY_SIZE(p))
 		skip();
 	kmap_boot();
-	page = alloc_page(GFP_KERNEL);
+	pages[0] = pages[1] = alloc_page(GFP_KERNEL);
 	for (int turn = 0; turn < 2; turn++) {
 		unsigned long had = n;
 
-		for (n = 0; (p[n] = vmap(&page, 1 + (unsigned int)turn, 0, PAGE_KERNEL)); n++)
+		for (n = 0; (p[n] = vmap(pages, 1 + (unsigned int)turn, 0, PAGE_KERNEL)); n++)
 			;
 		assert_true(turn ? n < had : n > (VMALLOC_SIZE >> PAGE_SHIFT) / 3);
 		assert_true(octavo_validate());
 		for (unsigned long i = 0; i < n; i++)
 			vunmap(p[i]);
 	}
-	put_page(page);
+	put_page(pages[0]);
 	kmap_end();
 }
 
