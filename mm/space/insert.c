@@ -36,7 +36,7 @@ static int vma_make_mixed(struct vm_area_struct *vma)
 	if (!rwsem_is_write_locked(&vma->vm_mm->mmap_lock))
 		return -EINVAL;
 	vma_start_write(vma);
-	vma->vm_flags |= VM_MIXEDMAP;
+	WRITE_ONCE(vma->vm_flags, vma->vm_flags | VM_MIXEDMAP);
 	return 0;
 }
 
@@ -190,7 +190,7 @@ int remap_pfn_range(struct vm_area_struct *vma, unsigned long addr, unsigned lon
 		prot.v &= ~(u64)_PAGE_RW;
 	}
 	vma_start_write(vma);
-	vma->vm_flags |= VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP;
+	WRITE_ONCE(vma->vm_flags, vma->vm_flags | VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	for (at = addr; at < end;) {
 		unsigned long n = pte_batch_limit(at, end);
 
