@@ -64,13 +64,15 @@ struct model_area {
 	u32 anon; /* 0: none */
 };
 
-/* Two bytes in an area that no other is like. */
-static void own_pages(int i, const int *anon)
+/* Two bytes in an area; while it differs in more than access rights from its neighbours, it is given none of theirs. */
+static void own_pages(struct mm_struct *mm, int i, const int *anon)
 {
 	if (anon[i] != OWN)
 		return;
+	assert_int_equal(vm_madvise(mm, PG(i * LEN), SIZE(LEN), MADV_DONTFORK), 0);
 	put_byte(i * LEN + 1, (u8)(10 + i));
 	put_byte(i * LEN + 2, (u8)(20 + i));
+	assert_int_equal(vm_madvise(mm, PG(i * LEN), SIZE(LEN), MADV_DOFORK), 0);
 }
 
 /* Before and behind have the protection that the part of the middle gets if @like says so. */
@@ -84,12 +86,12 @@ static void set_up(struct mm_struct *mm, const int *anon, unsigned int like)
 		put_byte(0, 100);
 	protect(mm, 0, LEN, PROT_READ | PROT_EXEC);
 	protect(mm, 2 * LEN, LEN, PROT_NONE);
-	own_pages(1, anon);
+	own_pages(mm, 1, anon);
 	protect(mm, LEN, LEN, R);
 	protect(mm, 0, LEN, RW);
-	own_pages(0, anon);
+	own_pages(mm, 0, anon);
 	protect(mm, 2 * LEN, LEN, RW);
-	own_pages(2, anon);
+	own_pages(mm, 2, anon);
 	if (!(like & 1))
 		protect(mm, 0, LEN, PROT_READ | PROT_EXEC);
 	if (!(like & 2))
