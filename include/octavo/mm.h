@@ -62,22 +62,83 @@ struct mm_struct *mm_fork(struct mm_struct *mm, int *err);
  * Return: the address. -EINVAL length 0, unaligned, neither or both of private and shared, unknown flags
  * with MAP_SHARED_VALIDATE -EOPNOTSUPP; -ENOMEM no room, limits, too many areas, not enough memory to commit;
  * -EEXIST MAP_FIXED_NOREPLACE and something is there; -EPERM below mmap_min_addr; -EAGAIN locked memory
- * beyond its limit; -EOVERFLOW offset. Nothing has changed then. Shared anonymous memory: -ENODEV until there is a file to hold it.
+ * beyond its limit, -EPERM none may be locked; -EOVERFLOW offset; what the file's mmap said. Nothing has changed then, but that
+ * MAP_FIXED has emptied the place if it was the file that refused. Shared anonymous memory: -ENODEV until there is a file to hold it.
  */
 long vm_mmap(struct mm_struct *mm, unsigned long addr, unsigned long len, unsigned long prot,
 	     unsigned long flags, struct vm_file *file, unsigned long offset);
+/**
+ * vm_munmap() - unmap
+ * @addr: page aligned
+ * @len: bytes, rounded up to pages; what is not mapped does not matter
+ *
+ * Return: 0; -EINVAL unaligned, length 0, beyond the end of addresses; -ENOMEM a hole in an area makes one too many, or
+ * there is no memory for it; what vm_ops->may_split said. Nothing has changed then.
+ */
 int vm_munmap(struct mm_struct *mm, unsigned long addr, unsigned long len);
+
+/**
+ * vm_mprotect() - other access rights
+ * @prot: PROT_..., also PROT_GROWSDOWN: from where the area begins
+ *
+ * Area by area, each whole or not at all; what comes before an error stays done.
+ *
+ * Return: 0; -EINVAL unaligned, unknown bits, PROT_GROWSUP, PROT_GROWSDOWN of an area that does not; -ENOMEM a hole,
+ * the limit of data, too many areas, not enough memory to commit; -EACCES the area's owner does not allow it.
+ */
 int vm_mprotect(struct mm_struct *mm, unsigned long addr, unsigned long len, unsigned long prot);
+
+/**
+ * vm_mremap() - another size, another place
+ * @addr: page aligned, in an area
+ * @old_len: bytes, rounded up; 0: a second mapping of shared memory
+ * @new_len: bytes, rounded up
+ * @flags: MREMAP_MAYMOVE: somewhere else if need be; MREMAP_FIXED: at @new_addr, where nothing stays;
+ *         MREMAP_DONTUNMAP: what is left behind is empty memory
+ * @new_addr: place, or hint with MREMAP_DONTUNMAP alone
+ *
+ * Return: the address. -EINVAL flags, unaligned, @new_len 0, ranges that overlap, @old_len 0 of private memory; -EFAULT the
+ * range is not in one area, or it may not grow; -EAGAIN locked memory beyond its limit; -ENOMEM no room, limits,
+ * too many areas, no memory; -EPERM below mmap_min_addr; what vm_ops->may_split or mremap said. Nothing has changed
+ * then, but that MREMAP_FIXED may have unmapped its target, if memory for tables or the owner's consent was missing.
+ */
 long vm_mremap(struct mm_struct *mm, unsigned long addr, unsigned long old_len,
 	       unsigned long new_len, unsigned long flags, unsigned long new_addr);
+
+/**
+ * vm_madvise() - what to expect of a range, or what to do with its pages
+ * @advice: MADV_...; all but MADV_PAGEOUT, which comes with swap
+ *
+ * Return: 0; -EINVAL unaligned, unknown, or not for such areas; -ENOMEM holes: all else has been done (but for
+ * MADV_POPULATE_..., which end there); -EAGAIN no memory for areas; MADV_POPULATE_...: -EFAULT, -EHWPOISON, -ENOMEM as
+ * the faults; MADV_COLLAPSE: -ENOMEM, -EAGAIN in use, -EINVAL not such memory.
+ */
 int vm_madvise(struct mm_struct *mm, unsigned long addr, unsigned long len, int advice);
 /* Return: the break after the call, the old one on failure, as the system call. */
 unsigned long vm_brk(struct mm_struct *mm, unsigned long brk);
+
+/**
+ * vm_mlock() - keep a range in memory, and bring it in now
+ * @addr: any; so is @len: all pages that the range touches
+ * @flags: MLOCK_ONFAULT: as it is touched
+ *
+ * Return: 0; -EINVAL flags, wraps; -EPERM nothing may be locked; -ENOMEM beyond the limit: nothing has changed; or a
+ * hole, what comes before it is locked, or a page that cannot be accessed: all is locked; -EAGAIN not all could be brought in.
+ */
 int vm_mlock(struct mm_struct *mm, unsigned long addr, unsigned long len, int flags);
+/* The reverse, whoever locked it and how often. Return: 0, -EINVAL, -ENOMEM as vm_mlock(). */
 int vm_munlock(struct mm_struct *mm, unsigned long addr, unsigned long len);
+/* MCL_CURRENT: all there is; MCL_FUTURE: all to come. Return: 0, -EINVAL, -EPERM, -ENOMEM as vm_mlock(). */
 int vm_mlockall(struct mm_struct *mm, int flags);
 int vm_munlockall(struct mm_struct *mm);
-/* @vec: kernel memory, a byte a page. */
+
+/**
+ * vm_mincore() - which pages are there
+ * @addr: page aligned
+ * @vec: kernel memory, a byte a page: bit 0
+ *
+ * Return: 0; -EINVAL unaligned; -ENOMEM a hole: @vec is filled up to there.
+ */
 int vm_mincore(struct mm_struct *mm, unsigned long addr, unsigned long len, unsigned char *vec);
 
 /* References of a vm_file. */
