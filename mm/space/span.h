@@ -92,11 +92,15 @@ static inline struct mapped pte_mapped(pte_t e)
 	return m;
 }
 
-/* The pages of a folio that @nr entries from the one with @pfn on map. */
+/* The pages of a folio that @nr entries from the one with @pfn on map: folio_subrange(), without a call. */
 static inline struct folio_subrange mapped_subrange(struct folio *folio, unsigned long pfn,
 						    unsigned long nr)
 {
-	return folio_subrange(folio, pfn - folio_pfn(folio), nr);
+	unsigned long first = pfn - folio_pfn(folio), pages = folio_nr_pages(folio);
+
+	if (unlikely(first >= pages || nr > pages - first))
+		return folio_subrange(folio, first, nr); /* which says so, and panics */
+	return (struct folio_subrange){ .folio = folio, .first = (u32)first, .nr = (u32)nr };
 }
 
 /*
