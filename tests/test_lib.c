@@ -29,6 +29,43 @@ static void test_log_formats_like_printf(void **state)
 	assert_int_equal(octavo_scnprintf(a, 0, "x"), 0);
 }
 
+/* At any place, of any length, with any word wrong in any bit. */
+static void test_words_in_a_ramp(void **state)
+{
+	static unsigned long words[64] __attribute__((aligned(64)));
+	const unsigned long step = 0x1000, v = 0xabcdef0123456067ul;
+
+	for (unsigned long at = 0; at < 4; at++)
+		for (unsigned long n = 0; n < 40; n++) {
+			unsigned long *p = words + 1 + at, seen = 1ul << 63;
+
+			memset(words, 0x5a, sizeof(words));
+			words_ramp_release(p, v, step, n);
+			assert_int_equal(p[-1], 0x5a5a5a5a5a5a5a5aul);
+			assert_int_equal(p[n], 0x5a5a5a5a5a5a5a5aul);
+			for (unsigned long i = 0; i < n; i++)
+				assert_int_equal(p[i], v + i * step);
+			assert_int_equal(words_ramp_run(p, v, step, ~0ul, n, NULL), n);
+			for (unsigned long bad = 0; bad < n; bad++) {
+				unsigned long bit = 1ul << (bad * 7 + n) % 64, want = 1ul << 63;
+
+				p[bad] ^= bit;
+				assert_int_equal(words_ramp_run(p, v, step, ~0ul, n, NULL), bad);
+				assert_int_equal(words_ramp_run(p, v, step, ~bit, n, &seen), n);
+				for (unsigned long i = 0; i < n; i++)
+					want |= p[i];
+				assert_int_equal(seen, want);
+				seen = want = 1ul << 63;
+				assert_int_equal(words_ramp_run(p, v, step, bit, n, &seen), bad);
+				for (unsigned long i = 0; i < bad; i++)
+					want |= p[i];
+				assert_int_equal(seen, want);
+				seen = 1ul << 63;
+				p[bad] ^= bit;
+			}
+		}
+}
+
 static void drop_line(enum octavo_log_level level, const char *line)
 {
 }
@@ -177,6 +214,7 @@ int main(void)
 		cmocka_unit_test(test_lock_excludes),
 		cmocka_unit_test(test_fault_fails_step_k_once_or_from_then_on),
 		cmocka_unit_test(test_lib_refuses_callers_of_another_configuration),
+		TEST(test_words_in_a_ramp),
 		TEST(test_lib_assertions_are_of_test_builds),
 	};
 

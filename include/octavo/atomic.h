@@ -19,6 +19,8 @@
  *   smp_mb()                                         seq_cst fence
  *   smp_mb_light() / smp_mb_heavy()                  asymmetric pair, see below
  *   words_fill_release(p, v, n)                      n words, each with release order
+ *   words_ramp_release(p, v, step, n)                the same, v, v + step, v + 2 * step, ...
+ *   words_ramp_run(p, v, step, mask, n, seen)        how many of n words are so in the bits of mask, relaxed
  *
  * ORDER is relaxed, acquire, release, acq_rel or seq_cst. A failed compare-and-swap is ordered as a
  * load of that strength (acq_rel: acquire; release: relaxed).
@@ -99,6 +101,65 @@
 #define fetch_or_acq_rel(p, v)		_A_FETCH_OR(p, v, _A_ACQ_REL)
 #define fetch_or_seq_cst(p, v)		_A_FETCH_OR(p, v, _A_SEQ_CST)
 /* clang-format on */
+
+/* Back ends that can do several words at once say from which alignment on, and how many. */
+#ifndef _A_RAMP_ALIGN
+#define _A_RAMP_ALIGN 8
+static __always_inline unsigned long _A_ramp_run(const unsigned long *p, unsigned long v,
+						 unsigned long step, unsigned long mask,
+						 unsigned long n, unsigned long *seen)
+{
+	return 0;
+}
+
+static __always_inline unsigned long _A_ramp_store(unsigned long *p, unsigned long v,
+						   unsigned long step, unsigned long n)
+{
+	return 0;
+}
+#endif
+
+static __always_inline bool _A_ramp_one(const unsigned long *p, unsigned long v, unsigned long mask,
+					unsigned long *seen)
+{
+	unsigned long w = READ_ONCE(*p);
+
+	if ((w ^ v) & mask)
+		return false;
+	if (seen)
+		*seen |= w;
+	return true;
+}
+
+/* @seen: NULL, or or-ed with the words of the run. */
+static __always_inline unsigned long words_ramp_run(const unsigned long *p, unsigned long v,
+						    unsigned long step, unsigned long mask,
+						    unsigned long n, unsigned long *seen)
+{
+	unsigned long i = 0;
+
+	if ((unsigned long)p % _A_RAMP_ALIGN) {
+		if (!n || !_A_ramp_one(p, v, mask, seen))
+			return 0;
+		i = 1;
+	}
+	i += _A_ramp_run(p + i, v + i * step, step, mask, n - i, seen);
+	while (i < n && _A_ramp_one(p + i, v + i * step, mask, seen))
+		i++;
+	return i;
+}
+
+static __always_inline void words_ramp_release(unsigned long *p, unsigned long v,
+					       unsigned long step, unsigned long n)
+{
+	unsigned long i = 0;
+
+	if (n && (unsigned long)p % _A_RAMP_ALIGN != 0)
+		smp_store_release(&p[i++], v);
+	i += _A_ramp_store(p + i, v + i * step, step, n - i);
+	for (; i < n; i++)
+		smp_store_release(&p[i], v + i * step);
+}
 
 /*
  * A weak compare-and-swap may fail with the expected value still there; under OCTAVO_FAULTS it does so

@@ -56,6 +56,11 @@ static __always_inline void words_fill_release(unsigned long *p, unsigned long v
 		__atomic_store_n(p++, v, __ATOMIC_RELEASE);
 		n--;
 	}
+	for (; n >= 8; n -= 8, p += 8)
+		__asm__ __volatile__("movdqa %1, %0\n\tmovdqa %1, 16+%0\n\t"
+				     "movdqa %1, 32+%0\n\tmovdqa %1, 48+%0"
+				     : "=m"(*(v2(*)[4])(void *)p)
+				     : "x"(w));
 	for (; n >= 2; n -= 2, p += 2)
 		__asm__ __volatile__("movdqa %1, %0" : "=m"(*(v2 *)(void *)p) : "x"(w));
 #endif
@@ -69,6 +74,77 @@ static __always_inline void words_fill_release(unsigned long *p, unsigned long v
 	for (; n; n--)
 		__atomic_store_n(p++, v, __ATOMIC_RELEASE);
 }
+#endif
+
+/*
+ * Two words at once, as above: eight aligned bytes of a wider load are never torn either, and loads keep the order
+ * of the program. Counted, 16 words: 50 instructions to compare, 25 to store, for 85 and 60 one by one.
+ */
+#if defined(__x86_64__) && defined(__SSE2__) && !defined(OCTAVO_TSAN)
+typedef unsigned long _A_v2 __attribute__((vector_size(16)));
+
+static __always_inline _A_v2 _A_load_2(const unsigned long *p)
+{
+	_A_v2 v;
+
+	__asm__ __volatile__("movdqa %1, %0" : "=x"(v) : "m"(*(const _A_v2 *)(const void *)p));
+	return v;
+}
+
+static __always_inline void _A_store_2(unsigned long *p, _A_v2 v)
+{
+	__asm__ __volatile__("movdqa %1, %0" : "=m"(*(_A_v2 *)(void *)p) : "x"(v));
+}
+
+/* The whole steps of words_ramp_run(), from an aligned word on. */
+static __always_inline unsigned long _A_ramp_run(const unsigned long *p, unsigned long v,
+						 unsigned long step, unsigned long mask,
+						 unsigned long n, unsigned long *seen)
+{
+	typedef int v4 __attribute__((vector_size(16)));
+	typedef char v16 __attribute__((vector_size(16)));
+	const _A_v2 two = { 2 * step, 2 * step }, counts = { mask, mask };
+	_A_v2 want = { v, v + step }, all = { 0, 0 };
+	unsigned long i;
+
+	for (i = 0; i + 8 <= n; i += 8) {
+		_A_v2 a = _A_load_2(p + i), b = _A_load_2(p + i + 2);
+		_A_v2 c = _A_load_2(p + i + 4), d = _A_load_2(p + i + 6);
+		_A_v2 differ = a ^ want;
+
+		want += two;
+		differ |= b ^ want;
+		want += two;
+		differ |= c ^ want;
+		want += two;
+		differ |= d ^ want;
+		want += two;
+		if (__builtin_ia32_pmovmskb128((v16)((v4)(differ & counts) == 0)) != 0xffff)
+			break;
+		if (seen)
+			all |= a | b | c | d;
+	}
+	if (seen)
+		*seen |= all[0] | all[1];
+	return i;
+}
+
+static __always_inline unsigned long _A_ramp_store(unsigned long *p, unsigned long v,
+						   unsigned long step, unsigned long n)
+{
+	const _A_v2 two = { 2 * step, 2 * step };
+	_A_v2 w = { v, v + step };
+	unsigned long i;
+
+	for (i = 0; i + 4 <= n; i += 4) {
+		_A_store_2(p + i, w);
+		w += two;
+		_A_store_2(p + i + 2, w);
+		w += two;
+	}
+	return i;
+}
+#define _A_RAMP_ALIGN 16
 #endif
 
 #endif /* OCTAVO_ATOMIC_NATIVE_H */

@@ -91,8 +91,10 @@ static inline void set_pte(pte_t *ptep, pte_t e)
 /* The same for @nr entries that map consecutive frames. Last level only. */
 static inline void set_ptes(pte_t *ptep, pte_t e, unsigned long nr)
 {
-	for (unsigned long i = 0; i < nr; i++)
-		set_pte(ptep + i, pte_advance_pfn(e, i));
+	if (nr == 1)
+		set_pte(ptep, e);
+	else
+		words_ramp_release(&ptep->v, e.v, pte_advance_pfn(__pte(0), 1).v, nr);
 }
 
 /* Nothing, where nothing present is: no hardware writes to it. Context: its ptl. */
@@ -329,6 +331,13 @@ struct folio *vm_normal_folio(const struct vm_area_struct *vma, unsigned long ad
 #define FPB_MERGE_WRITE	       8u
 #define FPB_MERGE_YOUNG_DIRTY  16u
 
+/* By masks: @count bits end a run; @merge bits go into *@pte. */
+unsigned int __folio_pte_batch(struct folio *folio, const struct vm_area_struct *vma,
+			       const pte_t *ptep, pte_t pte, unsigned int max_nr, u64 count);
+unsigned int __folio_pte_batch_merge(struct folio *folio, const struct vm_area_struct *vma,
+				     const pte_t *ptep, pte_t *pte, unsigned int max_nr, u64 count,
+				     u64 merge);
+
 /**
  * folio_pte_batch_flags() - how many entries map consecutive pages of a folio with equal bits
  * @folio: large, mapped by @pte
@@ -343,12 +352,36 @@ struct folio *vm_normal_folio(const struct vm_area_struct *vma, unsigned long ad
  *
  * Context: the ptl. Return: 1 to @max_nr. S2.11.
  */
-unsigned int folio_pte_batch_flags(struct folio *folio, const struct vm_area_struct *vma,
-				   const pte_t *ptep, pte_t *pte, unsigned int max_nr, u32 flags);
+static inline unsigned int folio_pte_batch_flags(struct folio *folio,
+						 const struct vm_area_struct *vma,
+						 const pte_t *ptep, pte_t *pte, unsigned int max_nr,
+						 u32 flags)
+{
+	/* masks of what is cleared in, or stays of, an entry that has all bits: constants where the flags are */
+	const pte_t ones = __pte(~(u64)0);
+	pte_t count = pte_mkold(ones), merge = ones;
+
+	if (!(flags & FPB_RESPECT_DIRTY))
+		count = pte_mkclean(count);
+	if (!(flags & FPB_RESPECT_SOFT_DIRTY))
+		count = pte_clear_soft_dirty(count);
+	if (!(flags & FPB_RESPECT_WRITE))
+		count = pte_wrprotect(count);
+	if (flags & FPB_MERGE_WRITE)
+		merge = pte_wrprotect(merge);
+	if (flags & FPB_MERGE_YOUNG_DIRTY)
+		merge = pte_mkold(pte_mkclean(merge));
+	if (pte_same(merge, ones))
+		return __folio_pte_batch(folio, vma, ptep, *pte, max_nr, count.v);
+	return __folio_pte_batch_merge(folio, vma, ptep, pte, max_nr, count.v, ~merge.v);
+}
 
 /* Ignoring dirty, soft-dirty and write. */
-unsigned int folio_pte_batch(struct folio *folio, const pte_t *ptep, pte_t pte,
-			     unsigned int max_nr);
+static inline unsigned int folio_pte_batch(struct folio *folio, const pte_t *ptep, pte_t pte,
+					   unsigned int max_nr)
+{
+	return folio_pte_batch_flags(folio, NULL, ptep, &pte, max_nr, 0);
+}
 
 /* Entries from @addr to the end of its last-level table, or of @end, whichever comes first. */
 static inline unsigned int pte_batch_limit(unsigned long addr, unsigned long end)

@@ -49,8 +49,8 @@ struct tlb_run {
 
 struct tlb_batch {
 	struct tlb_batch *next;
-	u32 nr, max;
-	struct tlb_run run[];
+	unsigned long max;
+	struct tlb_run run[]; /* the first is none: what is next has one before it */
 };
 
 /**
@@ -71,13 +71,18 @@ struct mmu_gather {
 	u32 levels;		  /* a bit for each level at which entries were cleared */
 	bool fullmm;		  /* the whole address space goes, no CPU is in it */
 	bool freed_tables;
-	bool full;	       /* no room: tlb_flush_mmu() before more is removed */
 	struct ptdesc *tables; /* a list by ptdesc.next */
+	/* where the next run goes, and where there is no more room: tlb_flush_mmu() before more is removed */
+	struct tlb_run *next, *limit;
 	struct tlb_batch *active, *first;
 	u32 nr_batches;
-	u32 nr_stack;
-	struct tlb_run stack[TLB_GATHER_STACK];
+	struct tlb_run stack[1 + TLB_GATHER_STACK];
 };
+
+/* @tlb->next has come to the limit. Return: true: and there is no more room. */
+bool __tlb_make_room(struct mmu_gather *tlb);
+/* It was there already. */
+__noreturn __cold void __tlb_overflow(struct mmu_gather *tlb);
 
 /* Of an address space in use. */
 void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm);
@@ -94,7 +99,24 @@ void tlb_note_range(struct mmu_gather *tlb, unsigned long start, unsigned long e
  * Context: any; never sleeps. Return: true: there is no more room, call tlb_flush_mmu() (without the
  * ptl) before the next one. This one was taken.
  */
-bool tlb_remove_folio(struct mmu_gather *tlb, struct folio *folio, unsigned long nr) __must_check;
+static inline bool __must_check tlb_remove_folio(struct mmu_gather *tlb, struct folio *folio,
+						 unsigned long nr)
+{
+	struct tlb_run *next = tlb->next;
+
+	VM_BUG_ON(!nr);
+	if (next[-1].obj == folio) {
+		next[-1].nr += nr;
+		return next == tlb->limit;
+	}
+	if (unlikely(next == tlb->limit))
+		__tlb_overflow(tlb);
+	next->obj = folio;
+	next->nr = nr;
+	tlb->next = ++next;
+	return unlikely(next == tlb->limit) && __tlb_make_room(tlb);
+}
+
 /* put_page() of a plain page after the flush. */
 bool tlb_remove_page(struct mmu_gather *tlb, struct page *page) __must_check;
 /* pagetable_free_rcu() after the flush. Always has room. */

@@ -23,6 +23,7 @@ struct zap {
 	struct mmu_gather *tlb;
 	struct vm_area_struct *vma;
 	bool keep_markers;
+	bool locked;  /* the area is */
 	bool full;    /* the gather is */
 	bool present; /* something present was cleared, from @from on: a flush is owed */
 	unsigned long from;
@@ -30,27 +31,6 @@ struct zap {
 	struct folio_subrange late[NR_LATE]; /* reverse map to be removed after a flush */
 	long rss[NR_MM_COUNTERS];
 };
-
-/*
- * Clear @nr entries that map folios. Relaxed stores: whoever depends on an entry being gone waits for the
- * flush, or for the references, and an accessed or dirty bit that comes too late for @bits is found by
- * nobody: the hardware's own read-modify-write fails on what is cleared.
- *
- * Return: the accessed and dirty bits of all; only if @bits.
- */
-static inline u64 clear_run(const struct zap *z, pte_t *ptep, unsigned long nr, bool bits)
-{
-	u64 all = 0;
-
-	if (likely(!bits)) {
-		words_fill_release(&ptep->v, 0, nr);
-		return 0;
-	}
-	for (unsigned long i = 0; i < nr; i++)
-		all |= z->tlb->fullmm ? ptep_get_and_clear_full(ptep + i).v
-				      : ptep_get_and_clear(ptep + i).v;
-	return all & (_PAGE_ACCESSED | _PAGE_DIRTY);
-}
 
 /* A page of a file was used, or written to, by way of a mapping. */
 static void note_use(const struct vm_area_struct *vma, struct folio *folio, u64 bits)
@@ -73,17 +53,37 @@ static void zap_late(struct zap *z, unsigned long end)
 	z->present = false;
 }
 
-static inline void remove_run(struct zap *z, const struct mapped *m, struct folio_subrange sr,
-			      u64 bits)
+/* Pages of a file: what hardware said of them is kept. */
+static void zap_file_run(struct zap *z, struct folio_subrange sr, unsigned long addr, pte_t *ptep)
 {
-	if (unlikely(z->vma->vm_flags & VM_LOCKED && folio_test_flag(m->folio, PG_mlocked)))
-		folio_clear_flag(m->folio, PG_mlocked);
-	z->rss[mapped_counter(m)] -= sr.nr;
-	if (unlikely(bits & _PAGE_DIRTY) && !z->tlb->fullmm)
-		z->late[z->nr_late++] = sr;
-	else
+	u64 bits = 0;
+
+	for (u32 i = 0; i < sr.nr; i++)
+		bits |= z->tlb->fullmm ? ptep_get_and_clear_full(ptep + i).v
+				       : ptep_get_and_clear(ptep + i).v;
+	note_use(z->vma, sr.folio, bits);
+	z->rss[mm_counter(sr.folio)] -= sr.nr;
+	if (!(bits & _PAGE_DIRTY) || z->tlb->fullmm) {
 		folio_remove_rmap(sr, z->vma, PGTABLE_LEVEL_PTE);
-	z->full |= tlb_remove_folio(z->tlb, m->folio, sr.nr);
+		return;
+	}
+	z->late[z->nr_late++] = sr;
+	if (z->nr_late == NR_LATE)
+		zap_late(z, addr + ((unsigned long)sr.nr << PAGE_SHIFT));
+}
+
+/*
+ * Anonymous pages: nobody asks whether they were used, so the entries are just stored to. Whoever depends on their being
+ * gone waits for the flush, or for the references; and the hardware's own read-modify-write of one fails.
+ */
+static inline void zap_anon_run(struct zap *z, struct folio_subrange sr, pte_t *ptep)
+{
+	if (likely(sr.nr == 1))
+		pte_clear(ptep);
+	else
+		words_fill_release(&ptep->v, 0, sr.nr);
+	z->rss[MM_ANONPAGES] -= sr.nr;
+	folio_remove_rmap(sr, z->vma, PGTABLE_LEVEL_PTE);
 }
 
 /* Return: how many entries went, 1 to @max. */
@@ -91,25 +91,27 @@ static inline unsigned long zap_present(struct zap *z, unsigned long addr, pte_t
 					unsigned long max)
 {
 	const struct mapped m = pte_mapped(e);
-	unsigned long nr = 1;
-	u64 bits;
+	struct folio_subrange sr = { .folio = m.folio, .first = 0, .nr = 1 };
 
 	z->present = true;
 	if (unlikely(!m.folio)) {
-		clear_run(z, ptep, 1, false);
+		ptep_get_and_clear(ptep);
 		if (m.page)
 			z->full |= tlb_remove_page(z->tlb, m.page);
 		return 1;
 	}
-	if (max > 1 && folio_test_large(m.folio))
-		nr = folio_pte_batch(m.folio, ptep, e, (unsigned int)max);
-	bits = clear_run(z, ptep, nr, !m.anon);
-	if (bits)
-		note_use(z->vma, m.folio, bits);
-	remove_run(z, &m, mapped_subrange(m.folio, pte_pfn(e), nr), bits);
-	if (unlikely(z->nr_late == NR_LATE))
-		zap_late(z, addr + (nr << PAGE_SHIFT));
-	return nr;
+	if (folio_test_large(m.folio))
+		sr = mapped_subrange(m.folio, pte_pfn(e),
+				     max > 1 ? folio_pte_batch(m.folio, ptep, e, (unsigned int)max)
+					     : 1);
+	if (likely(m.anon))
+		zap_anon_run(z, sr, ptep);
+	else
+		zap_file_run(z, sr, addr, ptep);
+	if (unlikely(z->locked && folio_test_flag(m.folio, PG_mlocked)))
+		folio_clear_flag(m.folio, PG_mlocked);
+	z->full |= tlb_remove_folio(z->tlb, m.folio, sr.nr);
+	return sr.nr;
 }
 
 /* Nothing of the folio's is counted for a migration entry, and no reference is its own: migrate.h. */
@@ -234,7 +236,12 @@ static bool zap_split(struct zap *z, unsigned long addr)
 void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end, const struct zap_details *details)
 {
-	struct zap z = { .tlb = tlb, .vma = vma, .keep_markers = details && details->keep_markers };
+	struct zap z = {
+		.tlb = tlb,
+		.vma = vma,
+		.keep_markers = details && details->keep_markers,
+		.locked = vma->vm_flags & VM_LOCKED,
+	};
 	struct pt_span span;
 
 	while (pt_span_next(vma->vm_mm, start, end, &span)) {

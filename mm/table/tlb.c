@@ -19,7 +19,7 @@
 
 /* Batches of one frame: the time without a flush, and the memory that waits for it, have a limit. */
 #define MAX_BATCHES 40u
-#define BATCH_RUNS  ((PAGE_SIZE - sizeof(struct tlb_batch)) / sizeof(struct tlb_run))
+#define BATCH_RUNS  ((PAGE_SIZE - sizeof(struct tlb_batch)) / sizeof(struct tlb_run) - 1)
 
 /* ---- CPUs ---- */
 
@@ -120,16 +120,25 @@ static void forget_range(struct mmu_gather *tlb)
 	tlb->freed_tables = false;
 }
 
+/* The next run goes to @batch, NULL for the stack, which is empty. */
+static void use_batch(struct mmu_gather *tlb, struct tlb_batch *batch)
+{
+	struct tlb_run *run = batch ? batch->run : tlb->stack;
+
+	run[0] = (struct tlb_run){ 0 };
+	tlb->active = batch;
+	tlb->next = run + 1;
+	tlb->limit = tlb->next + (batch ? batch->max : TLB_GATHER_STACK);
+}
+
 void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm)
 {
 	tlb->mm = mm;
 	tlb->fullmm = false;
-	tlb->full = false;
 	tlb->tables = NULL;
-	tlb->active = NULL;
 	tlb->first = NULL;
 	tlb->nr_batches = 0;
-	tlb->nr_stack = 0;
+	use_batch(tlb, NULL);
 	forget_range(tlb);
 }
 
@@ -170,16 +179,32 @@ void tlb_flush_mmu_tlbonly(struct mmu_gather *tlb)
 
 /* ---- what waits for the flush ---- */
 
-static void drop_runs(const struct tlb_run *run, u32 nr)
+static void drop_runs(const struct tlb_run *run, const struct tlb_run *end)
 {
-	for (; nr; run++, nr--) {
+	for (; run < end; run++) {
 		unsigned long obj = (unsigned long)run->obj;
 
-		if (obj & RUN_PAGE)
-			put_page((struct page *)(obj & ~RUN_PAGE));
-		else
+		if (!(obj & RUN_PAGE))
 			folio_put_refs(run->obj, (u32)run->nr);
+		else
+			for (unsigned long n = run->nr; n; n--)
+				put_page((struct page *)(obj & ~RUN_PAGE));
 	}
+}
+
+/* Batches are filled in their order, so those before the active one are full. */
+static void drop_all_runs(struct mmu_gather *tlb)
+{
+	struct tlb_run *first = tlb->stack + 1;
+
+	if (!tlb->active) {
+		drop_runs(first, tlb->next);
+		return;
+	}
+	drop_runs(first, first + TLB_GATHER_STACK);
+	for (struct tlb_batch *b = tlb->first; b != tlb->active; b = b->next)
+		drop_runs(b->run + 1, b->run + 1 + b->max);
+	drop_runs(tlb->active->run + 1, tlb->next);
 }
 
 static void drop_tables(struct mmu_gather *tlb)
@@ -198,14 +223,8 @@ static void drop_tables(struct mmu_gather *tlb)
 void tlb_flush_mmu(struct mmu_gather *tlb)
 {
 	tlb_flush_mmu_tlbonly(tlb);
-	drop_runs(tlb->stack, tlb->nr_stack);
-	tlb->nr_stack = 0;
-	for (struct tlb_batch *b = tlb->first; b; b = b->next) {
-		drop_runs(b->run, b->nr);
-		b->nr = 0;
-	}
-	tlb->active = NULL;
-	tlb->full = false;
+	drop_all_runs(tlb);
+	use_batch(tlb, NULL);
 	drop_tables(tlb);
 }
 
@@ -220,8 +239,7 @@ void tlb_finish_mmu(struct mmu_gather *tlb)
 	}
 }
 
-/* Make the batch after the active one active. Return: false: there is none and no memory for one. */
-static bool next_batch(struct mmu_gather *tlb)
+bool __tlb_make_room(struct mmu_gather *tlb)
 {
 	struct tlb_batch **link = tlb->active ? &tlb->active->next : &tlb->first;
 
@@ -229,52 +247,27 @@ static bool next_batch(struct mmu_gather *tlb)
 		struct page *page;
 
 		if (tlb->nr_batches == MAX_BATCHES)
-			return false;
+			return true;
 		page = alloc_frozen_pages(GFP_NOWAIT, 0);
 		if (!page)
-			return false;
+			return true;
 		*link = page_address(page);
 		**link = (struct tlb_batch){ .max = BATCH_RUNS };
 		tlb->nr_batches++;
 	}
-	tlb->active = *link;
-	return true;
+	use_batch(tlb, *link);
+	return false;
 }
 
-/* Where the next run goes is tlb->stack or the active batch, which have room unless @tlb is full. */
-static bool add_run(struct mmu_gather *tlb, void *obj, unsigned long nr)
+void __tlb_overflow(struct mmu_gather *tlb)
 {
-	struct tlb_run *run = tlb->active ? tlb->active->run : tlb->stack;
-	u32 *used = tlb->active ? &tlb->active->nr : &tlb->nr_stack;
-	u32 max = tlb->active ? tlb->active->max : TLB_GATHER_STACK;
-
-	if (unlikely(tlb->full))
-		octavo_panic("mmu_gather: full, and no tlb_flush_mmu()");
-	run[*used] = (struct tlb_run){ obj, nr };
-	if (++*used == max && !next_batch(tlb))
-		tlb->full = true;
-	return tlb->full;
-}
-
-bool tlb_remove_folio(struct mmu_gather *tlb, struct folio *folio, unsigned long nr)
-{
-	struct tlb_run *last = NULL;
-
-	VM_BUG_ON(!nr);
-	if (tlb->active && tlb->active->nr)
-		last = &tlb->active->run[tlb->active->nr - 1];
-	else if (!tlb->active && tlb->nr_stack)
-		last = &tlb->stack[tlb->nr_stack - 1];
-	if (last && last->obj == folio) {
-		last->nr += nr;
-		return tlb->full;
-	}
-	return add_run(tlb, folio, nr);
+	octavo_panic("mmu_gather: full, and no tlb_flush_mmu()");
 }
 
 bool tlb_remove_page(struct mmu_gather *tlb, struct page *page)
 {
-	return add_run(tlb, (void *)((unsigned long)page | RUN_PAGE), 1);
+	/* page words are 8 bytes: the low bits of a pointer to one are free */
+	return tlb_remove_folio(tlb, (void *)((unsigned long)page | RUN_PAGE), 1);
 }
 
 void tlb_remove_table(struct mmu_gather *tlb, struct ptdesc *pt)
