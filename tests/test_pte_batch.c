@@ -305,7 +305,7 @@ static void test_pte_batch_swap_run(void **state)
 
 static void copy_in_table(void *arg)
 {
-	folio_pte_batch_flags(folio, NULL, table, table + 1, 1, 0);
+	folio_pte_batch_flags(folio, NULL, table, table + 1, 1, FPB_MERGE_WRITE);
 }
 
 #if OCTAVO_DEBUG

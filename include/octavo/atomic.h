@@ -119,6 +119,7 @@ static __always_inline unsigned long _A_ramp_store(unsigned long *p, unsigned lo
 }
 #endif
 
+/* One word of a ramp, which has to be @v. */
 static __always_inline bool _A_ramp_one(const unsigned long *p, unsigned long v, unsigned long mask,
 					unsigned long *seen)
 {
@@ -149,6 +150,7 @@ static __always_inline unsigned long words_ramp_run(const unsigned long *p, unsi
 	return i;
 }
 
+/* Stores: see words_fill_release(). */
 static __always_inline void words_ramp_release(unsigned long *p, unsigned long v,
 					       unsigned long step, unsigned long n)
 {

@@ -83,6 +83,7 @@ static __always_inline void words_fill_release(unsigned long *p, unsigned long v
 #if defined(__x86_64__) && defined(__SSE2__) && !defined(OCTAVO_TSAN)
 typedef unsigned long _A_v2 __attribute__((vector_size(16)));
 
+/* Aligned for two. */
 static __always_inline _A_v2 _A_load_2(const unsigned long *p)
 {
 	_A_v2 v;
@@ -91,6 +92,7 @@ static __always_inline _A_v2 _A_load_2(const unsigned long *p)
 	return v;
 }
 
+/* As _A_load_2(). */
 static __always_inline void _A_store_2(unsigned long *p, _A_v2 v)
 {
 	__asm__ __volatile__("movdqa %1, %0" : "=m"(*(_A_v2 *)(void *)p) : "x"(v));
@@ -129,6 +131,7 @@ static __always_inline unsigned long _A_ramp_run(const unsigned long *p, unsigne
 	return i;
 }
 
+/* The whole steps of words_ramp_release(), from an aligned word on. */
 static __always_inline unsigned long _A_ramp_store(unsigned long *p, unsigned long v,
 						   unsigned long step, unsigned long n)
 {

@@ -330,6 +330,7 @@ struct folio *vm_normal_folio(const struct vm_area_struct *vma, unsigned long ad
 #define FPB_RESPECT_WRITE      4u
 #define FPB_MERGE_WRITE	       8u
 #define FPB_MERGE_YOUNG_DIRTY  16u
+#define FPB_ALL		       31u
 
 /* By masks: @count bits end a run; @merge bits go into *@pte. */
 unsigned int __folio_pte_batch(struct folio *folio, const struct vm_area_struct *vma,
@@ -343,7 +344,7 @@ unsigned int __folio_pte_batch_merge(struct folio *folio, const struct vm_area_s
  * @folio: large, mapped by @pte
  * @vma: for which, or NULL
  * @ptep: the first entry
- * @pte: in: a copy of *@ptep (a pointer into the table is fatal); out: with the merged bits
+ * @pte: in: a copy of *@ptep; out: with the merged bits (a pointer into the table is fatal then)
  * @max_nr: at least 1; ends at the end of the VMA and of the table
  * @flags: FPB_...
  *
@@ -361,6 +362,7 @@ static inline unsigned int folio_pte_batch_flags(struct folio *folio,
 	const pte_t ones = __pte(~(u64)0);
 	pte_t count = pte_mkold(ones), merge = ones;
 
+	VM_BUG_ON(flags & ~FPB_ALL);
 	if (!(flags & FPB_RESPECT_DIRTY))
 		count = pte_mkclean(count);
 	if (!(flags & FPB_RESPECT_SOFT_DIRTY))

@@ -179,25 +179,47 @@ void folio_remove_rmap(struct folio_subrange sr, struct vm_area_struct *vma, uns
 
 /* ---- exclusive pages become shared ---- */
 
-int folio_try_dup_anon_rmap(struct folio_subrange sr, struct vm_area_struct *dst_vma,
-			    struct vm_area_struct *src_vma, unsigned int level)
+static inline bool any_exclusive(struct folio_subrange sr)
+{
+	bool exclusive;
+
+	/* one answer for all of them, and it is no */
+	return folio_anon_exclusive_run(sr, &exclusive) != sr.nr || exclusive;
+}
+
+/* Of more than one page, or in a descriptor made for more. Return: 0, -EBUSY. */
+static int dup_large(struct folio_subrange sr, unsigned int level)
 {
 	struct folio_subrange pages = rmap_excl_pages(sr, level);
-	u32 nr;
+	u32 nr = rmap_entries(sr, level);
 
-	rmap_check(sr, FOLIO_ANON);
-	nr = rmap_entries(sr, level);
-	VM_BUG_ON(!(READ_ONCE(src_vma->vm_mm->write_protect_seq) & 1));
-	if (folio_anon_exclusive_count(pages)) {
-		/*
-		 * seq_cst, inside: pairs with the pins of folio_try_pin(). Our store of an odd
-		 * write_protect_seq came before it, theirs before their second look at that: one of us sees the other.
-		 */
+	if (any_exclusive(pages)) {
+		/* seq_cst, inside: as below */
 		if (folio_maybe_dma_pinned(sr.folio))
 			return -EBUSY;
 		folio_clear_anon_exclusive(pages);
 	}
 	mapcount_add(sr.folio, nr, level);
+	return 0;
+}
+
+int folio_try_dup_anon_rmap(struct folio_subrange sr, struct vm_area_struct *dst_vma,
+			    struct vm_area_struct *src_vma, unsigned int level)
+{
+	rmap_check(sr, FOLIO_ANON);
+	VM_BUG_ON(!(READ_ONCE(src_vma->vm_mm->write_protect_seq) & 1));
+	if (unlikely(folio_class(sr.folio) != FOLIO_CLASS_SMALL || level))
+		return dup_large(sr, level);
+	if (folio_test_flag(sr.folio, PG_anon_exclusive)) {
+		/*
+		 * seq_cst, inside: pairs with the pins of folio_try_pin(). Our store of an odd
+		 * write_protect_seq came before it, theirs before their second look at that: one of us sees the other.
+		 */
+		if (unlikely(folio_maybe_dma_pinned(sr.folio)))
+			return -EBUSY;
+		folio_clear_flag(sr.folio, PG_anon_exclusive);
+	}
+	mapcount_add(sr.folio, 1, PGTABLE_LEVEL_PTE);
 	return 0;
 }
 

@@ -42,20 +42,40 @@ struct fork_pos {
 
 /* ---- present entries ---- */
 
-/* The child's @nr entries, and the parent's write-protected, from @e on, which has what all have. */
-static inline void share_entries(struct fork *f, const struct fork_pos *pos, pte_t e,
-				 unsigned long nr)
+/* Written out, for one instruction each. */
+static void wrprotect_run(pte_t *ptep, unsigned long nr)
 {
-	if (!f->cow) {
-		/* whoever cleans the file's page goes by the parent's entry as well */
-		e = pte_mkclean(e);
-	} else if (pte_write(e)) {
-		for (unsigned long i = 0; i < nr; i++)
-			ptep_set_wrprotect(pos->src + i);
-		e = pte_wrprotect(e);
+	for (; nr >= 4; nr -= 4, ptep += 4) {
+		ptep_set_wrprotect(ptep);
+		ptep_set_wrprotect(ptep + 1);
+		ptep_set_wrprotect(ptep + 2);
+		ptep_set_wrprotect(ptep + 3);
+	}
+	for (; nr; nr--, ptep++)
+		ptep_set_wrprotect(ptep);
+}
+
+/* The child's @nr entries, and in private areas the parent's write-protected, from @e on, which has what all have. */
+static __always_inline void share_entries(struct fork *f, const struct fork_pos *pos, pte_t e,
+					  unsigned long nr)
+{
+	pte_t child = pte_clear_uffd_wp(pte_mkold(e));
+
+	if (f->cow && pte_write(e)) {
+		if (nr == 1)
+			ptep_set_wrprotect(pos->src);
+		else
+			wrprotect_run(pos->src, nr);
+		child = pte_wrprotect(child);
 		f->protected = true;
 	}
-	set_ptes(pos->dst, pte_clear_uffd_wp(pte_mkold(e)), nr);
+	set_ptes(pos->dst, child, nr);
+}
+
+/* Of a file's pages whoever cleans one goes by the parent's entry as well. */
+static inline pte_t child_of_file(const struct fork *f, pte_t e)
+{
+	return f->cow ? e : pte_mkclean(e);
 }
 
 /* Copies for the child of pages from @sr.first on. Return: how many; 0: memory is wanted first. */
@@ -82,26 +102,49 @@ static unsigned long copy_pinned(struct fork *f, const struct fork_pos *pos,
 	return n;
 }
 
-/* Return: how many of the run were dealt with, 0: memory is wanted first. */
+/* Some of a run may be pinned. Return: how many were dealt with, 0: memory is wanted first. */
+static unsigned long copy_some_pinned(struct fork *f, const struct fork_pos *pos,
+				      struct folio_subrange sr, pte_t e)
+{
+	bool exclusive;
+
+	sr.nr = folio_anon_exclusive_run(sr, &exclusive);
+	if (exclusive)
+		return copy_pinned(f, pos, sr, e);
+	folio_ref_add(sr.folio, sr.nr);
+	if (folio_try_dup_anon_rmap(sr, f->dst, f->src, PGTABLE_LEVEL_PTE))
+		bad_entry(f->src, pos->addr, e, "copy_page_range");
+	share_entries(f, pos, e, sr.nr);
+	f->rss[MM_ANONPAGES] += sr.nr;
+	return sr.nr;
+}
+
+/* The same of any run. */
 static inline unsigned long copy_anon(struct fork *f, const struct fork_pos *pos,
 				      struct folio_subrange sr, pte_t e)
 {
-	u32 nr = sr.nr;
-	bool exclusive;
-
-	folio_ref_add(sr.folio, nr);
+	folio_ref_add(sr.folio, sr.nr);
 	if (unlikely(folio_try_dup_anon_rmap(sr, f->dst, f->src, PGTABLE_LEVEL_PTE))) {
-		sr.nr = folio_anon_exclusive_run(sr, &exclusive);
-		if (exclusive) {
-			folio_put_refs(sr.folio, nr);
-			return copy_pinned(f, pos, sr, e);
-		}
-		folio_put_refs(sr.folio, nr - sr.nr);
-		if (folio_try_dup_anon_rmap(sr, f->dst, f->src, PGTABLE_LEVEL_PTE))
-			bad_entry(f->src, pos->addr, e, "copy_page_range");
+		folio_put_refs(sr.folio, sr.nr);
+		return copy_some_pinned(f, pos, sr, e);
 	}
 	share_entries(f, pos, e, sr.nr);
 	f->rss[MM_ANONPAGES] += sr.nr;
+	return sr.nr;
+}
+
+/* Pages that are counted by page, if at all, and pages of files. Return: how many entries. */
+static unsigned long copy_others(struct fork *f, const struct fork_pos *pos, const struct mapped *m,
+				 pte_t e, struct folio_subrange sr)
+{
+	if (m->folio) {
+		folio_ref_add(m->folio, sr.nr);
+		folio_dup_file_rmap(sr, PGTABLE_LEVEL_PTE);
+		f->rss[mm_counter(m->folio)] += sr.nr;
+	} else if (m->page) {
+		get_page(m->page);
+	}
+	share_entries(f, pos, child_of_file(f, e), sr.nr);
 	return sr.nr;
 }
 
@@ -109,27 +152,20 @@ static inline unsigned long copy_present(struct fork *f, const struct fork_pos *
 					 unsigned long max)
 {
 	const struct mapped m = pte_mapped(e);
-	struct folio_subrange sr;
-	unsigned long nr = 1;
+	struct folio_subrange sr = { .folio = m.folio, .first = 0, .nr = 1 };
 
-	if (unlikely(!m.folio)) {
-		if (m.page)
-			get_page(m.page);
-		share_entries(f, pos, e, 1);
-		return 1;
+	if (m.folio && folio_test_large(m.folio)) {
+		unsigned long pfn = pte_pfn(e), nr = 1;
+
+		if (max > 1)
+			nr = folio_pte_batch_flags(m.folio, f->src, pos->src, &e, (unsigned int)max,
+						   FPB_RESPECT_WRITE | FPB_RESPECT_SOFT_DIRTY |
+							   FPB_MERGE_YOUNG_DIRTY);
+		sr = mapped_subrange(m.folio, pfn, nr);
 	}
-	if (max > 1 && folio_test_large(m.folio))
-		nr = folio_pte_batch_flags(m.folio, f->src, pos->src, &e, (unsigned int)max,
-					   FPB_RESPECT_WRITE | FPB_RESPECT_SOFT_DIRTY |
-						   FPB_MERGE_YOUNG_DIRTY);
-	sr = mapped_subrange(m.folio, pte_pfn(e), nr);
 	if (likely(m.anon))
 		return copy_anon(f, pos, sr, e);
-	folio_ref_add(m.folio, sr.nr);
-	folio_dup_file_rmap(sr, PGTABLE_LEVEL_PTE);
-	share_entries(f, pos, e, nr);
-	f->rss[mm_counter(m.folio)] += (long)nr;
-	return nr;
+	return copy_others(f, pos, &m, e, sr);
 }
 
 /* ---- entries of swap form ---- */
@@ -237,7 +273,7 @@ static bool copy_leaf(struct fork *f, const struct pt_span *span, pte_t *dst)
 	struct folio_subrange sr;
 	struct mapped m;
 
-	if (pte_is_swap(e)) {
+	if (unlikely(pte_is_swap(e))) {
 		if (!is_migration_entry(pte_to_swp_entry(e)))
 			bad_entry(f->src, span->addr, e, "copy_page_range");
 		share_migration(f, &pos, e, 1, span->level);
@@ -257,7 +293,7 @@ static bool copy_leaf(struct fork *f, const struct pt_span *span, pte_t *dst)
 	} else if (m.page) {
 		bad_entry(f->src, span->addr, e, "copy_page_range");
 	}
-	share_entries(f, &pos, e, 1);
+	share_entries(f, &pos, m.anon ? e : child_of_file(f, e), 1);
 	return true;
 }
 

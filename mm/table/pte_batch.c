@@ -34,16 +34,18 @@ static void check_batch(struct folio *folio, const struct vm_area_struct *vma, c
 #endif
 }
 
-/* The first is what the caller has read: in the table it may have got dirtier since, and then it is the run. */
 static __always_inline unsigned int batch(const struct folio *folio, const pte_t *ptep, pte_t pte,
 					  unsigned int max_nr, u64 count, u64 *seen)
 {
 	const u64 step = pte_advance_pfn(__pte(0), 1).v;
 	unsigned long left = folio_pfn(folio) + folio_nr_pages(folio) - pte_pfn(pte);
 	unsigned int nr = left < max_nr ? (unsigned int)left : max_nr;
+	unsigned long run = words_ramp_run(&ptep->v, pte.v, step, count, nr, seen);
 
-	nr = (unsigned int)words_ramp_run(&ptep->v, pte.v, step, count, nr, seen);
-	return nr ? nr : 1;
+	/* the first is what the caller has read: in the table it may have got dirtier since */
+	if (unlikely(!run))
+		run = 1 + words_ramp_run(&ptep[1].v, pte.v + step, step, count, nr - 1, seen);
+	return (unsigned int)run;
 }
 
 unsigned int __folio_pte_batch(struct folio *folio, const struct vm_area_struct *vma,
