@@ -27,7 +27,7 @@ static int usage(FILE *to)
 	fprintf(to, "usage: octavo bench [NAME...] [--json] [--quick] [--rounds N] [--thp]\n"
 		    "Measures Octavo and its peers in turns, in one run. Without a name: all of\n");
 	for (unsigned int i = 0; i < ARRAY_SIZE(benches); i++)
-		fprintf(to, "  %-9s %s\n", benches[i].name, benches[i].help);
+		fprintf(to, "  %-10s %s\n", benches[i].name, benches[i].help);
 	fprintf(to,
 		"  --json      one object a line: bench, case, value, unit, peer, peer_value, "
 		"ratio\n"
