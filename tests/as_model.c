@@ -646,11 +646,12 @@ static bool locks(const struct as_page *pg)
 int as_mlock(struct as_model *m, int p, unsigned long addr, unsigned long len, uint32_t lock,
 	     unsigned long stop)
 {
-	unsigned long end = addr / AS_PAGE * AS_PAGE + up(len + addr % AS_PAGE);
+	unsigned long end = up(addr + len);
 
-	addr = addr / AS_PAGE * AS_PAGE;
-	if (end < addr)
+	/* as documented: Linux says 0 of lengths that wrap to nothing when they are rounded up */
+	if (addr + len < addr || end < addr + len)
 		return -EINVAL;
+	addr = addr / AS_PAGE * AS_PAGE;
 	for (; addr < end && addr < stop; addr += AS_PAGE) {
 		struct as_page *pg = as_page(m, p, addr);
 
