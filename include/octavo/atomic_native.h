@@ -57,9 +57,10 @@ static __always_inline void words_fill_release(unsigned long *p, unsigned long v
 		n--;
 	}
 	for (; n >= 8; n -= 8, p += 8)
-		__asm__ __volatile__("movdqa %1, %0\n\tmovdqa %1, 16+%0\n\t"
-				     "movdqa %1, 32+%0\n\tmovdqa %1, 48+%0"
-				     : "=m"(*(v2(*)[4])(void *)p)
+		__asm__ __volatile__("movdqa %4, %0\n\tmovdqa %4, %1\n\t"
+				     "movdqa %4, %2\n\tmovdqa %4, %3"
+				     : "=m"(*(v2 *)(void *)p), "=m"(*(v2 *)(void *)(p + 2)),
+				       "=m"(*(v2 *)(void *)(p + 4)), "=m"(*(v2 *)(void *)(p + 6))
 				     : "x"(w));
 	for (; n >= 2; n -= 2, p += 2)
 		__asm__ __volatile__("movdqa %1, %0" : "=m"(*(v2 *)(void *)p) : "x"(w));
