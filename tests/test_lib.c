@@ -45,6 +45,8 @@ static void test_words_in_a_ramp(void **state)
 			assert_int_equal(p[n], 0x5a5a5a5a5a5a5a5aul);
 			for (unsigned long i = 0; i < n; i++)
 				assert_int_equal(p[i], v + i * step);
+			/* what goes on behind the end is not looked at */
+			p[n] = v + n * step;
 			assert_int_equal(words_ramp_run(p, v, step, ~0ul, n, NULL), n);
 			for (unsigned long bad = 0; bad < n; bad++) {
 				unsigned long bit = 1ul << (bad * 7 + n) % 64, want = 1ul << 63;
