@@ -50,7 +50,7 @@ static int insert_one(struct vm_area_struct *vma, pte_t *ptep, struct page *page
 	get_page(page);
 	if (folio) {
 		folio_add_file_rmap(folio_subrange_page(folio, page, 1), vma, PGTABLE_LEVEL_PTE);
-		add_mm_counter(vma->vm_mm, MM_FILEPAGES, 1);
+		add_mm_counter(vma->vm_mm, mm_counter(folio), 1);
 	}
 	set_pte(ptep, pfn_pte(page_to_pfn(page), prot));
 	return 0;

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * span.c - going through the page tables of a range with one lock at a time.
+ *
+ * A leaf is stored where none was, under the ptl of its table and without a second look at anything: a fault that
+ * has checked its area may be about to do so. So "none" at a level that may have leaves counts only if it was seen
+ * under that lock. For what leads to tables vma_lock.h has the reason why a look without is enough.
+ *
+ * What it does not do: change entries.
  */
 #include "span.h"
 #include "vma_lock.h"

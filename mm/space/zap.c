@@ -37,7 +37,7 @@ static void note_use(const struct vm_area_struct *vma, struct folio *folio, u64 
 {
 	if (bits & _PAGE_DIRTY && !folio_test_flag(folio, PG_dirty))
 		folio_set_flag(folio, PG_dirty);
-	if (bits & _PAGE_ACCESSED && !(vma->vm_flags & (VM_SEQ_READ | VM_RAND_READ)) &&
+	if (bits & _PAGE_ACCESSED && !(READ_ONCE(vma->vm_flags) & (VM_SEQ_READ | VM_RAND_READ)) &&
 	    !folio_test_flag(folio, PG_referenced))
 		folio_set_flag(folio, PG_referenced);
 }
@@ -240,7 +240,7 @@ void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, unsign
 		.tlb = tlb,
 		.vma = vma,
 		.keep_markers = details && details->keep_markers,
-		.locked = vma->vm_flags & VM_LOCKED,
+		.locked = READ_ONCE(vma->vm_flags) & VM_LOCKED,
 	};
 	struct pt_span span;
 
@@ -288,8 +288,9 @@ int zap_page_range_single(struct vm_area_struct *vma, unsigned long addr, unsign
 
 void zap_vma_ptes(struct vm_area_struct *vma, unsigned long addr, unsigned long size)
 {
-	if (!(vma->vm_flags & (VM_PFNMAP | VM_MIXEDMAP)) || !size || addr < vma->vm_start ||
-	    addr + size > vma->vm_end || addr + size < addr || !IS_ALIGNED(addr | size, PAGE_SIZE))
+	if (!(READ_ONCE(vma->vm_flags) & (VM_PFNMAP | VM_MIXEDMAP)) || !size ||
+	    addr < vma->vm_start || addr + size > vma->vm_end || addr + size < addr ||
+	    !IS_ALIGNED(addr | size, PAGE_SIZE))
 		return;
 	if (zap_page_range_single(vma, addr, size))
 		octavo_panic("zap_vma_ptes: a leaf of 0x%lx-0x%lx is mapped in part", addr,
