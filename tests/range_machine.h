@@ -10,6 +10,7 @@
 #define OCTAVO_RANGE_MACHINE_H
 
 #include <octavo/gup.h>
+#include <octavo/hooks.h>
 #include <octavo/mm.h>
 #include <octavo/mmu_notifier.h>
 #include <octavo/pgtable.h>
@@ -124,6 +125,44 @@ static inline struct vm_area_struct *map_file(unsigned long page, unsigned long 
 	assert_int_equal(vm_mmap(as, at(page), nr << PAGE_SHIFT, prot, MAP_FIXED | flags, &file, 0),
 			 at(page));
 	return area_of(as, page);
+}
+
+/* ---- swap: nothing but counts ---- */
+
+#define NR_SLOTS 64u
+
+static struct {
+	u32 users[NR_SLOTS];
+	u32 dup_fails; /* the how manieth call from now on fails; 0: none */
+} swap;
+
+static void swap_free_slots(swp_entry_t entry, u32 nr)
+{
+	for (u32 i = 0; i < nr; i++) {
+		assert_true(swap.users[swp_offset(entry) + i] > 0);
+		swap.users[swp_offset(entry) + i]--;
+	}
+}
+
+static int swap_dup_slots(swp_entry_t entry, u32 nr)
+{
+	if (swap.dup_fails && !--swap.dup_fails)
+		return -ENOMEM;
+	for (u32 i = 0; i < nr; i++)
+		swap.users[swp_offset(entry) + i]++;
+	return 0;
+}
+
+static inline void range_boot_with_swap(void)
+{
+	static const struct octavo_hooks hooks = {
+		.swap_free_entries = swap_free_slots,
+		.swap_dup_entries = swap_dup_slots,
+	};
+
+	memset(&swap, 0, sizeof(swap));
+	octavo_set_hooks(&hooks);
+	range_boot();
 }
 
 /* ---- entries ---- */
@@ -286,6 +325,20 @@ static inline struct placed *place_migration(struct vm_area_struct *vma, unsigne
 	return p;
 }
 
+/* @nr pages from @page on are in consecutive slots. */
+static inline void place_slots(struct vm_area_struct *vma, unsigned long page, u64 slot,
+			       unsigned long nr, bool is_exclusive)
+{
+	for (unsigned long i = 0; i < nr; i++) {
+		pte_t e = swp_entry_to_pte(swp_entry(SWP_DEVICE_0, slot + i));
+
+		store_entry(vma->vm_mm, page + i, PGTABLE_LEVEL_PTE,
+			    is_exclusive ? pte_swp_mkexclusive(e) : e);
+		swap.users[slot + i]++;
+	}
+	add_mm_counter(vma->vm_mm, MM_SWAPENTS, (long)nr);
+}
+
 static inline void place_zero(struct vm_area_struct *vma, unsigned long page)
 {
 	pte_t e = pfn_pte(octavo_state.space.zero_pfn, vma->vm_page_prot);
@@ -445,6 +498,7 @@ static inline void range_down(void)
 	mmput(as);
 	forget_placed();
 	shutdown_clean();
+	octavo_set_hooks(NULL);
 }
 
 #endif /* OCTAVO_RANGE_MACHINE_H */

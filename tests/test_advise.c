@@ -57,7 +57,7 @@ static void check_advised(bool free, unsigned long first, unsigned long nr)
 	}
 }
 
-COVERS("S2.11 S2.12");
+COVERS("S2.13");
 static void test_advise_free_and_cold(void **state)
 {
 	range_boot();
@@ -115,6 +115,25 @@ static void test_advise_free_leaves_others_alone(void **state)
 	range_down();
 }
 
+/* A slot is given up, whoever else has it keeps it; MADV_COLD leaves it. */
+static void test_advise_free_of_slots(void **state)
+{
+	struct vm_area_struct *vma;
+
+	range_boot_with_swap();
+	vma = map_area(0, RANGE_PAGES, PROT_READ | PROT_WRITE);
+	place_slots(vma, TABLE_PAGES - 3, 8, 6, true);
+	place_slots(vma, 0, 8, 1, false);
+	advise(madvise_cold_range, 1, RANGE_PAGES - 1);
+	assert_int_equal(get_mm_counter(as, MM_SWAPENTS), 7);
+	advise(madvise_free_range, 1, RANGE_PAGES - 1);
+	assert_int_equal(get_mm_counter(as, MM_SWAPENTS), 1);
+	for (u32 i = 0; i < NR_SLOTS; i++)
+		assert_int_equal(swap.users[i], i == 8);
+	check_all();
+	range_down();
+}
+
 /* ---- guard markers ---- */
 
 static bool is_guard(pte_t e)
@@ -129,7 +148,6 @@ static bool is_poison(pte_t e)
 	       swp_offset(pte_to_swp_entry(e)) & PTE_MARKER_POISONED;
 }
 
-COVERS("S2.36");
 static void test_guards_replace_everything(void **state)
 {
 	range_boot();
@@ -355,6 +373,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_advise_free_and_cold),
 		TEST(test_advise_free_leaves_others_alone),
+		TEST(test_advise_free_of_slots),
 		TEST(test_guards_replace_everything),
 		TEST(test_guards_are_copied_at_fork),
 #if OCTAVO_FAULTS

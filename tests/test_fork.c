@@ -72,7 +72,7 @@ static void end_child(struct mm_struct *child)
 	check_all();
 }
 
-COVERS("S0.22 S2.11 S2.12 S2.30 S2.31 S2.32");
+COVERS("S2.30 S2.31 S2.32");
 static void test_fork_shares_everything(void **state)
 {
 	range_boot();
@@ -110,7 +110,7 @@ static u32 pin_refs(const struct folio *folio, u32 pins)
 	return folio_large(folio) ? pins : pins * GUP_PIN_COUNTING_BIAS;
 }
 
-COVERS("S2.32");
+COVERS("S2.32 SX.7");
 static void test_fork_copies_pinned_pages(void **state)
 {
 	static bool pinned[RANGE_PAGES];
@@ -162,6 +162,7 @@ static void test_fork_copies_pinned_pages(void **state)
 }
 
 /* A folio of which one page is exclusive and pinned, and others are shared already: cut by exclusivity. */
+COVERS("S2.32 SX.8");
 static void test_fork_cuts_a_run_by_exclusivity(void **state)
 {
 	struct vm_area_struct *vma;
@@ -189,6 +190,7 @@ static void test_fork_cuts_a_run_by_exclusivity(void **state)
 
 #if OCTAVO_FAULTS
 /* Tables, copies of pinned pages, tables for leaves that are pinned in part: whatever is missing, all is taken back. */
+COVERS("SX.8");
 static void test_fork_without_memory(void **state)
 {
 	u32 failed = 0;
@@ -237,7 +239,7 @@ static void test_fork_without_memory(void **state)
 
 /* ---- other areas ---- */
 
-COVERS("S0.11 S0.22");
+COVERS("S0.11 S0.22 SX.2");
 static void test_fork_plain_pages_and_frames(void **state)
 {
 	struct page *block, *frozen;
@@ -315,6 +317,42 @@ static void test_fork_file_folios(void **state)
 			assert_int_equal(vm_munmap(as, at(0), RANGE_PAGES << PAGE_SHIFT), 0);
 			forget_placed();
 		}
+	range_down();
+}
+
+/* Slots get a user for each entry, and are nobody's alone any more; all or none of a run. */
+static void test_fork_of_slots(void **state)
+{
+	struct vm_area_struct *vma;
+	struct mm_struct *child;
+
+	range_boot_with_swap();
+	for (u32 fails = 0; fails < 4; fails++) {
+		int err;
+
+		vma = map_area(0, RANGE_PAGES, PROT_READ | PROT_WRITE);
+		place_slots(vma, TABLE_PAGES - 3, 8, 6, true);
+		place_slots(vma, 0, 20, 1, false);
+		swap.dup_fails = fails;
+		child = mm_fork(as, &err);
+		assert_int_equal(!child, fails != 0);
+		if (child) {
+			for (unsigned long i = 0; i < RANGE_PAGES; i++)
+				assert_true(pte_same(entry_in(as, i), entry_in(child, i)));
+			assert_false(pte_swp_exclusive(entry_in(as, TABLE_PAGES)));
+			for (u32 i = 8; i < 14; i++)
+				assert_int_equal(swap.users[i], 2);
+			assert_int_equal(get_mm_counter(child, MM_SWAPENTS), 7);
+			check_all();
+			end_child(child);
+		} else {
+			assert_int_equal(err, -ENOMEM);
+		}
+		for (u32 i = 0; i < NR_SLOTS; i++)
+			assert_int_equal(swap.users[i], (i >= 8 && i < 14) || i == 20);
+		check_all();
+		assert_int_equal(vm_munmap(as, at(0), RANGE_PAGES << PAGE_SHIFT), 0);
+	}
 	range_down();
 }
 
@@ -435,6 +473,7 @@ int main(void)
 #endif
 		TEST(test_fork_plain_pages_and_frames),
 		TEST(test_fork_file_folios),
+		TEST(test_fork_of_slots),
 		TEST(test_fork_tells_of_write_protection),
 		TEST(test_fork_while_another_thread_writes),
 	};

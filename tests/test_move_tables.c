@@ -62,7 +62,7 @@ static void unmap_all(void)
 	check_all();
 }
 
-COVERS("S2.12 S2.31");
+COVERS("S2.31");
 static void test_move_any_part_and_back(void **state)
 {
 	range_boot();

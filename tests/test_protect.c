@@ -120,7 +120,7 @@ static const unsigned long prots[] = {
 };
 
 /* From any protection to any, whole areas of everything. */
-COVERS("S2.11 S2.12 S2.30");
+COVERS("S2.30");
 static void test_protect_everything(void **state)
 {
 	range_boot();
@@ -251,7 +251,7 @@ static void test_protect_flushes_restrictions_only(void **state)
 }
 
 /* The zero page, plain pages and frames, shared and not. */
-COVERS("S0.11");
+COVERS("S0.22 SX.2");
 static void test_protect_what_is_no_folio(void **state)
 {
 	struct vm_area_struct *vma;

@@ -124,8 +124,9 @@ static int move_leaf(const struct move *m, unsigned long addr, unsigned int leve
 static unsigned long move_entries(const struct move *m, unsigned long addr, unsigned long end,
 				  int *err)
 {
-	unsigned long first = ~0ul, last = 0;
+	unsigned long start = addr;
 	struct pt_pos from, to;
+	bool present = false;
 	pte_t *src, *dst;
 
 	*err = lock_places(m, addr, PGTABLE_LEVEL_PTE, &from, &to);
@@ -144,17 +145,14 @@ static unsigned long move_entries(const struct move *m, unsigned long addr, unsi
 			VM_BUG_ON(!pte_none(ptep_get(dst)));
 			e = ptep_get_and_clear(src);
 			set_pte(dst, e);
-			if (pte_present(e)) {
-				first = min(first, addr);
-				last = addr;
-			}
+			present |= pte_present(e);
 		}
 		src += n;
 		dst += n;
 		addr += n << PAGE_SHIFT;
 	}
-	if (first != ~0ul)
-		flush_tlb_range(m->mm, first, last + PAGE_SIZE, PGTABLE_LEVEL_PTE);
+	if (present)
+		flush_tlb_range(m->mm, start, addr, PGTABLE_LEVEL_PTE);
 	unlock_two(m, &from, &to);
 	return addr;
 }

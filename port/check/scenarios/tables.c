@@ -179,7 +179,6 @@ static void clean_is_clean(void)
 SCENARIO(zap_file) = { SCENARIO_NAME(zap_file),
 		       .threads = { unmaps, stores_once, cleans },
 		       .roles = { "unmapper", "user", "cleaner" },
-		       .rows = "S2.33",
 		       .frames = 128,
 		       .stale = 1,
 		       .bound = 2,
