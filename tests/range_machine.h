@@ -348,7 +348,7 @@ static inline void place_zero(struct vm_area_struct *vma, unsigned long page)
 
 static inline void place_marker(struct vm_area_struct *vma, unsigned long page, u64 marker)
 {
-	fetch_or_relaxed(&vma->vm_flags, VM_MAYBE_GUARD);
+	WRITE_ONCE(vma->vm_guards, 1ul);
 	store_entry(vma->vm_mm, page, PGTABLE_LEVEL_PTE,
 		    swp_entry_to_pte(swp_entry(SWP_PTE_MARKER, marker)));
 }

@@ -207,7 +207,7 @@ static void test_guards_are_copied_at_fork(void **state)
 			    swp_entry(SWP_PTE_MARKER, PTE_MARKER_UFFD_WP | PTE_MARKER_POISONED)));
 	store_entry(as, 6, PGTABLE_LEVEL_PTE,
 		    swp_entry_to_pte(swp_entry(SWP_PTE_MARKER, PTE_MARKER_UFFD_WP)));
-	assert_true(READ_ONCE(vma->vm_flags) & VM_MAYBE_GUARD);
+	assert_true(READ_ONCE(vma->vm_guards));
 	child = mm_fork(as, &err);
 	assert_non_null(child);
 	for (unsigned long i = 0; i < 6; i++)

@@ -73,14 +73,14 @@ static void test_move_any_part_and_back(void **state)
 		old_vma = map_area(0, RANGE_PAGES, PROT_READ | PROT_WRITE);
 		fill_range(old_vma, 0, RANGE_PAGES, true);
 		if (round & 4)
-			fetch_or_relaxed(&old_vma->vm_flags, VM_MAYBE_GUARD);
+			WRITE_ONCE(old_vma->vm_guards, 1ul);
 		first = one_in(4) ? 0 : rnd(RANGE_PAGES);
 		nr = one_in(4) ? RANGE_PAGES - first : 1 + rnd(RANGE_PAGES - first);
 		/* aligned alike, or not */
 		to = NEW_PAGE + first % TABLE_PAGES + (round & 1 ? rnd(TABLE_PAGES) : 0);
 		to = min(to, NEW_PAGE + 4 * TABLE_PAGES - nr);
 		make_new_area(first, to);
-		fetch_or_relaxed(&new_vma->vm_flags, VM_MAYBE_GUARD);
+		WRITE_ONCE(new_vma->vm_guards, 1ul);
 		touch_range(0, RANGE_PAGES);
 		take_entries(as, 0, RANGE_PAGES, before);
 		assert_int_equal(move(old_vma, first, new_vma, to, nr), nr);

@@ -87,7 +87,6 @@ typedef u64 vm_flags_t;
 #define VM_HUGEPAGE    (1ul << 29)
 #define VM_NOHUGEPAGE  (1ul << 30)
 #define VM_DROPPABLE   (1ul << 32)
-#define VM_MAYBE_GUARD (1ul << 33) /* (a) may have guard markers: never cleared but with the VMA */
 
 #define VM_ACCESS_FLAGS (VM_READ | VM_WRITE | VM_EXEC)
 /* What no fault, mremap growth or lock may treat as ordinary memory. */
@@ -141,7 +140,7 @@ struct vm_area_struct {
 	struct mm_struct *vm_mm; /* NULL: not in use; stored before it is in a tree */
 
 	unsigned long vm_start, vm_end; /* (v) */
-	vm_flags_t vm_flags;		/* (v) but VM_MAYBE_GUARD */
+	vm_flags_t vm_flags;		/* (v) */
 	pgprot_t
 		vm_page_prot; /* (v) what a new entry gets; never writable for what is copied on write */
 	/* (v) of what is mapped, in pages; anonymous memory: vm_start >> PAGE_SHIFT when it was made */
@@ -154,6 +153,11 @@ struct vm_area_struct {
 	struct list_head anon_vma_chain;	   /* (s) or (m), and the chains' anon_vma locks */
 	const struct vm_operations_struct *vm_ops; /* (v) NULL: anonymous */
 	struct vm_file *vm_file;		   /* (v) */
+	/*
+	 * (a) 1: may have guard markers. Set with mmap_lock held for reading, before the first marker; never cleared but
+	 * with the VMA. Not a flag, because flags are read plainly by who has mmap_lock.
+	 */
+	u64 vm_guards;
 	void *vm_private_data;
 };
 

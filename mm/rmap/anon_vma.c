@@ -305,7 +305,7 @@ static unsigned long chain_length(const struct vm_area_struct *vma)
 /* ---- VMAs come and go ---- */
 
 /* What may differ between areas that could be one if their protection were the same. */
-#define FLAGS_OF_ONE_AREA (VM_ACCESS_FLAGS | VM_SOFTDIRTY | VM_MAYBE_GUARD)
+#define FLAGS_OF_ONE_AREA (VM_ACCESS_FLAGS | VM_SOFTDIRTY)
 
 /*
  * The anon_vma of a neighbour that could become one area with @vma. With one of its own each, the two could not be

@@ -138,6 +138,7 @@ static void merge_choose(struct vma_merge *m, struct vm_area_struct *const *whol
 	m->nr_gone = 0;
 	for (unsigned int i = 0; i < nr; i++) {
 		m->sticky |= whole[i]->vm_flags & VM_STICKY;
+		m->guards |= READ_ONCE(whole[i]->vm_guards);
 		if (whole[i] != m->keep)
 			m->gone[m->nr_gone++] = whole[i];
 	}
@@ -165,6 +166,7 @@ bool vma_merge_find(const struct vma_spec *spec, struct vma_merge *m)
 		whole[nr++] = prev;
 	if (spec->vma) {
 		m->sticky = spec->vma->vm_flags & VM_STICKY;
+		m->guards = READ_ONCE(spec->vma->vm_guards);
 		if (spec->vma->vm_start == spec->start && spec->vma->vm_end == spec->end)
 			whole[nr++] = spec->vma;
 		else
@@ -201,6 +203,7 @@ void vma_merge_commit(const struct vma_merge *m)
 	}
 	set_bounds(b, nr);
 	WRITE_ONCE(m->keep->vm_flags, m->keep->vm_flags | m->sticky);
+	WRITE_ONCE(m->keep->vm_guards, READ_ONCE(m->keep->vm_guards) | m->guards);
 	range_tree_store(&mm->vmas, m->start, m->end, m->keep);
 	for (unsigned int i = 0; i < m->nr_gone; i++) {
 		unlink_anon_vmas(m->gone[i]);

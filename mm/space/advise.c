@@ -208,7 +208,7 @@ int guard_install_range(struct vm_area_struct *vma, unsigned long start, unsigne
 	int err = split_leaves_at(vma, start, end);
 
 	/* first: who sees a marker, and fork, which shuts us out, sees this too */
-	fetch_or_relaxed(&vma->vm_flags, VM_MAYBE_GUARD);
+	WRITE_ONCE(vma->vm_guards, 1ul);
 	while (!err && start < end) {
 		unsigned long stop = level_addr_end(start, end, PGTABLE_LEVEL_PMD);
 		long nr = guard_table(vma->vm_mm, start, (stop - start) >> PAGE_SHIFT);

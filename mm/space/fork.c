@@ -380,5 +380,5 @@ bool vma_needs_copy(const struct vm_area_struct *dst, const struct vm_area_struc
 {
 	/* what no fault would bring back; and anonymous pages, which are in no other place */
 	return dst->vm_flags & (VM_PFNMAP | VM_MIXEDMAP | VM_UFFD_WP) ||
-	       READ_ONCE(src->vm_flags) & VM_MAYBE_GUARD || src->anon_vma;
+	       READ_ONCE(src->vm_guards) || src->anon_vma;
 }

@@ -115,7 +115,7 @@ static int guard_install(struct vm_area_struct *vma, unsigned long start, unsign
 	if (!guard_ok(vma, false))
 		return -EINVAL;
 	/* relaxed: fork, which looks, excludes us; before there is any */
-	fetch_or_relaxed(&vma->vm_flags, VM_MAYBE_GUARD);
+	WRITE_ONCE(vma->vm_guards, 1ul);
 	return guard_install_range(vma, start, end);
 }
 

@@ -23,12 +23,12 @@ static void dump_area(const struct vm_area_struct *vma)
 		vm_flags_t flag;
 		char name[4];
 	} letters[] = {
-		{ VM_LOCKED, " lo" },	   { VM_LOCKONFAULT, " lf" }, { VM_GROWSDOWN, " gd" },
-		{ VM_ACCOUNT, " ac" },	   { VM_NORESERVE, " nr" },   { VM_PFNMAP, " pf" },
-		{ VM_MIXEDMAP, " mm" },	   { VM_IO, " io" },	      { VM_DONTCOPY, " dc" },
-		{ VM_DONTEXPAND, " de" },  { VM_DONTDUMP, " dd" },    { VM_WIPEONFORK, " wf" },
-		{ VM_HUGEPAGE, " hg" },	   { VM_NOHUGEPAGE, " nh" },  { VM_DROPPABLE, " dp" },
-		{ VM_MAYBE_GUARD, " gu" }, { VM_SEQ_READ, " sr" },    { VM_RAND_READ, " rr" },
+		{ VM_LOCKED, " lo" },	  { VM_LOCKONFAULT, " lf" }, { VM_GROWSDOWN, " gd" },
+		{ VM_ACCOUNT, " ac" },	  { VM_NORESERVE, " nr" },   { VM_PFNMAP, " pf" },
+		{ VM_MIXEDMAP, " mm" },	  { VM_IO, " io" },	     { VM_DONTCOPY, " dc" },
+		{ VM_DONTEXPAND, " de" }, { VM_DONTDUMP, " dd" },    { VM_WIPEONFORK, " wf" },
+		{ VM_HUGEPAGE, " hg" },	  { VM_NOHUGEPAGE, " nh" },  { VM_DROPPABLE, " dp" },
+		{ VM_SEQ_READ, " sr" },	  { VM_RAND_READ, " rr" },
 	};
 	vm_flags_t f = READ_ONCE(vma->vm_flags);
 	char more[ARRAY_SIZE(letters) * 3 + 1];
@@ -39,10 +39,11 @@ static void dump_area(const struct vm_area_struct *vma)
 		if (f & letters[i].flag)
 			n += (size_t)octavo_scnprintf(more + n, sizeof(more) - n, "%s",
 						      letters[i].name);
-	pr_dump("%012lx-%012lx %c%c%c%c %08lx %s%s%s", vma->vm_start, vma->vm_end,
+	pr_dump("%012lx-%012lx %c%c%c%c %08lx %s%s%s%s", vma->vm_start, vma->vm_end,
 		f & VM_READ ? 'r' : '-', f & VM_WRITE ? 'w' : '-', f & VM_EXEC ? 'x' : '-',
 		f & VM_SHARED ? 's' : 'p', vma->vm_pgoff, vma->vm_file ? "file" : "anon",
-		READ_ONCE(vma->anon_vma) ? " rmap" : "", more);
+		READ_ONCE(vma->anon_vma) ? " rmap" : "", READ_ONCE(vma->vm_guards) ? " guards" : "",
+		more);
 }
 
 void mm_dump(struct mm_struct *mm)
@@ -199,7 +200,7 @@ static const char *check_entry(const struct vm_area_struct *vma, const struct pt
 	} else if (swp_type(e) >= (unsigned int)NR_SWP_TYPES) {
 		return "of no known type";
 	} else if (is_pte_marker(e) && swp_offset(e) & PTE_MARKER_GUARD &&
-		   !(vma->vm_flags & VM_MAYBE_GUARD)) {
+		   !READ_ONCE(vma->vm_guards)) {
 		return "a guard marker, and the area does not say so";
 	}
 	return NULL;

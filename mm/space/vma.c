@@ -35,6 +35,7 @@ struct vm_area_struct *vm_area_alloc(struct mm_struct *mm)
 	INIT_LIST_HEAD(&vma->anon_vma_chain);
 	WRITE_ONCE(vma->vm_ops, NULL);
 	WRITE_ONCE(vma->vm_file, NULL);
+	WRITE_ONCE(vma->vm_guards, 0ul);
 	vma->vm_private_data = NULL;
 	return vma;
 }
@@ -56,7 +57,8 @@ struct vm_area_struct *vm_area_dup(struct vm_area_struct *vma, struct mm_struct 
 	if (!new)
 		return NULL;
 	vma_init_range(new, vma->vm_start, vma->vm_end, vma->vm_pgoff);
-	WRITE_ONCE(new->vm_flags, READ_ONCE(vma->vm_flags));
+	WRITE_ONCE(new->vm_flags, vma->vm_flags);
+	WRITE_ONCE(new->vm_guards, READ_ONCE(vma->vm_guards));
 	WRITE_ONCE(new->vm_page_prot.v, vma->vm_page_prot.v);
 	WRITE_ONCE(new->vm_ops, vma->vm_ops);
 	WRITE_ONCE(new->vm_file, vma->vm_file);

@@ -14,7 +14,7 @@
 #include "vma_lock.h"
 
 /* Of neighbours that differ in these alone, one area can be made; it has the flags of both. */
-#define VM_STICKY (VM_MAYBE_GUARD | VM_SOFTDIRTY)
+#define VM_STICKY VM_SOFTDIRTY
 
 /* ---- vma.c ---- */
 
@@ -94,6 +94,7 @@ struct vma_merge {
 	struct vm_area_struct *gone[2];
 	unsigned int nr_gone;
 	vm_flags_t sticky;
+	u64 guards;
 };
 
 /* Return: false: no neighbour can take the range of @spec. Changes nothing. */
