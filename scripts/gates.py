@@ -25,7 +25,7 @@ import sys
 import tempfile
 
 # Lowest first. A layer may use itself and those before it.
-LAYERS = ['lib', 'mm/frame', 'mm/desc', 'mm/table', 'mm/rmap', 'mm/space', 'mm/kmap', 'mm']
+LAYERS = ['lib', 'mm/frame', 'mm/desc', 'mm/swap', 'mm/table', 'mm/rmap', 'mm/space', 'mm/reclaim', 'mm/device', 'mm/kmap', 'mm']
 
 # Public headers that belong to a layer; all others are types and macros that any layer may include.
 HEADER_LAYER = {
@@ -33,7 +33,7 @@ HEADER_LAYER = {
     'folio.h': 'mm/desc', 'slab.h': 'mm/desc', 'desc.h': 'mm/desc', 'pfnwalk.h': 'mm/desc',
     'pgtable.h': 'mm/table', 'tlb.h': 'mm/table', 'mmu_notifier.h': 'mm/table',
     'rmap.h': 'mm/rmap', 'mm.h': 'mm/space', 'gup.h': 'mm/space', 'migrate.h': 'mm/rmap',
-    'vmalloc.h': 'mm/kmap',
+    'vmalloc.h': 'mm/kmap', 'swap.h': 'mm/swap', 'reclaim.h': 'mm/reclaim', 'memremap.h': 'mm/device',
     'octavo.h': 'mm',
 }
 

@@ -50,7 +50,7 @@ static inline void make(struct whole *w, unsigned int order, enum folio_kind kin
 	w->extra = extra_per_page << order;
 	w->folio->mapping = a_mapping;
 	w->folio->index = 0x1000;
-	w->folio->spare = 0x5eed;
+	w->folio->gen = 0x5eed;
 	w->folio->pfn_order_group |= group;
 	folio_set_flag(w->folio, PG_dirty);
 	folio_set_flag(w->folio, PG_owner_2);
@@ -77,7 +77,7 @@ static inline void check_piece(const struct whole *w, struct folio *folio, unsig
 	assert_int_equal(folio_entire_mapcount(folio), 0);
 	assert_ptr_equal(folio->mapping, a_mapping);
 	assert_int_equal(folio->index, 0x1000 + at);
-	assert_int_equal(folio->spare, 0x5eed);
+	assert_int_equal(folio->gen, 0x5eed);
 	assert_null(folio->private);
 	assert_int_equal(folio_test_anon(folio), w->kind == FOLIO_ANON);
 	assert_true(folio_test_locked(folio));

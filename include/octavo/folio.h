@@ -29,7 +29,7 @@ struct folio {
 	u32 flags;	     /* (a) PG_..., and the class of the descriptor */
 	u32 refcount;	     /* (c) 0: free, frozen, or not yet published */
 	s32 mapcount;	     /* (a) mappings of any of its pages, by any page table; 0: none */
-	u32 spare;	     /* swap: generation */
+	u32 gen;	     /* (a) relaxed: reclaim's, see docs/reclaim.md */
 	u64 pfn_order_group; /* (r) pfn 40, order 6, group 18 */
 	void *mapping;	     /* (l) */
 	unsigned long index; /* (l) */
@@ -83,6 +83,8 @@ enum folio_flag {
 	PG_hwpoison,	   /* a hint: the set of poisoned pfns is the truth */
 	PG_owner_1,
 	PG_owner_2,
+	PG_zone_device, /* (r) device memory: freed by upcalls.device */
+	PG_charged,	/* to the group in pfn_order_group; (r) but for who charges */
 	NR_FOLIO_FLAGS,
 	PG_excl_ptr = 27, /* (r) the exclusivity bits are behind large_folio.excl_ptr */
 };

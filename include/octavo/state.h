@@ -21,6 +21,8 @@
 #include <octavo/slab_state.h>
 #include <octavo/desc_state.h>
 #include <octavo/space_state.h>
+#include <octavo/swap_state.h>
+#include <octavo/upcalls.h>
 #include <octavo/kmap_state.h>
 
 #if OCTAVO_FAULTS
@@ -34,7 +36,10 @@ struct fault_state {
 #endif
 
 enum octavo_layer_id {
+	OCTAVO_LAYER_SWAP,
 	OCTAVO_LAYER_SPACE,
+	OCTAVO_LAYER_RECLAIM,
+	OCTAVO_LAYER_DEVICE,
 	OCTAVO_LAYER_KMAP,
 	NR_OCTAVO_LAYERS,
 };
@@ -51,8 +56,10 @@ struct octavo_state {
 	struct desc_state desc;
 	struct hwpoison_state hwpoison;
 	struct rcu_state rcu;
+	struct swap_state swap;
 	struct space_state space;
 	struct kmap_state kmap;
+	struct upcalls_state upcalls;
 	/*
 	 * Layers that an embedder may do without come up when they are first used, and store here what
 	 * octavo_shutdown() and octavo_validate() call: release, once. So nothing below names them, and a

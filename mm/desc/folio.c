@@ -238,6 +238,23 @@ static __always_inline bool may_free(const struct folio *folio, u32 flags, memde
 	return memdesc_is_folio(md) && memdesc_ptr(md) == folio;
 }
 
+#define FLAGS_TOLD_AT_FREE (1u << PG_zone_device | 1u << PG_charged)
+
+/* Somebody above is told. Return: true: the folio was a device's, and is gone. */
+static __noinline bool folio_free_told(struct folio *folio, u32 flags)
+{
+	/* acquire: pair with the release of who registered them: before any folio could have the flag */
+	const struct reclaim_upcalls *reclaim = smp_load_acquire(&octavo_state.upcalls.reclaim);
+	const struct device_upcalls *device = smp_load_acquire(&octavo_state.upcalls.device);
+
+	if (flags & 1u << PG_charged)
+		reclaim->uncharge(folio);
+	if (!(flags & 1u << PG_zone_device))
+		return false;
+	device->folio_free(folio);
+	return true;
+}
+
 void __folio_put(struct folio *folio)
 {
 	const struct octavo_hooks *hooks = octavo_state.hooks;
@@ -247,6 +264,8 @@ void __folio_put(struct folio *folio)
 
 	if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(pfn_to_page(pfn)))))
 		folio_free_bad(folio);
+	if (unlikely(flags & FLAGS_TOLD_AT_FREE) && folio_free_told(folio, flags))
+		return;
 	if (hooks && hooks->folio_release)
 		hooks->folio_release(folio);
 	folio_words_store(pfn, order, memdesc_mk(0));

@@ -29,6 +29,8 @@ static const char *const flag_names[] = {
 	[PG_hwpoison] = "hwpoison",
 	[PG_owner_1] = "owner_1",
 	[PG_owner_2] = "owner_2",
+	[PG_zone_device] = "zone_device",
+	[PG_charged] = "charged",
 };
 BUILD_BUG_ON(ARRAY_SIZE(flag_names) != NR_FOLIO_FLAGS);
 

@@ -53,7 +53,7 @@ static inline void folio_desc_init(struct folio *folio, unsigned long pfn, unsig
 	struct large_folio *lf = (struct large_folio *)folio;
 
 	folio->mapcount = 0;
-	folio->spare = 0;
+	folio->gen = 0;
 	folio->pfn_order_group = pfn | (u64)order << FOLIO_ORDER_SHIFT;
 	folio->mapping = NULL;
 	folio->index = 0;

@@ -156,7 +156,7 @@ static void piece_init(struct folio *new, const struct folio *old, unsigned long
 
 	folio_desc_init(new, pfn, order);
 	new->pfn_order_group |= old->pfn_order_group &FOLIO_GROUP_MASK;
-	new->spare = old->spare;
+	new->gen = old->gen;
 	new->mapping = old->mapping;
 	new->index = old->index + at;
 	if (old_flags & (1u << PG_swapcache))
@@ -354,7 +354,7 @@ static void merge_collect(const struct run *run, struct folio *new, struct waiti
 
 	folio_desc_init(new, run->pfn, run->order);
 	new->pfn_order_group |= run->first->pfn_order_group &FOLIO_GROUP_MASK;
-	new->spare = run->first->spare;
+	new->gen = run->first->gen;
 	new->mapping = run->first->mapping;
 	new->index = run->first->index;
 	for (unsigned long at = 0; at < 1ul << run->order; at += 1ul << order) {

@@ -215,16 +215,21 @@ static long zones_alloc(gfp_t gfp, unsigned int order, int nid, enum mark mark)
 
 static void wake_reclaim(gfp_t gfp, int nid)
 {
+	/* acquire: pairs with the release of reclaim_init() */
+	const struct reclaim_upcalls *up = smp_load_acquire(&octavo_state.upcalls.reclaim);
 	const struct octavo_hooks *hooks = octavo_state.hooks;
+	void (*wake)(u32 node, u32 zone) = up	   ? up->wake_reclaim
+					   : hooks ? hooks->wake_reclaim
+						   : NULL;
 	struct zone_walk w;
 	struct zone *z;
 
-	if (!(gfp & __GFP_KSWAPD_RECLAIM) || !hooks || !hooks->wake_reclaim)
+	if (!(gfp & __GFP_KSWAPD_RECLAIM) || !wake)
 		return;
 	zone_walk_start(&w, gfp, nid);
 	while ((z = zone_walk_next(&w)))
 		if (!zone_allows(z, 0, MARK_LOW))
-			hooks->wake_reclaim(z->node, z->type);
+			wake(z->node, z->type);
 }
 
 static enum mark gfp_mark(gfp_t gfp)
@@ -237,8 +242,14 @@ static enum mark gfp_mark(gfp_t gfp)
 static u64 direct_reclaim(gfp_t gfp, unsigned int order, int nid)
 {
 	const struct octavo_hooks *hooks = octavo_state.hooks;
+	/* acquire: as above */
+	const struct reclaim_upcalls *up = smp_load_acquire(&octavo_state.upcalls.reclaim);
 
-	if (!(gfp & __GFP_DIRECT_RECLAIM) || !hooks || !hooks->direct_reclaim)
+	if (!(gfp & __GFP_DIRECT_RECLAIM))
+		return 0;
+	if (up)
+		return up->direct_reclaim(gfp, order, nid);
+	if (!hooks || !hooks->direct_reclaim)
 		return 0;
 	return hooks->direct_reclaim(gfp, order, nid);
 }

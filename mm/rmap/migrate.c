@@ -46,7 +46,7 @@ static void folio_move_contents(struct folio *dst, struct folio *src)
 	WRITE_ONCE(dst->pfn_order_group, (dst->pfn_order_group & ~FOLIO_GROUP_MASK) | group);
 	WRITE_ONCE(dst->mapping, READ_ONCE(src->mapping));
 	WRITE_ONCE(dst->index, READ_ONCE(src->index));
-	WRITE_ONCE(dst->spare, READ_ONCE(src->spare));
+	WRITE_ONCE(dst->gen, READ_ONCE(src->gen));
 	/* A read-modify-write: a PFN walker may be at its flags already. */
 	fetch_or_relaxed(&dst->flags, READ_ONCE(src->flags) & FLAGS_MOVED);
 }

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memremap.h - memory of devices: pagemaps, its pages and folios.
+ *
+ * Coherent, fs-dax, generic and peer-to-peer memory has physical addresses and words in the memory map. Device-private memory has none:
+ * its words are an array of its pagemap, and a page of it has an index (devidx_t), which is no pfn. A folio of it has
+ * that index in its descriptor with FOLIO_DEVICE_PRIVATE set, so that whatever takes it for a pfn gets one that no frame has.
+ *
+ * Idle memory has DEVICE words and no descriptors. A driver takes a range and makes a folio or plain pages of it; the last
+ * reference gives it back to the driver by ops->folio_free. docs/device.md has the design.
+ */
+#ifndef OCTAVO_MEMREMAP_H
+#define OCTAVO_MEMREMAP_H
+
+#include <octavo/folio.h>
+#include <octavo/mm_types.h>
+
+struct dev_pagemap;
+
+/* Index of a page of device-private memory, of whatever device. */
+typedef struct {
+	u64 v;
+} devidx_t;
+
+enum memory_type {
+	MEMORY_DEVICE_PRIVATE = 1, /* CPUs cannot access it */
+	MEMORY_DEVICE_COHERENT,
+	MEMORY_DEVICE_FS_DAX,
+	MEMORY_DEVICE_GENERIC,
+	MEMORY_DEVICE_PCI_P2PDMA,
+};
+
+/* None may sleep but migrate_to_ram and memory_failure. */
+struct dev_pagemap_ops {
+	/*
+	 * The folio's last reference is gone; once a folio, whatever its order, which it still says. After the call the memory is
+	 * the driver's, and the core uses nothing of the folio. For plain pages: page_free.
+	 */
+	void (*folio_free)(struct folio *folio);
+	void (*page_free)(struct page *page, unsigned int order);
+	/* For each piece of a split, before it can be got; then once with @new NULL. */
+	void (*folio_split)(struct folio *original, struct folio *new);
+	/* A CPU touched private memory: bring it back by migrate_vma. Return: 0 or VM_FAULT_SIGBUS, ... */
+	u32 (*migrate_to_ram)(struct vm_fault *vmf);
+	/* Frames are bad. Return: 0: dealt with. */
+	int (*memory_failure)(struct dev_pagemap *pgmap, unsigned long pfn, unsigned long nr);
+};
+
+/**
+ * struct dev_pagemap - a range of a device's memory
+ * @type: what kind
+ * @pfn: first frame; private memory: not used
+ * @nr: pages
+ * @nid: node
+ * @owner: whose; entries and folios of other owners are left alone
+ * @ops: const
+ * @priv: the driver's
+ *
+ * The fields above are the driver's, set before memremap_pages() and constant until memunmap_pages() is over. Those below are the core's.
+ * @base: of private memory: index of its first page
+ * @words: of private memory
+ * @ref: bit 63 DEAD, else live references: compare-and-swap; see docs/device.md
+ * @done: somebody waits for the last reference
+ */
+struct dev_pagemap {
+	enum memory_type type;
+	unsigned long pfn;
+	unsigned long nr;
+	u32 nid;
+	void *owner;
+	const struct dev_pagemap_ops *ops;
+	void *priv;
+
+	devidx_t base;
+	struct page *words;
+	u64 ref;
+	u32 done;
+};
+
+/**
+ * memremap_pages() - a device's memory comes into being
+ *
+ * Context: sleeps. Return: 0; -EINVAL type, range not aligned to the largest order, ops missing for the type; -EEXIST
+ * frames have words already; -ENOMEM.
+ */
+int memremap_pages(struct dev_pagemap *pgmap);
+/**
+ * memunmap_pages() - it goes
+ *
+ * From now on no new folio is made; waits until the last one is gone. Context: sleeps.
+ */
+void memunmap_pages(struct dev_pagemap *pgmap);
+/* Live references: refused once memunmap_pages() has begun. */
+bool pgmap_tryget(struct dev_pagemap *pgmap, unsigned long nr) __must_check;
+void pgmap_put(struct dev_pagemap *pgmap, unsigned long nr);
+
+/**
+ * zone_device_folio_init() - a folio of idle device memory
+ * @page: first; aligned for @order, all of its pages idle (DEVICE words), else fatal
+ * @order: 0 to MAX_FOLIO_ORDER
+ * @err: -ENOMEM no descriptor; -ENODEV memunmap_pages() has begun; -EINVAL order
+ *
+ * Resets the range, takes 1 << @order live references, allocates the descriptor. Return: the folio, locked, with one
+ * reference; anonymous for private and coherent memory, else FOLIO_FILE. NULL: nothing has changed.
+ */
+struct folio *zone_device_folio_init(struct page *page, struct dev_pagemap *pgmap,
+				     unsigned int order, int *err);
+/* Plain counted pages of subtype Device, for drivers without folios. Return: 0, -EINVAL, -ENODEV. */
+int zone_device_page_init(struct page *page, struct dev_pagemap *pgmap, unsigned int order);
+
+/* ---- which is what ---- */
+
+static inline bool folio_is_zone_device(const struct folio *folio)
+{
+	return folio_test_flag(folio, PG_zone_device);
+}
+/* Of memory that CPUs cannot access. */
+bool folio_is_device_private(const struct folio *folio);
+/* Of memory that both can. */
+bool folio_is_device_coherent(const struct folio *folio);
+/* NULL: no device memory. Constant while the caller has a reference. */
+struct dev_pagemap *folio_pgmap(const struct folio *folio);
+/* A page of private memory, and back. Fatal if there is none. */
+struct page *device_private_page(devidx_t idx);
+devidx_t page_devidx(const struct dev_pagemap *pgmap, const struct page *page);
+devidx_t folio_devidx(const struct folio *folio);
+
+/* ---- migration to and from devices: mm/device/migrate_vma*.c ---- */
+
+/* An element of the arrays: flags, and above them the frame or index. */
+#define MIGRATE_PFN_VALID   (1ul << 0)
+#define MIGRATE_PFN_MIGRATE (1ul << 1)
+#define MIGRATE_PFN_WRITE   (1ul << 2)
+#define MIGRATE_PFN_COMPOUND \
+	(1ul << 3) /* a folio of more than one page: this is its first, the next elements are 0 */
+#define MIGRATE_PFN_SHIFT 8
+
+/* NULL: the element has no page. */
+struct page *migrate_pfn_to_page(unsigned long mpfn);
+unsigned long migrate_pfn(const struct page *page);
+
+#define MIGRATE_VMA_SELECT_SYSTEM	   (1ul << 0)
+#define MIGRATE_VMA_SELECT_DEVICE_PRIVATE  (1ul << 1)
+#define MIGRATE_VMA_SELECT_DEVICE_COHERENT (1ul << 2)
+#define MIGRATE_VMA_SELECT_COMPOUND	   (1ul << 3) /* folios of any order as a whole */
+
+/**
+ * struct migrate_vma - a migration of a range of a VMA
+ * @src: [pages of the range] filled by setup; the driver looks at those with MIGRATE_PFN_MIGRATE
+ * @dst: the driver's: migrate_pfn() of a locked page or folio of its own for each, 0: this one stays
+ * @cpages: elements that can be migrated
+ * @npages: of the range
+ * @pgmap_owner: device memory of this owner is selected
+ * @fault_page: NULL, or the private page that the CPU touched, whose folio is locked by the caller
+ */
+struct migrate_vma {
+	struct vm_area_struct *vma;
+	unsigned long *dst, *src;
+	unsigned long cpages, npages;
+	unsigned long start, end;
+	void *pgmap_owner;
+	unsigned long flags;
+	struct page *fault_page;
+};
+
+/* S1.20. Context: mmap_lock for reading; sleeps. Return: 0, also if nothing was collected; -EINVAL. */
+int migrate_vma_setup(struct migrate_vma *args);
+/* Folios are exchanged where the driver has given one; it copies between this and finalize. */
+void migrate_vma_pages(struct migrate_vma *args);
+void migrate_vma_finalize(struct migrate_vma *args);
+
+/* Eviction by frame or index, without a VMA: @src filled with locked, unmapped folios. */
+int migrate_device_range(struct dev_pagemap *pgmap, unsigned long first, unsigned long *src,
+			 unsigned long nr);
+void migrate_device_pages(unsigned long *src, unsigned long *dst, unsigned long nr);
+void migrate_device_finalize(unsigned long *src, unsigned long *dst, unsigned long nr);
+
+#endif /* OCTAVO_MEMREMAP_H */

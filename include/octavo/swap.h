@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * swap.h - slots of swap devices, the cache of what has slots, and the devices.
+ *
+ * A slot is room for one page on a device. Page tables name it by a swp_entry_t of the device's number and the slot's. Each slot
+ * has one word, in a table of its device:
+ *
+ *	 63      44 43 42 41 40 39                    0
+ *	+----------+--+--+--+--+-----------------------+
+ *	|  count   |  flags    |  pfn, or shadow       |
+ *	+----------+--+--+--+--+-----------------------+
+ *
+ * count: entries of page tables that name the slot; one that is cached may have none. A cached slot names the
+ * *page* that has its contents, not a folio: which folio that is, is known to the page's own word. So splitting and merging
+ * folios of the cache changes nothing here, and a look-up is that of a PFN walker: slot word, page word, try_get,
+ * page word again, slot word again. The cache has one reference for each page.
+ *
+ * Words of a cluster (a run of slots) are changed under its lock only, and read without. Slots of a folio are consecutive and aligned to its
+ * size: folio->swap is the first one's entry while PG_swapcache is set, which changes under the folio lock only.
+ *
+ * docs/swap.md has the design.
+ */
+#ifndef OCTAVO_SWAP_H
+#define OCTAVO_SWAP_H
+
+#include <octavo/folio.h>
+#include <octavo/swapops.h>
+
+/* ---- devices ---- */
+
+struct swap_device;
+
+enum swap_op { SWAP_READ, SWAP_WRITE };
+
+/**
+ * struct swap_io - one transfer between a device and a run of pages
+ * @dev: which device
+ * @op: direction
+ * @slot: first slot
+ * @nr: slots, consecutive, 1 to 512
+ * @addr: where the pages are: consecutive too, mapped
+ * @done: set by the core; see swap_io_done()
+ * @arg: the core's
+ * @link: the device's while it has the transfer
+ * @word: the same
+ */
+struct swap_io {
+	struct swap_device *dev;
+	enum swap_op op;
+	unsigned long slot;
+	u32 nr;
+	void *addr;
+	void (*done)(struct swap_io *io, int err);
+	void *arg;
+	void *link;
+	u64 word;
+};
+
+/* Ends a transfer: 0, or -EIO, -ENOSPC, ... for all of it. Any context; does not sleep. @io is not the device's any more. */
+static inline void swap_io_done(struct swap_io *io, int err)
+{
+	io->done(io, err);
+}
+
+/**
+ * struct swap_device_ops - what a device can do; any context that may sleep
+ * @submit: begin a transfer; swap_io_done() is called once for it, now or later, by anybody. A read of a slot that was never
+ *	written, or a short one, is -EIO
+ * @poll: the caller has nothing to do but wait for transfers of this device: complete those that can be, or wait for one. NULL:
+ *	they complete by themselves
+ * @discard: the contents of slots are not wanted any more; may be NULL. Does not sleep or fail, called with spinlocks held
+ * @close: swapoff has emptied the device, nothing is under way; may be NULL
+ */
+struct swap_device_ops {
+	void (*submit)(struct swap_device *dev, struct swap_io *io);
+	void (*poll)(struct swap_device *dev);
+	void (*discard)(struct swap_device *dev, unsigned long slot, u32 nr);
+	void (*close)(struct swap_device *dev);
+};
+
+#define SWAP_FLAG_SYNC \
+	1u /* transfers are over when submit returns, and cost no more than a copy: no readahead */
+
+/**
+ * swapon() - begin to use a device
+ * @ops: const, until swapoff() is over
+ * @priv: swap_device_priv() of it
+ * @nr_slots: from 0; slot 0 is not used (it is a device's header, and makes an entry that is 0)
+ * @prio: devices of a higher one are filled first; of equal ones in turns
+ * @flags: SWAP_FLAG_...
+ *
+ * Context: sleeps. Return: the device's number, 0 to MAX_SWAPFILES - 1; -EINVAL @nr_slots below 2 or more than an entry can name;
+ * -ENOMEM no memory for its tables; -EPERM there are MAX_SWAPFILES devices already.
+ */
+int swapon(const struct swap_device_ops *ops, void *priv, unsigned long nr_slots, int prio,
+	   u32 flags);
+void *swap_device_priv(const struct swap_device *dev);
+unsigned int swap_device_type(const struct swap_device *dev);
+
+/**
+ * struct swap_stat - what a device has
+ * @slots: that can be used
+ * @used: of these, with a count or cached
+ * @cached: of these, cached
+ * @bad: given up after a write error
+ */
+struct swap_stat {
+	u64 slots, used, cached, bad;
+};
+/* Return: false: no such device. All of them: @type -1. */
+bool swap_stat(int type, struct swap_stat *st);
+
+/* No new slots of this device from now on, or again. The two ends of swapoff(), which is in mm.h's layer: mm/space/swapoff.c. */
+int swap_device_close_begin(int type);
+void swap_device_close_abort(int type);
+/* Nothing is used any more: ops->close, and its tables go. -EBUSY: something is. */
+int swap_device_close_end(int type);
+/* The first used slot at or after @slot; ~0ul: none. */
+unsigned long swap_next_used(int type, unsigned long slot);
+
+/* ---- slots and counts ---- */
+
+/**
+ * folio_alloc_swap() - slots for a folio, and into the cache with it
+ * @folio: anonymous or FILE, locked, uptodate, not in the cache
+ *
+ * Counts start at 0. Sets folio->swap and PG_swapcache; takes a reference for each page; the folio is dirty (it has to be written).
+ *
+ * Context: sleeps. Return: 0; -EAGAIN no run of its order is free: split it, or take another; -EINVAL too large for any cluster; -ENOMEM no slot at
+ * all, or a group's limit. Nothing has changed then.
+ */
+int folio_alloc_swap(struct folio *folio) __must_check;
+
+/**
+ * folio_free_swap() - out of the cache, and its slots free, if no page table names them
+ * @folio: locked
+ *
+ * The folio is dirty then: its contents are nowhere else. Return: false: not in the cache, under writeback, or slots are used still.
+ */
+bool folio_free_swap(struct folio *folio);
+
+/**
+ * folio_dup_swap() - the slots of pages of a folio are about to be named by @sr.nr more entries, one each
+ * @sr: of a folio in the cache, locked
+ *
+ * The only way to raise a count from 0. All or nothing. Context: ptl. Return: 0; -ENOMEM a count is at its highest.
+ */
+int folio_dup_swap(struct folio_subrange sr) __must_check;
+/* The inverse; never fails; slots stay while cached. */
+void folio_put_swap(struct folio_subrange sr);
+
+/* Entries are copied (fork): @nr consecutive slots, counts above 0. All or nothing; may cross clusters. Return: 0, -ENOMEM. Context: ptl. */
+int swap_dup_entries(swp_entry_t entry, u32 nr) __must_check;
+/*
+ * Entries are gone. Slots without a count that are not cached are free; cached ones are taken out of the cache if the folio's lock
+ * is to be had and nothing maps it; else whoever reclaims the folio does. Context: ptl may be held. Fatal if a slot has no count.
+ */
+void swap_free_entries(swp_entry_t entry, u32 nr);
+/* Could it be an entry of a slot in use? For what comes from outside. */
+bool swap_entry_valid(swp_entry_t entry);
+/* Count of one slot, now. */
+unsigned int swap_count(swp_entry_t entry);
+/* Of entries from @entry on, at most @nr: how many consecutive slots are used, not cached, and on one device and cluster. For swap-in of a run. */
+u32 swap_uncached_run(swp_entry_t entry, u32 nr);
+
+/* ---- the cache ---- */
+
+/* The folio that has a slot's contents, with a reference; locked by nobody in particular: see whether it still is after locking. NULL: not cached. */
+struct folio *swap_cache_get_folio(swp_entry_t entry);
+/* Is @folio (locked) what the cache has for @entry? Return: index of the page, or -1. */
+long swap_cache_index(const struct folio *folio, swp_entry_t entry);
+
+/**
+ * swap_cache_add() - a folio that is going to be read
+ * @folio: new, locked, order 0 or more, nothing of it known to anybody
+ * @entry: of its first page; aligned for its order
+ *
+ * Return: 0; -EEXIST one of the slots is cached; -ENOENT one has no count (it was freed meanwhile). All or nothing.
+ */
+int swap_cache_add(struct folio *folio, swp_entry_t entry, void *shadows[]) __must_check;
+
+/**
+ * swap_cache_del() - out of the cache; slots with a count stay
+ * @folio: locked, not under writeback; count frozen, or the caller has a reference beside the cache's
+ * @shadow: 40 bits that swap_shadow() of the slots returns from then on; 0: none
+ *
+ * Drops the cache's references (of a frozen folio: does not).
+ */
+void swap_cache_del(struct folio *folio, u64 shadow);
+u64 swap_shadow(swp_entry_t entry);
+/* @new is in the place of @old: same order, both locked, @old frozen; references and flags too. For migration. */
+void swap_cache_replace(struct folio *old, struct folio *new);
+
+/* ---- transfers ---- */
+
+/**
+ * swap_writeout() - write a folio of the cache to its slots
+ * @folio: locked, not under writeback; unlocked when this returns
+ *
+ * PG_writeback until the transfer is over. If that fails the folio is dirty again and PG_error-free: it stays in memory and its slots are good for
+ * its entries; the device counts the error.
+ *
+ * Context: sleeps. Return: 0 begun or done; -errno it failed at once: still dirty, unlocked.
+ */
+int swap_writeout(struct folio *folio);
+/* Wait for writeback of a folio to end. Context: sleeps, the caller has a reference. */
+void folio_wait_writeback(struct folio *folio);
+
+/**
+ * swap_read_folio() - fill a folio of the cache from its slots
+ * @folio: from swap_cache_add(), locked
+ *
+ * Unlocked and uptodate when the transfer is over; if it failed unlocked and not uptodate: whoever needs it is told by that.
+ */
+void swap_read_folio(struct folio *folio);
+/* Wait until a folio that is being read is unlocked, lock it. */
+void swap_lock_folio(struct folio *folio);
+
+/* Words against counters of every device, quiet. */
+bool swap_validate(void);
+
+#endif /* OCTAVO_SWAP_H */
