@@ -273,6 +273,67 @@ void __folio_put(struct folio *folio)
 	desc_retire(folio, flags);
 }
 
+/* Fewer than that go to the magazine, where the next allocation looks; more go to their trees together. */
+enum { FOLIO_FEW = OCTAVO_MAGAZINE >= 16 ? OCTAVO_MAGAZINE / 8 : 2 };
+
+/* Up to FOLIO_BULK folios of class SMALL, so of order 0, whose counts have just become 0. */
+static void free_together(void **dead, unsigned long n)
+{
+	const struct octavo_hooks *hooks = octavo_state.hooks;
+	unsigned long pfns[FOLIO_BULK];
+
+	for (unsigned long i = 0; i < n; i++) {
+		struct folio *folio = dead[i];
+		unsigned long pfn = folio_pfn(folio);
+		u32 flags = READ_ONCE(folio->flags);
+
+		if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(pfn_to_page(pfn)))))
+			folio_free_bad(folio);
+		if (hooks && hooks->folio_release)
+			hooks->folio_release(folio);
+		folio_words_store(pfn, 0, memdesc_mk(0));
+		/* relaxed: as in desc_retire() */
+		WRITE_ONCE(folio->flags, flags & FOLIO_CLASS_MASK);
+		pfns[i] = pfn;
+	}
+	frame_free_bulk(0, n, pfns);
+	kmem_cache_free_bulk(octavo_state.desc.folio[FOLIO_CLASS_SMALL], (u32)n, dead);
+}
+
+static void free_small(void **dead, unsigned long n)
+{
+	if (n >= FOLIO_FEW) {
+		free_together(dead, n);
+		return;
+	}
+	for (unsigned long i = 0; i < n; i++)
+		__folio_put(dead[i]);
+}
+
+void folios_put_refs(struct folio *const *folios, const u32 *refs, unsigned long n)
+{
+	void *dead[FOLIO_BULK];
+	unsigned long nr = 0;
+
+	for (unsigned long i = 0; i < n; i++) {
+		struct folio *folio = folios[i];
+
+		if (!__folio_drop(folio, refs ? refs[i] : 1))
+			continue;
+		if (unlikely(folio_class(folio) != FOLIO_CLASS_SMALL)) {
+			__folio_put(folio);
+			continue;
+		}
+		dead[nr++] = folio;
+		if (nr == FOLIO_BULK) {
+			free_small(dead, nr);
+			nr = 0;
+		}
+	}
+	if (nr)
+		free_small(dead, nr);
+}
+
 /* ---- the count ---- */
 
 void folio_ref_bad(struct folio *folio, u32 old, s64 delta)

@@ -416,23 +416,49 @@ void slab_free_object(struct kmem_cache *s, struct slab *slab, void *obj)
 	free_object(s, slab, obj);
 }
 
+/* What main has no room for: to its slabs, many under one lock. */
+static void give_many(struct kmem_cache *s, u32 n, void *const *objs)
+{
+	void *some[32];
+	u32 reap = 0;
+
+	while (n) {
+		u32 k = min(n, (u32)ARRAY_SIZE(some)), left;
+
+		memcpy(some, objs, k * sizeof(void *));
+		left = slab_give_pinned(s, some, k, &reap);
+		while (unlikely(left))
+			slab_give(s, some[--left]);
+		objs += k;
+		n -= k;
+	}
+	slab_reap_some(s, reap);
+}
+
 void kmem_cache_free_bulk(struct kmem_cache *s, u32 n, void *const *objs)
 {
+	struct slab *slab = NULL;
 	struct slab_cpu *c;
 	u32 done = 0;
 
 	/* all checked before any moves: a bad one panics with the cache as it was */
-	for (u32 i = 0; i < n; i++)
-		slab_deactivate(s, slab_of(s, objs[i]), objs[i]);
+	for (u32 i = 0; i < n; i++) {
+		/* often of the slab of the one before it; nr is constant while an object is out */
+		if (!slab || slab_index(s, slab, objs[i]) >= slab->nr)
+			slab = slab_of(s, objs[i]);
+		slab_deactivate(s, slab, objs[i]);
+	}
 	c = slab_cpu(s, octavo_port_pin());
 	if (local_trylock(&c->lock)) {
+		if (unlikely(!c->main) && !cpu_exchange(s, c) && !READ_ONCE(s->depot.empty))
+			WRITE_ONCE(s->depot.wanted, 1u);
 		while (done < n && c->size < c->capacity)
 			sheaf_push(c, objs[done++]);
 		local_unlock(&c->lock);
 	}
 	octavo_port_unpin();
-	for (; done < n; done++)
-		free_slow(s, objs[done]);
+	if (done < n)
+		give_many(s, n - done, objs + done);
 }
 
 /* ---- prefilled sheaves ---- */

@@ -457,29 +457,52 @@ void frame_free(unsigned long pfn, unsigned int order)
 	free_slow(pfn, order);
 }
 
-void frame_free_bulk(unsigned int order, unsigned long n, const unsigned long *pfns)
+/* How many of the runs, from the first on, are to be given back: all up to one with a poisoned frame. */
+static __noinline unsigned long count_good(unsigned int order, unsigned long n,
+					   const unsigned long *pfns)
 {
 	unsigned long i = 0;
 
-	while (i < n) {
-		section_t key = 0;
-		unsigned long start = i;
+	while (i < n && !run_poisoned(pfns[i], 1ul << order))
+		i++;
+	return i;
+}
 
-		/* as many as are good and of one zone */
-		for (; i < n; i++) {
-			section_t k = check_free(pfns[i], order);
+/* Runs of one zone, whose words are FREE. */
+static void free_checked(section_t key, unsigned int order, unsigned long n,
+			 const unsigned long *pfns)
+{
+	while (n) {
+		unsigned long good = n;
 
-			if (i > start && k != key)
-				break;
-			key = k;
-			if (unlikely(run_poisoned(pfns[i], 1ul << order)))
-				break;
+		/* one for all: pairs with memory_failure()'s barrier, see run_poisoned() */
+		smp_mb_light();
+		if (unlikely(READ_ONCE(octavo_state.hwpoison.nr)))
+			good = count_good(order, n, pfns);
+		if (likely(good)) {
+			lower_give_batch(order, good, pfns);
+			zone_account(key, (long)(good << order));
 		}
-		if (i > start) {
-			lower_give_batch(order, i - start, pfns + start);
-			zone_account(key, (long)((i - start) << order));
-		}
-		if (i < n && run_poisoned(pfns[i], 1ul << order))
-			keep_out(pfns[i++], 1ul << order);
+		if (unlikely(good < n))
+			keep_out(pfns[good++], 1ul << order);
+		pfns += good;
+		n -= good;
+	}
+}
+
+void frame_free_bulk(unsigned int order, unsigned long n, const unsigned long *pfns)
+{
+	section_t key = n ? check_free(pfns[0], order) : 0;
+
+	while (n) {
+		section_t next = key;
+		unsigned long i = 1;
+
+		while (i < n && (next = check_free(pfns[i], order)) == key)
+			i++;
+		free_checked(key, order, i, pfns);
+		key = next;
+		pfns += i;
+		n -= i;
 	}
 }

@@ -17,6 +17,9 @@
 #define RUN_FOLIO 0ul
 #define RUN_PAGE  1ul
 
+/* Folios put at once. */
+#define DROP_FOLIOS 64u
+
 /* Batches of one frame: the time without a flush, and the memory that waits for it, have a limit. */
 #define MAX_BATCHES 40u
 #define BATCH_RUNS  ((PAGE_SIZE - sizeof(struct tlb_batch)) / sizeof(struct tlb_run) - 1)
@@ -179,16 +182,32 @@ void tlb_flush_mmu_tlbonly(struct mmu_gather *tlb)
 
 /* ---- what waits for the flush ---- */
 
+/* Folios are put together, as many as there are up to the next plain page. Return: the first run that was not. */
+static const struct tlb_run *drop_folios(const struct tlb_run *run, const struct tlb_run *end)
+{
+	struct folio *folios[DROP_FOLIOS];
+	u32 refs[DROP_FOLIOS], n = 0;
+
+	for (; run < end && n < DROP_FOLIOS && !((unsigned long)run->obj & RUN_PAGE); run++, n++) {
+		folios[n] = run->obj;
+		refs[n] = (u32)run->nr;
+	}
+	folios_put_refs(folios, refs, n);
+	return run;
+}
+
 static void drop_runs(const struct tlb_run *run, const struct tlb_run *end)
 {
-	for (; run < end; run++) {
+	while (run < end) {
 		unsigned long obj = (unsigned long)run->obj;
 
-		if (!(obj & RUN_PAGE))
-			folio_put_refs(run->obj, (u32)run->nr);
-		else
-			for (unsigned long n = run->nr; n; n--)
-				put_page((struct page *)(obj & ~RUN_PAGE));
+		if (!(obj & RUN_PAGE)) {
+			run = drop_folios(run, end);
+			continue;
+		}
+		for (unsigned long n = run->nr; n; n--)
+			put_page((struct page *)(obj & ~RUN_PAGE));
+		run++;
 	}
 }
 

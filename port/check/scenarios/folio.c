@@ -8,7 +8,7 @@
 #include "check.h"
 
 static SHARED struct {
-	struct folio *folio;
+	struct folio *folio, *second;
 	unsigned long pfn, other;
 	u64 pte, exclusive;
 	u32 got[4], shared;
@@ -80,6 +80,59 @@ SCENARIO(folio_put_walk) = {
 	.setup = setup_0,
 	.threads = { walk_0, owner_puts, walk_0 },
 	.roles = { "walker", "owner", "walker" }
+};
+
+/* Two that go together: their frames and descriptors are handed over by the batch. */
+static void setup_pair(void)
+{
+	setup_0();
+	s.second = folio_alloc(GFP_KERNEL, 0, FOLIO_FILE);
+	CHECK(s.second);
+	s.other = folio_pfn(s.second);
+}
+
+static void owner_puts_two(void)
+{
+	struct folio *both[] = { s.folio, s.second };
+
+	folios_put_refs(both, NULL, 2);
+}
+
+static void walk_second(void)
+{
+	struct folio *folio = page_try_get_folio(pfn_to_page(s.other));
+
+	if (!folio)
+		return;
+	CHECK(folio_contains(folio, s.other));
+	(void)*(volatile u64 *)&s.contents[1];
+	folio_put(folio);
+}
+
+/* What comes next to the frames writes to them: whoever had a reference must be done. */
+static void walk_and_take(void)
+{
+	long pfn;
+
+	walk_0();
+	pfn = frame_alloc(GFP_NOWAIT, 0, NUMA_NO_NODE);
+	if (pfn < 0)
+		return;
+	CHECK(memdesc_type(page_memdesc(pfn_to_page((unsigned long)pfn))) == MEMDESC_FREE);
+	if ((unsigned long)pfn == s.pfn || (unsigned long)pfn == s.other)
+		s.contents[(unsigned long)pfn == s.other] = 1;
+	frame_free((unsigned long)pfn, 0);
+}
+
+SCENARIO(folio_puts_walk) = {
+	SCENARIO_NAME(folio_puts_walk),
+	.frames = 16,
+	.flags = SC_LEAKS | SC_VALIDATE,
+	.about = "last puts of two in one call against a walker of each, one of whom gets a frame",
+	.rows = "S3.10 S3.25",
+	.setup = setup_pair,
+	.threads = { walk_and_take, owner_puts_two, walk_second },
+	.roles = { "walker, taker", "owner", "walker" }
 };
 
 /*

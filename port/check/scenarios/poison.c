@@ -8,7 +8,7 @@
 #include "check.h"
 
 static SHARED struct {
-	struct folio *folio;
+	struct folio *folio, *other;
 	struct page *page;
 	unsigned long pfn;
 	long taken[4]; /* 1 + what was allocated after the failure returned; 0: nothing */
@@ -63,6 +63,28 @@ SCENARIO(poison_put) = { SCENARIO_NAME(poison_put),
 			 .setup = setup_folio,
 			 .threads = { failure, owner_puts, allocator },
 			 .roles = { "memory failure", "owner", "allocator" } };
+
+/* Two that are put in one call, the bad one last: one barrier and one look are for both. */
+static void setup_two(void)
+{
+	s.other = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	CHECK(s.other);
+	setup_folio();
+}
+
+static void owner_puts_two(void)
+{
+	struct folio *both[] = { s.other, s.folio };
+
+	folios_put_refs(both, NULL, 2);
+}
+
+SCENARIO(poison_puts) = { SCENARIO_NAME(poison_puts),
+			  POISON,
+			  .about = "memory_failure() against last puts of two in one call",
+			  .setup = setup_two,
+			  .threads = { failure, owner_puts_two, allocator },
+			  .roles = { "memory failure", "owner", "allocator" } };
 
 /* A plain page has no reference that a failure could hold: it looks at the word once. */
 static void setup_page(void)
