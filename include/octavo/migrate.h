@@ -44,6 +44,32 @@ struct anon_vma *try_to_migrate(struct folio *folio) __must_check;
  */
 void remove_migration_ptes(struct folio *src, struct folio *dst, struct anon_vma *anon_vma);
 
+/* The same for who tells mirrors that it is the migration of a device: MMU_NOTIFY_MIGRATE, of @owner. */
+struct anon_vma *try_to_migrate_owner(struct folio *folio, void *owner) __must_check;
+/*
+ * remove_migration_ptes() of a folio that becomes the pages of a larger one (or as large) from page @first on. An entry of
+ * @src above the last level needs a @dst that it can map at one.
+ */
+void remove_migration_ptes_into(struct folio *src, struct folio *dst, unsigned long first,
+				struct anon_vma *anon_vma);
+/*
+ * What a copy has from the original but for the contents: mapping, index, flags, generation, group and its charge.
+ * Context: nothing maps either, both are locked.
+ */
+void folio_move_state(struct folio *dst, struct folio *src);
+
+/**
+ * split_folio_unmapped() - split a folio whose entries are migration entries
+ * @folio: anonymous, locked, after try_to_migrate(); one reference, the caller's
+ * @new_order: of all pieces
+ * @anon_vma: from try_to_migrate(); still the caller's
+ *
+ * Entries above the last level are split first. All pieces are locked, with a reference each, and the first is @folio.
+ *
+ * Context: sleeps. Return: 0, or as folio_split(); then the folio is as before, its entries perhaps smaller.
+ */
+int split_folio_unmapped(struct folio *folio, unsigned int new_order, struct anon_vma *anon_vma);
+
 /**
  * migrate_folio() - move an anonymous folio
  * @src: a reference is the caller's
@@ -71,6 +97,8 @@ int migrate_folio(struct folio *src, int nid, gfp_t gfp);
  * mapped as before (perhaps by smaller entries).
  */
 int split_folio_mapped(struct folio *folio, unsigned int new_order, struct page *page);
+/* The same, uniform; the piece that has @keep is the one that is locked and has the caller's reference. */
+int split_folio_mapped_keep(struct folio *folio, unsigned int new_order, struct page *keep);
 
 /* The leaf that maps @addr becomes a table. Context: mmap_lock or the anon_vma's lock; sleeps. Return: 0, -ENOMEM. */
 int split_leaf(struct vm_area_struct *vma, unsigned long addr);

@@ -36,12 +36,10 @@ static int migrate_refused(const struct folio *src)
 	return 0;
 }
 
-/* @dst becomes what @src is. Nothing maps either, both are locked. */
-static void folio_move_contents(struct folio *dst, struct folio *src)
+void folio_move_state(struct folio *dst, struct folio *src)
 {
 	u64 group = READ_ONCE(src->pfn_order_group) & FOLIO_GROUP_MASK;
 
-	memcpy(folio_address(dst), folio_address(src), folio_size(src));
 	/* relaxed: the release of mapcount, and then of the entries, publishes them */
 	WRITE_ONCE(dst->pfn_order_group, (dst->pfn_order_group & ~FOLIO_GROUP_MASK) | group);
 	WRITE_ONCE(dst->mapping, READ_ONCE(src->mapping));
@@ -49,6 +47,11 @@ static void folio_move_contents(struct folio *dst, struct folio *src)
 	WRITE_ONCE(dst->gen, READ_ONCE(src->gen));
 	/* A read-modify-write: a PFN walker may be at its flags already. */
 	fetch_or_relaxed(&dst->flags, READ_ONCE(src->flags) & FLAGS_MOVED);
+	/* The pages are the group's once: the copy's from here on. */
+	if (folio_test_flag(src, PG_charged)) {
+		folio_clear_flag(src, PG_charged);
+		folio_set_flag(dst, PG_charged);
+	}
 }
 
 /* With both locked. On failure the entries are as before. */
@@ -66,8 +69,10 @@ static int migrate_locked(struct folio *src, struct folio *dst)
 		err = -EAGAIN;
 	else
 		folio_ref_unfreeze(src, 1);
-	if (!err && anon_vma)
-		folio_move_contents(dst, src);
+	if (!err && anon_vma) {
+		memcpy(folio_address(dst), folio_address(src), folio_size(src));
+		folio_move_state(dst, src);
+	}
 	if (anon_vma)
 		remove_migration_ptes(src, err ? src : dst, anon_vma);
 	return err;

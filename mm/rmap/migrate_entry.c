@@ -65,7 +65,9 @@ static pte_t present_pte(pte_t m, unsigned long pfn, const struct vm_area_struct
 /* ---- there ---- */
 
 struct unmap {
-	u32 flags;   /* TTM_... */
+	u32 flags;		       /* TTM_... */
+	enum mmu_notifier_event event; /* what mirrors are told */
+	void *owner;
 	bool pinned; /* no use to go on: the folio stays mapped */
 };
 
@@ -144,8 +146,9 @@ static bool unmap_one(struct folio *folio, struct vm_area_struct *vma, unsigned 
 	unsigned long last = min(READ_ONCE(folio->index) + folio_nr_pages(folio),
 				 vma->vm_pgoff + vma_pages(vma));
 
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, vma->vm_mm, addr,
+	mmu_notifier_range_init(&range, u->event, vma->vm_mm, addr,
 				vma->vm_start + ((last - vma->vm_pgoff) << PAGE_SHIFT));
+	range.owner = u->owner;
 	/* It may sleep, so it does not fail. */
 	mmu_notifier_invalidate_range_start(&range);
 	while (!u->pinned && folio_vma_walk_next(&w))
@@ -155,10 +158,9 @@ static bool unmap_one(struct folio *folio, struct vm_area_struct *vma, unsigned 
 	return !u->pinned && folio_mapped(folio);
 }
 
-struct anon_vma *folio_unmap_for_migration(struct folio *folio, u32 flags)
+static struct anon_vma *unmap_folio(struct folio *folio, struct unmap *u)
 {
-	struct unmap u = { .flags = flags };
-	const struct rmap_walk_control rwc = { .rmap_one = unmap_one, .arg = &u };
+	const struct rmap_walk_control rwc = { .rmap_one = unmap_one, .arg = u };
 	struct anon_vma *anon_vma;
 
 	VM_BUG_ON(!folio_test_locked(folio) || !folio_test_anon(folio));
@@ -172,9 +174,23 @@ struct anon_vma *folio_unmap_for_migration(struct folio *folio, u32 flags)
 	return anon_vma;
 }
 
+struct anon_vma *folio_unmap_for_migration(struct folio *folio, u32 flags)
+{
+	struct unmap u = { .flags = flags, .event = MMU_NOTIFY_CLEAR };
+
+	return unmap_folio(folio, &u);
+}
+
 struct anon_vma *try_to_migrate(struct folio *folio)
 {
 	return folio_unmap_for_migration(folio, 0);
+}
+
+struct anon_vma *try_to_migrate_owner(struct folio *folio, void *owner)
+{
+	struct unmap u = { .event = MMU_NOTIFY_MIGRATE, .owner = owner };
+
+	return unmap_folio(folio, &u);
 }
 
 /* ---- and back ---- */
@@ -251,6 +267,15 @@ void remove_migration_ptes(struct folio *src, struct folio *dst, struct anon_vma
 	VM_BUG_ON(folio_order(src) != folio_order(dst));
 	restore_migration_entries(anon_vma, READ_ONCE(src->index), folio_nr_pages(src),
 				  folio_pfn(src), folio_pfn(dst));
+}
+
+void remove_migration_ptes_into(struct folio *src, struct folio *dst, unsigned long first,
+				struct anon_vma *anon_vma)
+{
+	VM_BUG_ON(!folio_test_locked(src) || !folio_test_locked(dst));
+	BUG_ON(first + folio_nr_pages(src) > folio_nr_pages(dst));
+	restore_migration_entries(anon_vma, READ_ONCE(src->index), folio_nr_pages(src),
+				  folio_pfn(src), folio_pfn(dst) + first);
 }
 
 /* ---- meanwhile ---- */

@@ -15,14 +15,15 @@
 #include "rmap_internal.h"
 
 struct leaf_search {
-	unsigned long addr;
+	u32 flags; /* FVW_...: entries of what kind */
 	int err;
 };
 
 /* One leaf that maps the folio in the area, and it is locked no more. */
-static bool find_leaf(struct folio *folio, struct vm_area_struct *vma, unsigned long *addr)
+static bool find_leaf(struct folio *folio, struct vm_area_struct *vma, u32 flags,
+		      unsigned long *addr)
 {
-	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, 0);
+	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, flags);
 
 	while (folio_vma_walk_next(&w))
 		if (w.pos.level != PGTABLE_LEVEL_PTE) {
@@ -36,44 +37,76 @@ static bool find_leaf(struct folio *folio, struct vm_area_struct *vma, unsigned 
 static bool split_leaves_one(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
 			     void *arg)
 {
-	int *err = arg;
+	struct leaf_search *s = arg;
 
-	while (!*err && find_leaf(folio, vma, &addr))
-		*err = split_leaf(vma, addr);
-	return !*err;
+	while (!s->err && find_leaf(folio, vma, s->flags, &addr))
+		s->err = split_leaf(vma, addr);
+	return !s->err;
 }
 
 static int split_leaves(struct folio *folio)
 {
-	int err = 0;
-	struct rmap_walk_control rwc = { .rmap_one = split_leaves_one, .arg = &err };
+	struct leaf_search s = { .flags = 0 };
+	struct rmap_walk_control rwc = { .rmap_one = split_leaves_one, .arg = &s };
 
 	if (folio_entire_mapcount(folio))
 		rmap_walk(folio, &rwc);
-	return err;
+	return s.err;
 }
 
-/* The pieces after the first: unlocked, and left to their entries. */
-static void release_pieces(unsigned long pfn, unsigned long end)
+/* A child that is being forked is visited after its parent: what is copied meanwhile is copied in pieces, or met here. */
+static int split_migration_leaves(struct folio *folio, struct anon_vma *anon_vma)
 {
-	while (pfn < end) {
-		struct folio *piece = page_folio(pfn_to_page(pfn));
+	struct leaf_search s = { .flags = FVW_MIGRATION };
+	const struct rmap_walk_control rwc = { .rmap_one = split_leaves_one, .arg = &s };
 
-		pfn += folio_nr_pages(piece);
+	if (folio_order(folio) < level_order(MAX_LEAF_LEVEL))
+		return 0;
+	anon_vma_lock_read(anon_vma);
+	rmap_walk_locked(anon_vma, READ_ONCE(folio->index), folio_nr_pages(folio), folio, &rwc);
+	anon_vma_unlock_read(anon_vma);
+	return s.err;
+}
+
+int split_folio_unmapped(struct folio *folio, unsigned int new_order, struct anon_vma *anon_vma)
+{
+	int err = 0;
+
+	BUG_ON(!folio_test_locked(folio));
+	if (folio_mapped(folio) || new_order >= folio_order(folio))
+		return -EINVAL;
+	if (new_order < level_order(MAX_LEAF_LEVEL))
+		err = split_migration_leaves(folio, anon_vma);
+	return err ? err : folio_split(folio, new_order, 0, GFP_KERNEL);
+}
+
+/* The pieces but the one with page @keep: unlocked, and left to their entries. */
+static void release_pieces(struct page *page, unsigned long nr, unsigned long keep)
+{
+	unsigned long pieces;
+
+	for (unsigned long at = 0; at < nr; at += pieces) {
+		struct folio *piece = page_folio(page + at);
+
+		pieces = folio_nr_pages(piece);
+		if (keep - at < pieces)
+			continue;
 		folio_unlock(piece);
 		folio_put(piece);
 	}
 }
 
-int split_folio_mapped(struct folio *folio, unsigned int new_order, struct page *page)
+/* @target: NULL: uniform. */
+static int split_mapped(struct folio *folio, unsigned int new_order, struct page *target,
+			unsigned long keep)
 {
+	struct page *page = folio_page(folio, 0);
 	unsigned long pfn = folio_pfn(folio), nr = folio_nr_pages(folio), index;
 	struct anon_vma *anon_vma;
 	int err;
 
 	BUG_ON(!folio_test_locked(folio));
-	if (!folio_test_anon(folio) || new_order >= folio_order(folio) ||
-	    (page && !folio_contains(folio, page_to_pfn(page))))
+	if (!folio_test_anon(folio) || new_order >= folio_order(folio) || keep >= nr)
 		return -EINVAL;
 	if (folio_test_flag(folio, PG_swapcache) || folio_maybe_dma_pinned(folio))
 		return -EBUSY;
@@ -84,13 +117,25 @@ int split_folio_mapped(struct folio *folio, unsigned int new_order, struct page 
 	anon_vma = folio_unmap_for_migration(folio, TTM_NO_LEAVES);
 	if (folio_mapped(folio))
 		err = -EBUSY;
-	else if (page)
-		err = folio_split_out(folio, page, new_order, 0, GFP_KERNEL);
+	else if (target)
+		err = folio_split_out(folio, target, new_order, 0, GFP_KERNEL);
 	else
 		err = folio_split(folio, new_order, 0, GFP_KERNEL);
 	if (anon_vma)
 		restore_migration_entries(anon_vma, index, nr, pfn, pfn);
 	if (!err)
-		release_pieces(pfn + folio_nr_pages(folio), pfn + nr);
+		release_pieces(page, nr, keep);
 	return err;
+}
+
+int split_folio_mapped(struct folio *folio, unsigned int new_order, struct page *page)
+{
+	if (page && folio_page_idx(folio, page) >= folio_nr_pages(folio))
+		return -EINVAL;
+	return split_mapped(folio, new_order, page, 0);
+}
+
+int split_folio_mapped_keep(struct folio *folio, unsigned int new_order, struct page *keep)
+{
+	return split_mapped(folio, new_order, NULL, folio_page_idx(folio, keep));
 }
