@@ -121,7 +121,7 @@ static void test_madvise_errors(void **state)
 		int advice, err;
 	} calls[] = {
 		{ 0, 4, 77, -EINVAL },
-		{ 0, 4, MADV_PAGEOUT, -EINVAL },
+		{ 0, 4, MADV_PAGEOUT, 0 },
 		{ 0, 6, MADV_WILLNEED, -ENOMEM },
 		{ 0, 6, MADV_DONTNEED, -ENOMEM },
 		{ 40, 4, MADV_DONTNEED, -ENOMEM },

@@ -89,6 +89,10 @@ enum folio_flag {
 	PG_excl_ptr = 27, /* (r) the exclusivity bits are behind large_folio.excl_ptr */
 };
 
+/* folio->gen without a meaning yet; and older than any. */
+#define GEN_NONE 0u
+#define GEN_COLD 1u
+
 /* The top of flags: enum folio_class, constant for as long as the descriptor's memory is one. */
 #define FOLIO_CLASS_SHIFT 28
 BUILD_BUG_ON(NR_FOLIO_FLAGS > PG_excl_ptr);

@@ -35,6 +35,16 @@ void mmgrab(struct mm_struct *mm);
 void mmdrop(struct mm_struct *mm);
 
 /**
+ * mm_next() - all address spaces, one by one
+ * @mm: the last one, whose reference (mmgrab) is dropped; NULL: begin
+ *
+ * One that is made meanwhile may be missed. It may have no user any more: take its mmap_lock before looking at anything of it.
+ *
+ * Context: no spinlock held. Return: the next, with a reference (mmgrab); NULL: that was all.
+ */
+struct mm_struct *mm_next(struct mm_struct *mm);
+
+/**
  * mm_fork() - a copy of an address space
  * @mm: the parent; other threads may go on using it
  * @err: where the reason goes
@@ -107,7 +117,7 @@ long vm_mremap(struct mm_struct *mm, unsigned long addr, unsigned long old_len,
 
 /**
  * vm_madvise() - what to expect of a range, or what to do with its pages
- * @advice: MADV_...; all but MADV_PAGEOUT, which comes with swap
+ * @advice: MADV_...
  *
  * Return: 0; -EINVAL unaligned, unknown, or not for such areas; -ENOMEM holes: all else has been done (but for
  * MADV_POPULATE_..., which end there); -EAGAIN no memory for areas; MADV_POPULATE_...: -EFAULT, -EHWPOISON, -ENOMEM as

@@ -56,6 +56,16 @@ struct zone_stat {
  */
 int zone_stat(u32 node, enum zone_type zone, struct zone_stat *st);
 
+/**
+ * zone_above() - how much is free beyond a watermark?
+ * @node: node
+ * @zone: zone
+ * @mark: which
+ *
+ * A look at counters, a few frames wrong while others allocate. Return: frames, negative: missing; 0 if there is no such zone.
+ */
+s64 zone_above(u32 node, enum zone_type zone, enum zone_watermark mark);
+
 /* Sums over all zones. */
 u64 nr_free_pages(void);
 u64 totalram_pages(void);

@@ -11,6 +11,7 @@
 #include <octavo/gfp.h>
 
 struct kmem_cache;
+struct slab_scan; /* slab_state.h */
 
 /* Flags of kmem_cache_create(). */
 #define SLAB_TYPESAFE_BY_RCU 0x01u /* slab memory goes back only after a grace period */
@@ -122,6 +123,20 @@ void *kmem_cache_alloc_from_sheaf(struct kmem_cache *s, struct slab_sheaf *sheaf
 u32 kmem_cache_sheaf_size(const struct slab_sheaf *sheaf);
 /* Frees what is left in it, and it. Context: any; never sleeps. */
 void kmem_cache_return_sheaf(struct kmem_cache *s, struct slab_sheaf *sheaf);
+
+/**
+ * kmem_cache_scan() - some objects of a cache, in turns
+ * @s: SLAB_TYPESAFE_BY_RCU
+ * @scan: where the last call ended
+ * @max: size of @objs
+ * @objs: filled with objects that lie together
+ *
+ * They may be free, or become so: the caller tries for a reference. Any number of scans may run, and share a lap.
+ *
+ * Context: RCU read-side section, which is how long @objs are objects of this type; takes a spinlock. Return: how many; 0: the
+ * lap is over, and the next call begins another.
+ */
+u32 kmem_cache_scan(struct kmem_cache *s, struct slab_scan *scan, u32 max, void **objs);
 
 /**
  * kmem_cache_shrink() - give free slabs back to the frame allocator

@@ -19,6 +19,11 @@
 
 struct kmem_cache;
 
+/* Where a kmem_cache_scan() is; zero: at its beginning. The caller's, one CPU at a time. */
+struct slab_scan {
+	u32 home, at;
+};
+
 /* An array of free objects. Belongs to a CPU, to the depot, or (prefilled) to a caller. */
 struct slab_sheaf {
 	union {
@@ -67,6 +72,7 @@ struct slab_home {
 	u32 nr_empty;		  /* (l), read as a hint without */
 	u32 reap_above;		  /* (l) so many empty slabs are too many */
 	bool plenty;		  /* (l) its bit in kmem_cache.plenty */
+	u8 lap;			  /* (l) slab_scan.c */
 	u64 nr_free;		  /* (l) objects in slabs, read as a hint without */
 	struct list_head partial; /* (l) some objects free */
 	struct list_head full;	  /* (l) none free */

@@ -20,6 +20,7 @@
 #include <octavo/rcu_state.h>
 #include <octavo/slab_state.h>
 #include <octavo/desc_state.h>
+#include <octavo/reclaim_state.h>
 #include <octavo/space_state.h>
 #include <octavo/swap_state.h>
 #include <octavo/upcalls.h>
@@ -58,6 +59,7 @@ struct octavo_state {
 	struct rcu_state rcu;
 	struct swap_state swap;
 	struct space_state space;
+	struct reclaim_state reclaim;
 	struct kmap_state kmap;
 	struct upcalls_state upcalls;
 	/*

@@ -21,6 +21,8 @@ struct reclaim_upcalls {
 	void (*wake_reclaim)(u32 node, u32 zone);
 	/* MADV_PAGEOUT. Context: mmap_lock for reading. Return: 0. */
 	int (*pageout)(struct vm_area_struct *vma, unsigned long start, unsigned long end);
+	/* A folio comes back from slots that remember (swap_shadow()) what it was. Not 0. */
+	void (*refault)(struct folio *folio, u64 shadow);
 	/* The last reference of a folio that is charged to a group is gone. Any context. */
 	void (*uncharge)(struct folio *folio);
 };

@@ -214,6 +214,7 @@ static struct slab *slab_make(struct kmem_cache *s, gfp_t gfp)
 	slab->nr = g->nr;
 	slab->inuse = 0;
 	slab->order = g->order;
+	slab->lap = 0;
 	slab->embedded = g->embedded;
 	slab->home = (u8)(slab_own_home(s) - s->home);
 	for (u32 i = 0; i < slab_bit_words(g->nr); i++)

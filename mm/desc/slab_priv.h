@@ -33,8 +33,8 @@ struct slab {
 	u8 order;		  /* (w) */
 	bool embedded;		  /* (w) */
 	u8 home;		  /* (w) whose lock is (l) */
-	u8 spare;
-	unsigned long free[]; /* (l) a bit an object; set: in the slab */
+	u8 lap;			  /* (l) slab_scan.c: of the home, when it was scanned last */
+	unsigned long free[];	  /* (l) a bit an object; set: in the slab */
 };
 BUILD_BUG_ON(sizeof(struct slab) + SLAB_DESC_BITS / 8 != SLAB_DESC_SIZE);
 

@@ -203,6 +203,19 @@ int zone_stat(u32 node, enum zone_type zone, struct zone_stat *st)
 	return 0;
 }
 
+s64 zone_above(u32 node, enum zone_type zone, enum zone_watermark mark)
+{
+	struct zone *z;
+
+	if (node >= OCTAVO_NR_NODES || (unsigned int)zone >= NR_ZONES)
+		return 0;
+	/* acquire: pairs with the release in zone_get(): node and type are set */
+	z = smp_load_acquire(&octavo_state.frame.zone[node][zone]);
+	if (!z)
+		return 0;
+	return zone_free(z) - READ_ONCE(z->isolated) - (s64)READ_ONCE(z->watermark[mark]);
+}
+
 u64 nr_free_pages(void)
 {
 	/* acquire: pairs with the release in zone_get(): their keys are set */

@@ -59,9 +59,10 @@ static void advise_run(struct advice *a, struct folio *folio, bool anon, pte_t *
 {
 	u64 bits = a->free ? use_bits() : ~pte_mkold(__pte(~(u64)0)).v;
 
-	if (!a->free)
+	if (!a->free) {
 		folio_clear_flag(folio, PG_referenced);
-	else if (!anon || !folio_free_lazily(folio))
+		WRITE_ONCE(folio->gen, GEN_COLD);
+	} else if (!anon || !folio_free_lazily(folio))
 		return;
 	for (unsigned long i = 0; i < nr; i++)
 		fetch_and_relaxed(&ptep[i].v, ~bits);

@@ -119,6 +119,15 @@ static int guard_install(struct vm_area_struct *vma, unsigned long start, unsign
 	return guard_install_range(vma, start, end);
 }
 
+/* Where nobody reclaims the advice is as good as taken. */
+static int pageout(struct vm_area_struct *vma, unsigned long start, unsigned long end)
+{
+	/* acquire: pairs with the release of reclaim_init() */
+	const struct reclaim_upcalls *up = smp_load_acquire(&octavo_state.upcalls.reclaim);
+
+	return up ? up->pageout(vma, start, end) : 0;
+}
+
 /* Context: mmap_lock for reading. */
 static int advise_pages(struct vm_area_struct *vma, unsigned long start, unsigned long end,
 			int advice)
@@ -137,6 +146,8 @@ static int advise_pages(struct vm_area_struct *vma, unsigned long start, unsigne
 		return madvise_free_range(vma, start, end);
 	case MADV_COLD:
 		return can_take_pages(f, false) ? madvise_cold_range(vma, start, end) : -EINVAL;
+	case MADV_PAGEOUT:
+		return can_take_pages(f, false) ? pageout(vma, start, end) : -EINVAL;
 	case MADV_GUARD_INSTALL:
 		return guard_install(vma, start, end);
 	case MADV_GUARD_REMOVE:
@@ -154,6 +165,7 @@ static bool is_page_advice(int advice)
 	case MADV_DONTNEED_LOCKED:
 	case MADV_FREE:
 	case MADV_COLD:
+	case MADV_PAGEOUT:
 	case MADV_GUARD_INSTALL:
 	case MADV_GUARD_REMOVE:
 		return true;
@@ -270,7 +282,6 @@ int vm_madvise(struct mm_struct *mm, unsigned long addr, unsigned long len, int 
 	unsigned long end = addr + ALIGN(len, PAGE_SIZE);
 	bool populate = advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
 
-	/* MADV_PAGEOUT too: there is nowhere to page out to */
 	if (!is_area_advice(advice) && !is_page_advice(advice) && !populate &&
 	    advice != MADV_COLLAPSE)
 		return -EINVAL;

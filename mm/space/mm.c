@@ -298,6 +298,38 @@ void mmdrop(struct mm_struct *mm)
 		mm_free(mm);
 }
 
+/* Inc-not-zero: who has dropped the last reference takes it out of the list a moment later. Context: space.lock. */
+static bool mmgrab_not_zero(struct mm_struct *mm)
+{
+	u32 old = READ_ONCE(mm->count);
+
+	do {
+		if (old == 0)
+			return false;
+		/* relaxed: the list's lock has ordered its making, and who uses it takes its mmap_lock */
+	} while (!try_cmpxchg_relaxed(&mm->count, &old, old + 1));
+	return true;
+}
+
+struct mm_struct *mm_next(struct mm_struct *mm)
+{
+	struct space_state *space = &octavo_state.space;
+	struct mm_struct *last = mm;
+
+	/* acquire: pairs with the release of who made the list */
+	if (!smp_load_acquire(&space->ready))
+		return NULL;
+	spin_lock(&space->lock);
+	mm = last ? list_entry(last->all.next, struct mm_struct, all)
+		  : list_first_entry(&space->mms, struct mm_struct, all);
+	while (&mm->all != &space->mms && !mmgrab_not_zero(mm))
+		mm = list_entry(mm->all.next, struct mm_struct, all);
+	spin_unlock(&space->lock);
+	if (last)
+		mmdrop(last);
+	return &mm->all == &space->mms ? NULL : mm;
+}
+
 void mmget(struct mm_struct *mm)
 {
 	/* relaxed: the caller is a user */

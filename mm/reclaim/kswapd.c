@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+/*
+ * kswapd.c - who reclaims, and when: a thread for each node below its low watermark until it is above the high one, and
+ * whoever needs memory below the min watermark.
+ *
+ * A set of folios is gone through in laps. What is old enough is taken; if a lap has not given enough, everything is aged by one
+ * generation, and so on, until even what is used all the time has been asked whether it was used just now. After that there is nothing.
+ */
+#include "reclaim.h"
+
+/* Laps in which nothing was freed before it is given up. */
+#define HOPELESS_LAPS (GEN_MIN_AGE + 2)
+
+/* Who has more reclaimers than CPUs has them wait for the same memory. Also ends a recursion, if there were one. */
+static bool reclaim_enter(void)
+{
+	/* acquire: pairs with the release of reclaim_leave(): what others freed is seen */
+	u32 old = fetch_add_acquire(&octavo_state.reclaim.running, 1u);
+
+	if (old < 2 * octavo_state.frame.nr_cpus)
+		return true;
+	fetch_sub_release(&octavo_state.reclaim.running, 1u);
+	return false;
+}
+
+static void reclaim_leave(void)
+{
+	fetch_sub_release(&octavo_state.reclaim.running, 1u);
+}
+
+/*
+ * One step of a lap. The set is one scanner's at a time; the folios that he finds are his, and are taken away without it.
+ * Return: frames freed. *lap: it was the last step of one.
+ */
+static u64 shrink_step(struct lruvec *lv, int nid, bool *lap)
+{
+	struct folio *folios[RECLAIM_BATCH];
+	u32 nr;
+
+	*lap = false;
+	/* acquire: pairs with the release below: where the last scanner was */
+	if (xchg_acquire(&lv->busy, 1u)) {
+		octavo_port_relax();
+		return 0;
+	}
+	nr = scan_old_folios(lv, nid, folios, lap);
+	if (*lap)
+		lruvec_age(lv);
+	smp_store_release(&lv->busy, 0u);
+	return reclaim_folios(folios, nr, 0);
+}
+
+/* Return: frames freed: @want or more, unless there are not so many. */
+static u64 shrink_lruvec(struct lruvec *lv, int nid, u64 want)
+{
+	u64 freed = 0, before = 0;
+	u32 laps = 0, idle = 0;
+	bool lap;
+
+	while (freed < want && laps < HOPELESS_LAPS && idle < 1000) {
+		u64 n = shrink_step(lv, nid, &lap);
+
+		freed += n;
+		/* somebody else has the set busy, and frees for us too */
+		idle = n || lap ? 0 : idle + 1;
+		if (!lap)
+			continue;
+		laps = freed == before ? laps + 1 : 0;
+		before = freed;
+	}
+	return freed;
+}
+
+/* ---- direct ---- */
+
+u64 try_to_free_pages(gfp_t gfp, unsigned int order, int nid)
+{
+	/* some more than is needed now, or the next one comes here too */
+	u64 want = max(1ul << order, (unsigned long)RECLAIM_BATCH), freed;
+
+	if (!(gfp & __GFP_DIRECT_RECLAIM) || !reclaim_enter())
+		return 0;
+	count_event(RECLAIM_DIRECT, 1);
+	freed = shrink_lruvec(&octavo_state.reclaim.root, nid, want);
+	reclaim_leave();
+	return freed;
+}
+
+u64 reclaim_direct(gfp_t gfp, unsigned int order, int nid)
+{
+	return try_to_free_pages(gfp, order, NUMA_NO_NODE);
+}
+
+/* ---- background ---- */
+
+void reclaim_wake(u32 node, u32 zone)
+{
+	struct kswapd *k = &octavo_state.reclaim.kswapd[node];
+
+	if (READ_ONCE(k->wake))
+		return;
+	/* release: pairs with the acquire of kswapd_wait(): what made us call is seen */
+	smp_store_release(&k->wake, 1u);
+	octavo_port_unpark(&k->wake, true);
+}
+
+static bool kswapd_should_stop(void)
+{
+	/* acquire: pairs with the release of kswapd_stop() */
+	return smp_load_acquire(&octavo_state.reclaim.stop);
+}
+
+/* Return: false: it is to end. */
+static bool kswapd_wait(struct kswapd *k)
+{
+	while (!kswapd_should_stop()) {
+		/* acquire: pairs with the release of reclaim_wake() */
+		if (xchg_acquire(&k->wake, 0u))
+			return !kswapd_should_stop();
+		octavo_port_park(&k->wake, 0);
+	}
+	return false;
+}
+
+/* Frames that the node's zones lack to their high watermarks. */
+static u64 node_missing(u32 nid)
+{
+	u64 missing = 0;
+
+	for (unsigned int zone = 0; zone < NR_ZONES; zone++) {
+		s64 above = zone_above(nid, (enum zone_type)zone, WMARK_HIGH);
+
+		if (above < 0)
+			missing += (u64)-above;
+	}
+	return missing;
+}
+
+void kswapd(u32 nid)
+{
+	struct kswapd *k = &octavo_state.reclaim.kswapd[nid];
+
+	while (kswapd_wait(k)) {
+		u64 missing;
+
+		count_event(RECLAIM_KSWAPD, 1);
+		while ((missing = node_missing(nid)) && !kswapd_should_stop())
+			if (!shrink_lruvec(&octavo_state.reclaim.root, (int)nid,
+					   min(missing, (u64)RECLAIM_BATCH * 4)))
+				break;
+	}
+}
+
+void kswapd_stop(void)
+{
+	/* release: pairs with the acquire of kswapd_should_stop() */
+	smp_store_release(&octavo_state.reclaim.stop, 1u);
+	for (u32 nid = 0; nid < OCTAVO_NR_NODES; nid++)
+		reclaim_wake(nid, 0);
+}

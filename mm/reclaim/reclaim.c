@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+/*
+ * reclaim.c - coming up, refaults, numbers.
+ */
+#include <octavo/swap.h>
+
+#include "reclaim.h"
+
+/* A folio comes back that was taken away not long ago: it is needed, and the set is larger than memory. */
+static void reclaim_refault(struct folio *folio, u64 shadow)
+{
+	struct lruvec *lv = &octavo_state.reclaim.root;
+	u32 age;
+
+	if (!shadow)
+		return;
+	age = lruvec_now(lv) - shadow_gen(shadow);
+	count_event(RECLAIM_REFAULTS, folio_nr_pages(folio));
+	folio_set_flag(folio, PG_workingset);
+	/* it starts as old as it is: a page that comes back at once is young, one that was away for long is like a new one */
+	if (age <= GEN_MIN_AGE)
+		WRITE_ONCE(folio->gen, lruvec_now(lv));
+}
+
+static const struct reclaim_upcalls upcalls = {
+	.direct_reclaim = reclaim_direct,
+	.wake_reclaim = reclaim_wake,
+	.pageout = pageout_range,
+	.refault = reclaim_refault,
+};
+
+static void reclaim_exit(void)
+{
+	octavo_state.upcalls.reclaim = NULL;
+	octavo_state.layer[OCTAVO_LAYER_RECLAIM] = NULL;
+}
+
+/* There is nothing that could be inconsistent but the clock. */
+static bool reclaim_validate(void)
+{
+	if (octavo_state.reclaim.root.gen > GEN_COLD && !octavo_state.reclaim.root.busy)
+		return true;
+	pr_err("reclaim: generation %u, %s", octavo_state.reclaim.root.gen,
+	       octavo_state.reclaim.root.busy ? "somebody scans" : "nobody scans");
+	return false;
+}
+
+static const struct octavo_layer layer = { .exit = reclaim_exit, .validate = reclaim_validate };
+
+int reclaim_init(void)
+{
+	/* relaxed, and the same by whoever else does it now */
+	if (!READ_ONCE(octavo_state.reclaim.root.gen))
+		WRITE_ONCE(octavo_state.reclaim.root.gen, GEN_COLD + 1);
+	/* release: pairs with the acquire of who calls up */
+	smp_store_release(&octavo_state.layer[OCTAVO_LAYER_RECLAIM], &layer);
+	smp_store_release(&octavo_state.upcalls.reclaim, &upcalls);
+	return 0;
+}
+
+void reclaim_stat(struct reclaim_stat *st)
+{
+	const u64 *event = octavo_state.reclaim.event;
+
+	*st = (struct reclaim_stat){
+		.scanned = READ_ONCE(event[RECLAIM_SCANNED]),
+		.reclaimed = READ_ONCE(event[RECLAIM_FREED]),
+		.written = READ_ONCE(event[RECLAIM_WRITTEN]),
+		.refaults = READ_ONCE(event[RECLAIM_REFAULTS]),
+		.activated = READ_ONCE(event[RECLAIM_ACTIVATED]),
+		.aged = READ_ONCE(event[RECLAIM_AGED]),
+		.kswapd_runs = READ_ONCE(event[RECLAIM_KSWAPD]),
+		.direct_runs = READ_ONCE(event[RECLAIM_DIRECT]),
+		.oom_kills = READ_ONCE(event[RECLAIM_OOM]),
+	};
+}
