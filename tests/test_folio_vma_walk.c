@@ -129,13 +129,19 @@ static void test_partly_unmapped(void **state)
 	folio_vma_walk_done(&w);
 	assert_end(&w);
 
-	/* Protected from everybody is present all the same. */
+	/* Protected from everybody is present all the same, but not alike. */
 	hand_zap(vma, addr + PAGES(2), addr + PAGES(3));
 	folio_get(folio);
 	folio_add_anon_rmap(folio_subrange(folio, 2, 1), vma, addr + PAGES(2), 0, RMAP_EXCLUSIVE);
 	table_map(mm, addr + PAGES(2), 0, pfn_pte(folio_pfn(folio) + 2, PAGE_NONE));
 	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, 0);
-	assert_batch(&w, addr + PAGES(1), 1, 3);
+	assert_batch(&w, addr + PAGES(1), 1, 1);
+	assert_batch(&w, addr + PAGES(2), 2, 1);
+	/* Again, after a sleep. */
+	folio_vma_walk_again(&w);
+	assert_false(spin_is_locked(&w.pos.pt->ptl));
+	assert_batch(&w, addr + PAGES(2), 2, 1);
+	assert_batch(&w, addr + PAGES(3), 3, 1);
 	folio_vma_walk_done(&w);
 	assert_int_equal(folio_count_mappings(folio), folio_mapcount(folio));
 	shutdown();

@@ -97,6 +97,15 @@ static inline void set_ptes(pte_t *ptep, pte_t e, unsigned long nr)
 		words_ramp_release(&ptep->v, e.v, pte_advance_pfn(__pte(0), 1).v, nr);
 }
 
+/* The same for @nr entries of swap form with ascending offsets. */
+static inline void set_swap_ptes(pte_t *ptep, pte_t e, unsigned long nr)
+{
+	if (nr == 1)
+		set_pte(ptep, e);
+	else
+		words_ramp_release(&ptep->v, e.v, pte_swp_advance(__pte(0), 1).v, nr);
+}
+
 /* Nothing, where nothing present is: no hardware writes to it. Context: its ptl. */
 static inline void pte_clear(pte_t *ptep)
 {
@@ -107,6 +116,26 @@ static inline void pte_clear(pte_t *ptep)
 static inline pte_t ptep_get_and_clear(pte_t *ptep)
 {
 	return __pte(xchg_seq_cst(&ptep->v, (u64)0));
+}
+
+/**
+ * ptep_invalidate() - present to the core still, to hardware no more
+ * @ptep: one that hardware may use: pte_protnone() it is not
+ *
+ * The first half of taking an entry away that may have to be put back: it says all that it said, and nobody but who holds the
+ * ptl changes it any more. To a look-up that reads it again it is another one, and to one that comes now it is protected.
+ *
+ * seq_cst as ptep_get_and_clear(). Context: its ptl, kept until ptep_revive() or until another entry is stored; a flush.
+ */
+static inline void ptep_invalidate(pte_t *ptep)
+{
+	fetch_add_seq_cst(&ptep->v, _PAGE_INVALIDATE);
+}
+
+/* As it was before ptep_invalidate(). release: as set_pte(). */
+static inline void ptep_revive(pte_t *ptep)
+{
+	set_pte(ptep, __pte(ptep_get(ptep).v - _PAGE_INVALIDATE));
 }
 
 /* No CPU and no look-up can be in these tables any more. */

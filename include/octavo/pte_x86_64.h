@@ -44,6 +44,11 @@ typedef struct {
 #define _PAGE_UFFD_WP	 (1ul << 10)
 #define _PAGE_SOFT_DIRTY (1ul << 11)
 #define _PAGE_NX	 (1ul << 63)
+/*
+ * Added to an entry that hardware may use it makes one that hardware may not, taken off it makes the same again: bit 8 for bit 0, and
+ * nothing else.
+ */
+#define _PAGE_INVALIDATE (_PAGE_PROTNONE - _PAGE_PRESENT)
 #define PTE_PFN_BITS	 40
 #define PTE_PFN_MASK	 (((1ul << PTE_PFN_BITS) - 1) << PAGE_SHIFT)
 

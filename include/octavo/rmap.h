@@ -142,8 +142,8 @@ int folio_try_share_anon_rmap(struct folio_subrange sr, unsigned int level) __mu
  *		... stop early: folio_vma_walk_done(&w) ...
  *	}
  *
- * A batch is a run of entries of one table, one VMA and one folio that map consecutive pages, and of
- * equal kind (present, or of swap form of one type); or one entry above the last level. Between
+ * A batch is a run of entries of one table, one VMA and one folio that map consecutive pages: present, and equal in all
+ * bits but accessed, dirty and write; or of swap form of one type. Or it is one entry above the last level. Between
  * batches the ptl may have been dropped. Entries that the caller has cleared are not met again.
  */
 struct folio_vma_walk {
@@ -179,6 +179,8 @@ struct folio_vma_walk {
  * Context: the anon_vma's lock, or mmap_lock; no ptl but the walk's. Return: false: no more, nothing is held.
  */
 bool folio_vma_walk_next(struct folio_vma_walk *w);
+/* Gives up the ptl for a while, so that the caller may sleep: the next batch is that of w->addr again, if it is still there. */
+void folio_vma_walk_again(struct folio_vma_walk *w);
 /* Ends a walk before its end. */
 void folio_vma_walk_done(struct folio_vma_walk *w);
 

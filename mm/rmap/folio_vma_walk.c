@@ -70,22 +70,41 @@ static bool walk_found(struct folio_vma_walk *w, unsigned long addr, unsigned in
 	return true;
 }
 
+/* The bits in which the entries of a batch agree with @e, which is its first. */
+static inline u64 walk_alike(pte_t e)
+{
+	const pte_t ones = __pte(~(u64)0), none = __pte(0);
+
+	if (pte_present(e))
+		return pte_wrprotect(pte_mkold(pte_mkclean(ones))).v;
+	return ~(__swp_pte(0, SWP_MIG_YOUNG | SWP_MIG_DIRTY).v | pte_swp_mksoft_dirty(none).v |
+		 pte_swp_mkuffd_wp(none).v);
+}
+
+/* How many of @max entries from @ptep on go on with what @e, the first, maps. */
+static inline unsigned int walk_run(const pte_t *ptep, pte_t e, unsigned long max)
+{
+	const pte_t step =
+		pte_present(e) ? pte_advance_pfn(__pte(0), 1) : pte_swp_advance(__pte(0), 1);
+
+	return 1 + (unsigned int)words_ramp_run(&ptep[1].v, e.v + step.v, step.v, walk_alike(e),
+						max - 1, NULL);
+}
+
 /* The rest of the last-level table that is locked, from w->next and w->pos.ptep on. */
 static bool walk_table(struct folio_vma_walk *w)
 {
 	unsigned long end = level_addr_end(w->next, w->end, PGTABLE_LEVEL_PMD), addr;
 	pte_t *ptep = w->pos.ptep;
-	unsigned int kind, nr = 1;
+	unsigned int nr = 1;
 
 	for (addr = w->next; addr < end; addr += PAGE_SIZE, ptep++) {
 		pte_t e = ptep_get(ptep);
 
-		kind = walk_match(w, e, addr);
-		if (kind == KIND_NONE)
+		if (!walk_match(w, e, addr))
 			continue;
-		while (!(w->flags & FVW_SINGLE) && addr + nr * PAGE_SIZE < end &&
-		       walk_match(w, ptep_get(ptep + nr), addr + nr * PAGE_SIZE) == kind)
-			nr++;
+		if (!(w->flags & FVW_SINGLE))
+			nr = walk_run(ptep, e, (end - addr) >> PAGE_SHIFT);
 		w->pos.addr = addr;
 		w->pos.ptep = ptep;
 		w->pos.pte = e;
@@ -185,6 +204,13 @@ bool folio_vma_walk_next(struct folio_vma_walk *w)
 		walk_unlock(w);
 	}
 	return false;
+}
+
+void folio_vma_walk_again(struct folio_vma_walk *w)
+{
+	VM_BUG_ON(!w->locked);
+	w->next = w->addr;
+	walk_unlock(w);
 }
 
 void folio_vma_walk_done(struct folio_vma_walk *w)

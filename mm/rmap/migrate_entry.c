@@ -2,9 +2,8 @@
 /*
  * migrate_entry.c - entries of a folio to migration entries and back.
  *
- * 1. A run at a time: cleared, flushed, asked once whether it is pinned if it is exclusive, and only then
- *    counted as gone. The migration entry itself has all that the entry said and the area does not, so
- *    nothing else has to be remembered: what is pinned gets its entries back from them.
+ * 1. A run at a time (unmap_run.h). The migration entry itself has all that the entry said and the area does not, so
+ *    nothing else has to be remembered.
  *
  * 2. The flush is done before the ptl is given up. Whoever finds a migration entry may remove it and believe
  *    that nothing is mapped there, and does not flush for what was never present to him.
@@ -19,6 +18,7 @@
  * What it does not do: decide whether the folio can be moved, or move it.
  */
 #include "rmap_internal.h"
+#include "unmap_run.h"
 
 /* ---- one entry ---- */
 
@@ -64,121 +64,73 @@ static pte_t present_pte(pte_t m, unsigned long pfn, const struct vm_area_struct
 
 /* ---- there ---- */
 
-struct unmap {
-	u32 flags;		       /* TTM_... */
-	enum mmu_notifier_event event; /* what mirrors are told */
-	void *owner;
-	bool pinned; /* no use to go on: the folio stays mapped */
+struct to_migration {
+	struct folio_unmap u;
+	u32 flags; /* TTM_... */
 };
 
-/* Clear @nr entries and leave migration entries. Return: was any dirty? Context: the ptl. */
-static bool clear_run(pte_t *ptep, unsigned int nr, bool exclusive)
+/* Past the point of no return: migration entries instead of the run's. Context: the ptl. */
+static void store_migration(const struct unmap_run *run, bool exclusive)
 {
 	bool dirty = false;
 
-	for (unsigned int i = 0; i < nr; i++) {
-		pte_t e = ptep_get_and_clear(ptep + i);
+	for (unsigned int i = 0; i < run->nr; i++) {
+		pte_t e = ptep_get(run->ptep + i);
 
 		dirty |= pte_dirty(e);
-		set_pte(ptep + i, migration_pte(e, exclusive));
-	}
-	return dirty;
-}
-
-/*
- * One run of a batch, all of it exclusive or all not. Return: false: pinned, and the entries are as they were.
- */
-static bool unmap_run(const struct folio_vma_walk *w, unsigned int at, unsigned int nr,
-		      struct folio_subrange sr, bool exclusive)
-{
-	unsigned int level = w->pos.level;
-	unsigned long start = w->addr + at * PAGE_SIZE, size = nr * level_size(level);
-	pte_t *ptep = w->pos.ptep + at;
-	struct folio_subrange bits = sr;
-	bool dirty = clear_run(ptep, nr, exclusive);
-
-	if (level != PGTABLE_LEVEL_PTE)
-		bits.nr = 1;
-	flush_tlb_range(w->vma->vm_mm, start, start + size, level);
-	if (exclusive && folio_try_share_anon_rmap(bits, level)) {
-		for (unsigned int i = 0; i < nr; i++) {
-			pte_t m = ptep_get(ptep + i);
-
-			set_pte(ptep + i,
-				present_pte(m, swp_entry_pfn(pte_to_swp_entry(m)), w->vma, level));
-		}
-		return false;
+		set_pte(run->ptep + i, migration_pte(e, exclusive));
 	}
 	if (dirty)
-		folio_set_flag(sr.folio, PG_dirty);
-	folio_remove_rmap(sr, w->vma, level);
-	folio_put_refs(sr.folio, nr);
-	return true;
+		folio_set_flag(run->sr.folio, PG_dirty);
+	unmap_run_end(run);
 }
 
-/* Return: false: something of the batch stays. */
-static bool unmap_batch(const struct folio_vma_walk *w, const struct unmap *u)
+static enum unmap_next batch_to_migration(struct folio_unmap *u, const struct folio_vma_walk *w)
 {
-	struct folio_subrange sr = w->sr;
+	const struct to_migration *t = container_of(u, struct to_migration, u);
+	struct unmap_run run, part;
 	bool exclusive;
 
 	/* A device has it for itself, or it may not be one entry any more. */
 	if (!pte_present(w->pos.pte) ||
-	    (w->pos.level != PGTABLE_LEVEL_PTE && (u->flags & TTM_NO_LEAVES)))
-		return false;
-	if (w->pos.level != PGTABLE_LEVEL_PTE)
-		return unmap_run(w, 0, 1, sr, folio_test_anon_exclusive(sr.folio, sr.first));
-	for (unsigned int at = 0; at < w->nr; at += sr.nr) {
-		sr = folio_subrange(w->folio, w->sr.first + at, w->nr - at);
-		sr.nr = folio_anon_exclusive_run(sr, &exclusive);
-		if (!unmap_run(w, at, sr.nr, sr, exclusive))
-			return false;
+	    (w->pos.level != PGTABLE_LEVEL_PTE && (t->flags & TTM_NO_LEAVES)))
+		return UNMAP_STOP;
+	run = unmap_run_of(w);
+	unmap_run_begin(&run);
+	for (unsigned int at = 0; at < run.nr; at += part.nr) {
+		part = unmap_run_alike(&run, at, &exclusive);
+		if (exclusive && unmap_run_share(&part)) {
+			part = unmap_run_rest(&run, at);
+			unmap_run_cancel(&part);
+			return UNMAP_STOP;
+		}
+		store_migration(&part, exclusive);
 	}
-	return true;
+	return UNMAP_GO_ON;
 }
 
-static bool unmap_one(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
-		      void *arg)
+static struct anon_vma *folio_to_migration(struct folio *folio, struct to_migration *t)
 {
-	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, FVW_SYNC);
-	struct unmap *u = arg;
-	struct mmu_notifier_range range;
-	unsigned long last = min(READ_ONCE(folio->index) + folio_nr_pages(folio),
-				 vma->vm_pgoff + vma_pages(vma));
-
-	mmu_notifier_range_init(&range, u->event, vma->vm_mm, addr,
-				vma->vm_start + ((last - vma->vm_pgoff) << PAGE_SHIFT));
-	range.owner = u->owner;
-	/* It may sleep, so it does not fail. */
-	mmu_notifier_invalidate_range_start(&range);
-	while (!u->pinned && folio_vma_walk_next(&w))
-		u->pinned = !unmap_batch(&w, u);
-	folio_vma_walk_done(&w);
-	mmu_notifier_invalidate_range_end(&range);
-	return !u->pinned && folio_mapped(folio);
-}
-
-static struct anon_vma *unmap_folio(struct folio *folio, struct unmap *u)
-{
-	const struct rmap_walk_control rwc = { .rmap_one = unmap_one, .arg = u };
 	struct anon_vma *anon_vma;
 
-	VM_BUG_ON(!folio_test_locked(folio) || !folio_test_anon(folio));
+	VM_BUG_ON(!folio_test_anon(folio));
 	/* The folio is locked, so this stays its mapping. */
 	anon_vma = folio_get_anon_vma(folio);
 	if (!anon_vma)
 		return NULL;
 	anon_vma_lock_read(anon_vma);
-	rmap_walk_locked(anon_vma, READ_ONCE(folio->index), folio_nr_pages(folio), folio, &rwc);
+	t->u.walk_flags = FVW_SYNC;
+	t->u.batch = batch_to_migration;
+	folio_unmap_walk(folio, anon_vma, &t->u);
 	anon_vma_unlock_read(anon_vma);
 	return anon_vma;
 }
 
 struct anon_vma *folio_unmap_for_migration(struct folio *folio, u32 flags)
 {
-	struct unmap u = { .flags = flags, .event = MMU_NOTIFY_CLEAR };
+	struct to_migration t = { .u = { .event = MMU_NOTIFY_CLEAR }, .flags = flags };
 
-	return unmap_folio(folio, &u);
+	return folio_to_migration(folio, &t);
 }
 
 struct anon_vma *try_to_migrate(struct folio *folio)
@@ -188,9 +140,9 @@ struct anon_vma *try_to_migrate(struct folio *folio)
 
 struct anon_vma *try_to_migrate_owner(struct folio *folio, void *owner)
 {
-	struct unmap u = { .event = MMU_NOTIFY_MIGRATE, .owner = owner };
+	struct to_migration t = { .u = { .event = MMU_NOTIFY_MIGRATE, .owner = owner } };
 
-	return unmap_folio(folio, &u);
+	return folio_to_migration(folio, &t);
 }
 
 /* ---- and back ---- */

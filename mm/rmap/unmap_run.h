@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unmap_run.h - what all ways of taking a folio out of page tables have in common: to migration entries, to swap slots, to nothing.
+ *
+ * A run is a batch of folio_vma_walk_next(), or a part of one. It goes or stays as a whole:
+ *
+ *	unmap_run_begin()	hardware cannot use the entries any more, and no translation of them is left
+ *	...			what can fail, and can be taken back
+ *	unmap_run_share()	exclusive pages: not any more, unless they are pinned
+ *
+ * after which nothing can fail:
+ *
+ *	...			other entries are stored, or none
+ *	unmap_run_end()		the mappings and their references are gone
+ *
+ * or, instead of unmap_run_end(), unmap_run_cancel(): the entries are as they were, with what hardware had set in them. All under
+ * one hold of their ptl, so who waits for it finds them in the one state or the other. Who does not wait (look-ups, walks from
+ * the top) finds them protected, and comes for the ptl.
+ */
+#ifndef MM_RMAP_UNMAP_RUN_H
+#define MM_RMAP_UNMAP_RUN_H
+
+#include <octavo/mmu_notifier.h>
+#include <octavo/rmap.h>
+
+/* Entries of one table, one area and one folio, which map consecutive pages. */
+struct unmap_run {
+	struct vm_area_struct *vma;
+	unsigned long addr; /* of the first */
+	pte_t *ptep;
+	unsigned int level;
+	unsigned int nr;	  /* 1 above the last level */
+	struct folio_subrange sr; /* what they map */
+	bool usable;		  /* by hardware, before unmap_run_begin() */
+};
+
+static inline struct unmap_run unmap_run_of(const struct folio_vma_walk *w)
+{
+	return (struct unmap_run){
+		.vma = w->vma,
+		.addr = w->addr,
+		.ptep = w->pos.ptep,
+		.level = w->pos.level,
+		.nr = w->nr,
+		.sr = w->sr,
+		.usable = !pte_protnone(w->pos.pte),
+	};
+}
+
+/* @nr entries of a run of the last level, from the @at-th on. */
+static inline struct unmap_run unmap_run_part(const struct unmap_run *run, unsigned int at,
+					      unsigned int nr)
+{
+	struct unmap_run part = *run;
+
+	VM_BUG_ON(run->level != PGTABLE_LEVEL_PTE || !nr || at + nr > run->nr);
+	part.addr += (unsigned long)at << PAGE_SHIFT;
+	part.ptep += at;
+	part.nr = nr;
+	part.sr.first += at;
+	part.sr.nr = nr;
+	return part;
+}
+
+/* From the @at-th entry on. */
+static inline struct unmap_run unmap_run_rest(const struct unmap_run *run, unsigned int at)
+{
+	return at ? unmap_run_part(run, at, run->nr - at) : *run;
+}
+
+/* Return: the first entry, with the accessed and dirty bits of all: none of them changes any more. */
+pte_t unmap_run_begin(const struct unmap_run *run);
+void unmap_run_cancel(const struct unmap_run *run);
+
+/*
+ * The part of a run, from the @at-th entry on, whose pages are all exclusive or all not. A leaf goes by its first page. S2.19.
+ */
+struct unmap_run unmap_run_alike(const struct unmap_run *run, unsigned int at, bool *exclusive);
+/* S2.29, for pages that are exclusive: one look at the pins for all of them. Return: 0; -EBUSY: nothing has changed. */
+int unmap_run_share(const struct unmap_run *run) __must_check;
+/* S2.20. Entries were stored that are not this folio's. */
+void unmap_run_end(const struct unmap_run *run);
+
+/* ---- all of a folio ---- */
+
+enum unmap_next {
+	UNMAP_GO_ON,
+	UNMAP_AGAIN, /* the same batch, after ->refill() */
+	UNMAP_STOP,  /* it stays mapped */
+};
+
+struct folio_unmap {
+	u32 walk_flags;		       /* FVW_... */
+	enum mmu_notifier_event event; /* what mirrors are told */
+	void *owner;
+	bool stopped;
+	/* A batch. Context: its ptl. */
+	enum unmap_next (*batch)(struct folio_unmap *u, const struct folio_vma_walk *w);
+	/* Gets what a batch lacks. @addr: the batch's. Context: no ptl; sleeps, without reclaim. Return: false: it cannot. */
+	bool (*refill)(struct folio_unmap *u, struct vm_area_struct *vma, unsigned long addr);
+};
+
+/*
+ * Every batch of every area, until one stays or nothing maps the folio any more. Each area's part is one notifier range. S2.22,
+ * S2.36. Context: folio locked, @anon_vma, its mapping, locked for reading; sleeps.
+ */
+void folio_unmap_walk(struct folio *folio, struct anon_vma *anon_vma, struct folio_unmap *u);
+
+#endif /* MM_RMAP_UNMAP_RUN_H */
