@@ -771,14 +771,14 @@ static void take_back(struct page *page, unsigned int order)
 	assert_int_equal(order, 1);
 	returned = page;
 }
-static const struct octavo_hooks device_hooks = { .device_page_free = take_back };
+static const struct device_upcalls device_upcalls = { .page_free = take_back };
 
 /* The row "plain counted" for subtype Device: the last put gives the pages to their driver. */
 COVERS("S3.7 SX.1");
 static void test_matrix_device_pages_go_back_to_their_driver(void **state)
 {
-	octavo_set_hooks(&device_hooks);
 	boot_small(64, 1);
+	octavo_state.upcalls.device = &device_upcalls;
 	it = make_plain(MISC_DEVICE, 1, false, 1);
 	assert_true(try_get_page(it.page));
 	put_page(it.page);
@@ -790,7 +790,6 @@ static void test_matrix_device_pages_go_back_to_their_driver(void **state)
 	words_fill_release(&it.first->memdesc.v, 0, 2);
 	frame_free(page_to_pfn(it.first), 1);
 	shutdown_clean();
-	octavo_set_hooks(NULL);
 }
 
 int main(void)

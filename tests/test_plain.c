@@ -614,12 +614,12 @@ static void device_page_free(struct page *page, unsigned int order)
 
 static void test_plain_device_pages_go_back_to_their_driver(void **state)
 {
-	static const struct octavo_hooks hooks = { .device_page_free = device_page_free };
+	static const struct device_upcalls upcalls = { .page_free = device_page_free };
 	struct page *page;
 	u64 free;
 
-	octavo_set_hooks(&hooks);
 	boot_small(64, 1);
+	octavo_state.upcalls.device = &upcalls;
 	free = nr_free_pages();
 	page = __alloc_plain_pages(GFP_KERNEL, 2, NUMA_NO_NODE, MISC_DEVICE, false);
 	device_freed = NULL;
@@ -637,7 +637,6 @@ static void test_plain_device_pages_go_back_to_their_driver(void **state)
 	}
 	frame_free(page_to_pfn(page), 2);
 	shutdown_clean();
-	octavo_set_hooks(NULL);
 }
 
 int main(void)

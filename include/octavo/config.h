@@ -58,6 +58,14 @@
 #error "OCTAVO_TREE_ORDER must be OCTAVO_BLOCK_ORDER + 1 to + 3: a tree has 2 to 8 blocks"
 #endif
 
+/* Ranges of device memory (memremap.h) at a time. Looking one up may look at each. */
+#ifndef OCTAVO_NR_PAGEMAPS
+#define OCTAVO_NR_PAGEMAPS 64
+#endif
+#if OCTAVO_NR_PAGEMAPS < 1 || OCTAVO_NR_PAGEMAPS > OCTAVO_NR_REGIONS
+#error "OCTAVO_NR_PAGEMAPS must be 1 to OCTAVO_NR_REGIONS: so that a zone has room for their spans"
+#endif
+
 /* Entries of a per-CPU magazine of order-0 frames; larger orders have fewer. 0: no magazines. */
 #ifndef OCTAVO_MAGAZINE
 #define OCTAVO_MAGAZINE 128

@@ -30,7 +30,7 @@ struct folio {
 	u32 refcount;	     /* (c) 0: free, frozen, or not yet published */
 	s32 mapcount;	     /* (a) mappings of any of its pages, by any page table; 0: none */
 	u32 gen;	     /* (a) relaxed: reclaim's, see docs/reclaim.md */
-	u64 pfn_order_group; /* (r) pfn 40, order 6, group 18 */
+	u64 pfn_order_group; /* (r) pfn or place 40, order 6, group 18 */
 	void *mapping;	     /* (l) */
 	unsigned long index; /* (l) */
 	union {		     /* (l) */
@@ -117,9 +117,25 @@ enum folio_kind { FOLIO_FILE = MEMDESC_FILE, FOLIO_ANON = MEMDESC_ANON };
 #define FOLIO_GROUP_SHIFT 46
 #define FOLIO_GROUP_MASK  (~0ul << FOLIO_GROUP_SHIFT)
 
-static inline unsigned long folio_pfn(const struct folio *folio)
+/*
+ * Set in the pfn field of a folio of device-private memory; below it is an index of the device's
+ * memory (memremap.h). No frame has such a pfn: what takes the field for one gets nowhere.
+ */
+#define FOLIO_DEVICE_PRIVATE (1ul << (FOLIO_PFN_BITS - 1))
+
+/* Where the folio is: its first pfn, or FOLIO_DEVICE_PRIVATE and its first index. */
+static inline unsigned long folio_place(const struct folio *folio)
 {
 	return READ_ONCE(folio->pfn_order_group) & ((1ul << FOLIO_PFN_BITS) - 1);
+}
+
+/* Fatal (in builds with assertions) for a folio of device-private memory, which has none. */
+static inline unsigned long folio_pfn(const struct folio *folio)
+{
+	unsigned long pfn = folio_place(folio);
+
+	VM_BUG_ON(pfn & FOLIO_DEVICE_PRIVATE);
+	return pfn;
 }
 
 static inline unsigned int folio_order(const struct folio *folio)
@@ -142,20 +158,48 @@ static inline size_t folio_size(const struct folio *folio)
 	return PAGE_SIZE << folio_order(folio);
 }
 
+/*
+ * The word of a place: of device-private memory it is in an array of the device's. Fatal if there
+ * is none. Context: any; whoever asks has a reference on something there, or is the memory's driver.
+ */
+struct page *device_place_page(unsigned long place);
+
+static inline struct page *place_page(unsigned long place)
+{
+	if (unlikely(place & FOLIO_DEVICE_PRIVATE))
+		return device_place_page(place);
+	return pfn_to_page(place);
+}
+
+/* The inverse, by the address of the word. Fatal if it is no page. Context: as above. */
+unsigned long device_page_place(const struct page *page);
+
+/* Words of device-private memory are not in the memory map. */
+static inline bool page_is_device_private(const struct page *page)
+{
+	return unlikely(page_to_pfn(page) >= octavo_state.frame.max_pfn);
+}
+
+static inline unsigned long page_place(const struct page *page)
+{
+	return page_is_device_private(page) ? device_page_place(page) : page_to_pfn(page);
+}
+
 static inline struct page *folio_page(const struct folio *folio, unsigned long n)
 {
-	return pfn_to_page(folio_pfn(folio)) + n;
+	return place_page(folio_place(folio)) + n;
 }
 
 /* There is no head and no tail: the index of a page in its folio is a subtraction. */
 static inline unsigned long folio_page_idx(const struct folio *folio, const struct page *page)
 {
-	return page_to_pfn(page) - folio_pfn(folio);
+	return (unsigned long)(page - folio_page(folio, 0));
 }
 
+/* @pfn: or a place. */
 static inline bool folio_contains(const struct folio *folio, unsigned long pfn)
 {
-	return pfn - folio_pfn(folio) < folio_nr_pages(folio);
+	return pfn - folio_place(folio) < folio_nr_pages(folio);
 }
 
 static inline void *folio_address(const struct folio *folio)

@@ -86,6 +86,19 @@ unsigned long frame_range_used(unsigned long pfn, unsigned long nr);
 int alloc_contig_range(unsigned long start, unsigned long end);
 void free_contig_range(unsigned long start, unsigned long nr);
 
+/**
+ * frame_add_device() - a range of a device's memory gets words, all DEVICE, and is in ZONE_DEVICE
+ * @pfn: first, section aligned
+ * @nr: a multiple of a section
+ * @nid: node
+ *
+ * None of it is the allocator's, ever. Return: 0; -EINVAL; -EEXIST some of it has words; -E2BIG too many separate
+ * ranges. On failure nothing has changed.
+ */
+int frame_add_device(unsigned long pfn, unsigned long nr, u32 nid);
+/* All of it: exactly what was added. Words become FREE; nobody has any of it. */
+void frame_remove_device(unsigned long pfn, unsigned long nr);
+
 /* Give back what the magazines and reservations of one CPU, or of all, hold. */
 void frame_drain(unsigned int cpu);
 void frame_drain_all(void);

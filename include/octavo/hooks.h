@@ -26,8 +26,6 @@ struct octavo_hooks {
 	 * memory_failure() or unpoison_memory(), under whose lock it may run.
 	 */
 	void (*folio_release)(struct folio *folio);
-	/* Last put of a plain page of subtype Device: it goes back to its driver, not to the allocator. */
-	void (*device_page_free)(struct page *page, unsigned int order);
 	/* A poisoned frame is in use by a folio, or owned by somebody. May be called while sleeping is legal. */
 	void (*memory_failure)(unsigned long pfn);
 	/*

@@ -79,33 +79,46 @@ struct dev_pagemap {
 
 /**
  * memremap_pages() - a device's memory comes into being
+ * @pgmap: filled by the driver; the core's fields are written
  *
- * Context: sleeps. Return: 0; -EINVAL type, range not aligned to the largest order, ops missing for the type; -EEXIST
- * frames have words already; -ENOMEM.
+ * All of it is idle. Context: sleeps. Return: 0; -EINVAL type, node, empty; ops missing for the type; memory with
+ * physical addresses: not whole sections, or beyond the memory map; -EEXIST frames have words already; -E2BIG too many
+ * ranges; -ENOMEM. On failure nothing has changed.
  */
 int memremap_pages(struct dev_pagemap *pgmap);
 /**
  * memunmap_pages() - it goes
+ * @pgmap: of a memremap_pages() that succeeded
  *
- * From now on no new folio is made; waits until the last one is gone. Context: sleeps.
+ * From now on no new folio is made; waits until the last one is gone. Fatal if some of the memory then is not idle.
+ * Context: sleeps; not in an RCU section.
  */
 void memunmap_pages(struct dev_pagemap *pgmap);
-/* Live references: refused once memunmap_pages() has begun. */
+
+/**
+ * pgmap_tryget() - live references
+ * @pgmap: the caller knows that it exists
+ * @nr: how many
+ *
+ * Writes nothing when it fails. Context: any. Return: false: memunmap_pages() has begun.
+ */
 bool pgmap_tryget(struct dev_pagemap *pgmap, unsigned long nr) __must_check;
+/* Fatal if there are fewer. After the last one of a dying pagemap it may be gone. Context: any. */
 void pgmap_put(struct dev_pagemap *pgmap, unsigned long nr);
 
 /**
  * zone_device_folio_init() - a folio of idle device memory
- * @page: first; aligned for @order, all of its pages idle (DEVICE words), else fatal
+ * @page: first; aligned for @order, all of its pages idle and @pgmap's, else fatal
+ * @pgmap: whose
  * @order: 0 to MAX_FOLIO_ORDER
- * @err: -ENOMEM no descriptor; -ENODEV memunmap_pages() has begun; -EINVAL order
+ * @err: -ENOMEM no descriptor; -ENODEV memunmap_pages() has begun; -EINVAL order; -EHWPOISON a bad page
  *
- * Resets the range, takes 1 << @order live references, allocates the descriptor. Return: the folio, locked, with one
+ * Takes 1 << @order live references, allocates the descriptor. Context: sleeps. Return: the folio, locked, with one
  * reference; anonymous for private and coherent memory, else FOLIO_FILE. NULL: nothing has changed.
  */
 struct folio *zone_device_folio_init(struct page *page, struct dev_pagemap *pgmap,
 				     unsigned int order, int *err);
-/* Plain counted pages of subtype Device, for drivers without folios. Return: 0, -EINVAL, -ENODEV. */
+/* Plain counted pages of subtype Device, for drivers without folios. Return: 0, -EINVAL, -ENODEV, -EHWPOISON. */
 int zone_device_page_init(struct page *page, struct dev_pagemap *pgmap, unsigned int order);
 
 /* ---- which is what ---- */

@@ -30,6 +30,8 @@ typedef u16 section_t;
 #define SECTION_PRESENT 0x8000u
 #define SECTION_REMOVED \
 	0x4000u /* was present: its blocks are still isolated, to keep late-comers out */
+#define SECTION_TAKEN \
+	0x2000u /* absent, and its frames are taken in the allocator's books: was device memory */
 #define SECTION_ZONE_SHIFT 0
 #define SECTION_ZONE_MASK  0x0007u
 #define SECTION_NODE_SHIFT 3

@@ -153,7 +153,8 @@ static inline struct page *compound_head(struct page *page)
 
 	if (!memdesc_is_misc(md))
 		return NULL;
-	return pfn_to_page(ALIGN_DOWN(page_to_pfn(page), 1UL << memdesc_order(md)));
+	/* also right for words of device-private memory: see mm/device/memremap.c */
+	return page - (page_to_pfn(page) & ((1UL << memdesc_order(md)) - 1));
 }
 
 /**

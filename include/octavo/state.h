@@ -21,6 +21,7 @@
 #include <octavo/slab_state.h>
 #include <octavo/desc_state.h>
 #include <octavo/reclaim_state.h>
+#include <octavo/device_state.h>
 #include <octavo/space_state.h>
 #include <octavo/swap_state.h>
 #include <octavo/upcalls.h>
@@ -60,6 +61,7 @@ struct octavo_state {
 	struct swap_state swap;
 	struct space_state space;
 	struct reclaim_state reclaim;
+	struct device_state device;
 	struct kmap_state kmap;
 	struct upcalls_state upcalls;
 	/*

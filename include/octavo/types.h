@@ -63,7 +63,7 @@ typedef u32 gfp_t;
 #define OCTAVO_FINGERPRINT                                                                    \
 	__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_5, OCTAVO_VMALLOC_START), \
 				  OCTAVO_VMALLOC_SHIFT),                                      \
-		     OCTAVO_VMALLOC_CHUNKS)
+		     OCTAVO_VMALLOC_CHUNKS * 1000ul + OCTAVO_NR_PAGEMAPS)
 
 _Static_assert(sizeof(long) == 8 && sizeof(void *) == 8, "Octavo needs a 64-bit machine");
 

@@ -115,7 +115,7 @@ static __always_inline struct folio *folio_make(struct folio *folio, unsigned lo
 	if (gfp & __GFP_ZERO)
 		memset(pfn_to_virt(pfn), 0, PAGE_SIZE << order);
 	folio_desc_init(folio, pfn, order);
-	folio_words_store(pfn, order, memdesc_pointer((enum memdesc_type)kind, folio));
+	folio_words_store(pfn_to_page(pfn), order, memdesc_pointer((enum memdesc_type)kind, folio));
 	/* release: pairs with the acquire of try_get: whoever gets a reference sees fields and words */
 	smp_store_release(&folio->refcount, 1u);
 	return folio;
@@ -243,10 +243,13 @@ static __always_inline bool may_free(const struct folio *folio, u32 flags, memde
 /* Somebody above is told. Return: true: the folio was a device's, and is gone. */
 static __noinline bool folio_free_told(struct folio *folio, u32 flags)
 {
+	memdesc_t md = page_memdesc_relaxed(folio_page(folio, 0));
 	/* acquire: pair with the release of who registered them: before any folio could have the flag */
 	const struct reclaim_upcalls *reclaim = smp_load_acquire(&octavo_state.upcalls.reclaim);
 	const struct device_upcalls *device = smp_load_acquire(&octavo_state.upcalls.device);
 
+	if (unlikely(!may_free(folio, flags, md)))
+		folio_free_bad(folio);
 	if (flags & 1u << PG_charged)
 		reclaim->uncharge(folio);
 	if (!(flags & 1u << PG_zone_device))
@@ -258,17 +261,19 @@ static __noinline bool folio_free_told(struct folio *folio, u32 flags)
 void __folio_put(struct folio *folio)
 {
 	const struct octavo_hooks *hooks = octavo_state.hooks;
-	unsigned long pfn = folio_pfn(folio);
 	unsigned int order = folio_order(folio);
 	u32 flags = READ_ONCE(folio->flags);
+	unsigned long pfn;
 
-	if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(pfn_to_page(pfn)))))
-		folio_free_bad(folio);
+	/* a device's is perhaps not in the memory map */
 	if (unlikely(flags & FLAGS_TOLD_AT_FREE) && folio_free_told(folio, flags))
 		return;
+	pfn = folio_pfn(folio);
+	if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(pfn_to_page(pfn)))))
+		folio_free_bad(folio);
 	if (hooks && hooks->folio_release)
 		hooks->folio_release(folio);
-	folio_words_store(pfn, order, memdesc_mk(0));
+	folio_words_store(pfn_to_page(pfn), order, memdesc_mk(0));
 	frame_free(pfn, order);
 	desc_retire(folio, flags);
 }
@@ -341,7 +346,7 @@ void folio_ref_bad(struct folio *folio, u32 old, s64 delta)
 	if ((s32)old >= 0 && (old == 0 || delta < 0)) {
 		folio_dump(folio, "reference count");
 		octavo_panic("folio %p, pfn 0x%lx: %s of %ld references with a count of %u",
-			     (void *)folio, folio_pfn(folio),
+			     (void *)folio, folio_place(folio),
 			     delta < 0 ? "folio_put()" : "folio_get()",
 			     (long)(delta < 0 ? -delta : delta), old);
 	}
@@ -353,7 +358,7 @@ void folio_ref_bad(struct folio *folio, u32 old, s64 delta)
 	/* Only one add takes it over the edge. */
 	if ((s32)old > 0)
 		pr_warn("folio %p, pfn 0x%lx: reference count saturated, the folio is leaked",
-			(void *)folio, folio_pfn(folio));
+			(void *)folio, folio_place(folio));
 }
 
 struct folio *page_try_get_folio(struct page *page)
@@ -377,7 +382,7 @@ struct folio *page_try_get_folio(struct page *page)
 		}
 	}
 	rcu_read_unlock();
-	VM_BUG_ON(folio && !folio_contains(folio, page_to_pfn(page)));
+	VM_BUG_ON(folio && folio_page_idx(folio, page) >= folio_nr_pages(folio));
 	return folio;
 }
 
@@ -385,7 +390,7 @@ struct folio *folio_get_nontail_page(struct page *page)
 {
 	struct folio *folio = page_try_get_folio(page);
 
-	if (folio && folio_pfn(folio) != page_to_pfn(page)) {
+	if (folio && folio_page(folio, 0) != page) {
 		folio_put(folio);
 		folio = NULL;
 	}

@@ -9,6 +9,7 @@
 #include <octavo/slab.h>
 
 #include "../init.h"
+#include "device_place.h"
 #include "folio_desc.h"
 #include "typed.h"
 
@@ -52,7 +53,7 @@ static void dump_flags(u32 flags)
 void folio_dump(const struct folio *folio, const char *reason)
 {
 	const struct large_folio *lf = folio_large(folio);
-	unsigned long pfn = folio_pfn(folio);
+	unsigned long pfn = folio_place(folio);
 
 	pr_dump("folio %p (%s): pfn 0x%lx order %u class %u group %lu", (const void *)folio,
 		reason ? reason : "", pfn, folio_order(folio), (unsigned int)folio_class(folio),
@@ -74,7 +75,7 @@ void folio_dump(const struct folio *folio, const char *reason)
 void folio_bad(const struct folio *folio, const char *reason)
 {
 	folio_dump(folio, reason);
-	octavo_panic("folio %p, pfn 0x%lx: %s", (const void *)folio, folio_pfn(folio), reason);
+	octavo_panic("folio %p, pfn 0x%lx: %s", (const void *)folio, folio_place(folio), reason);
 }
 
 /* ---- validate ---- */
@@ -99,14 +100,27 @@ static bool stray_excl_bits(const struct folio *folio)
 	return nr < BITS_PER_LONG && (bits[0] & ~((1ul << nr) - 1));
 }
 
+static bool place_valid(unsigned long place)
+{
+	bool valid;
+
+	if (!(place & FOLIO_DEVICE_PRIVATE))
+		return pfn_valid(place);
+	rcu_read_lock();
+	valid = device_range_find(place);
+	rcu_read_unlock();
+	return valid;
+}
+
 static bool validate_words(const struct folio *folio, unsigned long pfn, unsigned int order)
 {
-	memdesc_t md = page_memdesc(pfn_to_page(pfn));
+	const struct page *first = place_page(pfn);
+	memdesc_t md = page_memdesc(first);
 	bool ok = true;
 
 	CHECK(memdesc_is_folio(md) && memdesc_ptr(md) == folio);
 	for (unsigned long i = 1; ok && i < 1ul << order; i++)
-		CHECK(pfn_valid(pfn + i) && memdesc_eq(page_memdesc(pfn_to_page(pfn + i)), md));
+		CHECK(place_valid(pfn + i) && memdesc_eq(page_memdesc(first + i), md));
 	return ok;
 }
 
@@ -132,12 +146,12 @@ static bool validate_class(const struct folio *folio, unsigned long pfn, unsigne
 bool folio_validate(const struct folio *folio)
 {
 	const struct large_folio *lf = folio_large(folio);
-	unsigned long pfn = folio_pfn(folio);
+	unsigned long pfn = folio_place(folio);
 	unsigned int order = folio_order(folio);
 	bool ok = validate_class(folio, pfn, order);
 
 	CHECK(order <= MAX_FOLIO_ORDER);
-	CHECK(pfn_valid(pfn));
+	CHECK(place_valid(pfn));
 	if (!ok)
 		return false;
 	CHECK(IS_ALIGNED(pfn, 1ul << order));
@@ -155,9 +169,36 @@ bool folio_validate(const struct folio *folio)
 
 /* ---- all of them ---- */
 
+typedef void each_folio_page(const struct folio *folio, unsigned long place, void *arg);
+
+/* Under RCU. */
+static void visit_page(unsigned long place, const struct page *page, each_folio_page *fn, void *arg)
+{
+	memdesc_t md = page_memdesc(page);
+
+	if (memdesc_is_folio(md))
+		fn(memdesc_ptr(md), place, arg);
+}
+
+/* Private memory of devices, which is not in the memory map. */
+static void for_each_private_page(each_folio_page *fn, void *arg)
+{
+	const struct device_state *st = &octavo_state.device;
+
+	for (u32 i = 0; i < OCTAVO_NR_PAGEMAPS; i++) {
+		unsigned long nr;
+
+		rcu_read_lock();
+		/* acquire: pairs with the release in range_publish() */
+		nr = smp_load_acquire(&st->range[i].nr);
+		for (unsigned long n = 0; n < nr && st->range[i].first & FOLIO_DEVICE_PRIVATE; n++)
+			visit_page(st->range[i].first + n, st->range[i].words + n, fn, arg);
+		rcu_read_unlock();
+	}
+}
+
 /* Calls @fn for every page whose word names a folio, section by section under RCU. */
-static void for_each_folio_page(void (*fn)(const struct folio *folio, unsigned long pfn, void *arg),
-				void *arg)
+static void for_each_folio_page(each_folio_page *fn, void *arg)
 {
 	for (unsigned long start = 0; start < octavo_state.frame.max_pfn;
 	     start += PAGES_PER_SECTION) {
@@ -165,16 +206,13 @@ static void for_each_folio_page(void (*fn)(const struct folio *folio, unsigned l
 			continue;
 		rcu_read_lock();
 		for (unsigned long pfn = start; pfn < start + PAGES_PER_SECTION; pfn++) {
-			memdesc_t md;
-
 			if (!pfn_valid(pfn))
 				break;
-			md = page_memdesc(pfn_to_page(pfn));
-			if (memdesc_is_folio(md))
-				fn(memdesc_ptr(md), pfn, arg);
+			visit_page(pfn, pfn_to_page(pfn), fn, arg);
 		}
 		rcu_read_unlock();
 	}
+	for_each_private_page(fn, arg);
 }
 
 static void count_folio(const struct folio *folio, unsigned long pfn, void *arg)
@@ -183,7 +221,7 @@ static void count_folio(const struct folio *folio, unsigned long pfn, void *arg)
 	unsigned int order = folio_order(folio);
 
 	/* Without a reference: it may be another folio by now, but what is read is a folio's. */
-	if (folio_pfn(folio) == pfn && order <= MAX_FOLIO_ORDER)
+	if (folio_place(folio) == pfn && order <= MAX_FOLIO_ORDER)
 		counts[order]++;
 }
 
@@ -209,7 +247,7 @@ static void census_folio(const struct folio *folio, unsigned long pfn, void *arg
 	struct census *census = arg;
 	bool ok = true;
 
-	if (folio_pfn(folio) == pfn) {
+	if (folio_place(folio) == pfn) {
 		ok = folio_validate(folio);
 		if (folio_class(folio) < NR_FOLIO_CLASSES)
 			census->live[folio_class(folio)]++;

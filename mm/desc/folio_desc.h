@@ -47,7 +47,7 @@ static inline bool folio_kind_ok(enum folio_kind kind)
 	return ((unsigned int)kind & ~1u) == FOLIO_FILE;
 }
 
-/* Everything that a new folio is but flags (other than the class) and count. */
+/* Everything that a new folio is but flags (other than the class) and count. @pfn: or a place. */
 static inline void folio_desc_init(struct folio *folio, unsigned long pfn, unsigned int order)
 {
 	struct large_folio *lf = (struct large_folio *)folio;
@@ -66,9 +66,9 @@ static inline void folio_desc_init(struct folio *folio, unsigned long pfn, unsig
 }
 
 /* release: pairs with the acquire in page_memdesc(): the descriptor is seen as initialised. */
-static inline void folio_words_store(unsigned long pfn, unsigned int order, memdesc_t md)
+static inline void folio_words_store(struct page *page, unsigned int order, memdesc_t md)
 {
-	unsigned long *word = &pfn_to_page(pfn)->memdesc.v;
+	unsigned long *word = &page->memdesc.v;
 
 	if (order == 0)
 		smp_store_release(word, md.v);

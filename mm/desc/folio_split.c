@@ -117,28 +117,30 @@ static int waiting_alloc(struct waiting *wait, const struct cut *cut, gfp_t gfp)
 
 /* ---- what split and merge ask of a folio ---- */
 
-/* The folio of a frame that is known to have one: it is frozen, and the caller froze it. */
-static struct folio *folio_at(unsigned long pfn)
+/* The folio of a page that is known to have one: it is frozen, and the caller froze it. */
+static struct folio *folio_at(const struct page *page)
 {
-	return memdesc_ptr(page_memdesc(pfn_to_page(pfn)));
+	return memdesc_ptr(page_memdesc(page));
 }
 
 /*
  * Something besides references keeps it as it is. Final once it is frozen: mapping, pinning, and
- * private's owner each have a reference, or need one first.
+ * private's owner each have a reference, or need one first. A device's driver is told of each piece.
  */
 static bool folio_busy(const struct folio *folio)
 {
 	const struct large_folio *lf = folio_large(folio);
 
 	return READ_ONCE(folio->mapcount) || folio_test_flag(folio, PG_writeback) ||
-	       (folio->private && !folio_test_flag(folio, PG_swapcache)) ||
+	       (folio->private && !folio_test_flag(folio, PG_swapcache) &&
+		!folio_test_flag(folio, PG_zone_device)) ||
 	       (lf && READ_ONCE(lf->pincount));
 }
 
-static u32 poison_flag(unsigned long pfn, unsigned long nr)
+/* The set is of frames: what is not in the memory map has none, and its place is beyond all of them. */
+static u32 poison_flag(unsigned long place, unsigned long nr)
 {
-	return pfn_poisoned_in(pfn, nr) != ~0ul ? 1u << PG_hwpoison : 0;
+	return pfn_poisoned_in(place, nr) != ~0ul ? 1u << PG_hwpoison : 0;
 }
 
 /* The flags that a folio passes on as they are. */
@@ -151,10 +153,10 @@ static u32 poison_flag(unsigned long pfn, unsigned long nr)
 static void piece_init(struct folio *new, const struct folio *old, unsigned long at,
 		       unsigned int order)
 {
-	unsigned long pfn = folio_pfn(old) + at;
+	unsigned long place = folio_place(old) + at;
 	u32 old_flags = READ_ONCE(old->flags), flags = old_flags & FLAGS_COPIED;
 
-	folio_desc_init(new, pfn, order);
+	folio_desc_init(new, place, order);
 	new->pfn_order_group |= old->pfn_order_group &FOLIO_GROUP_MASK;
 	new->gen = old->gen;
 	new->mapping = old->mapping;
@@ -162,7 +164,7 @@ static void piece_init(struct folio *new, const struct folio *old, unsigned long
 	if (old_flags & (1u << PG_swapcache))
 		new->swap = old->swap + at;
 	if (old_flags & (1u << PG_hwpoison))
-		flags |= poison_flag(pfn, 1ul << order);
+		flags |= poison_flag(place, 1ul << order);
 	/* Relaxed: published by the count. */
 	WRITE_ONCE(new->flags, READ_ONCE(new->flags) | flags);
 	folio_excl_copy(new, 0, old, at, 1ul << order);
@@ -178,7 +180,7 @@ static void piece_keep(struct folio *folio, unsigned int order)
 		bits[i] = 0;
 	if (nr < BITS_PER_LONG)
 		bits[0] &= (1ul << nr) - 1;
-	if (folio_test_flag(folio, PG_hwpoison) && !poison_flag(folio_pfn(folio), nr))
+	if (folio_test_flag(folio, PG_hwpoison) && !poison_flag(folio_place(folio), nr))
 		folio_clear_flag(folio, PG_hwpoison);
 	/*
 	 * Relaxed: readers without a reference may see either, and cannot use it; others come after
@@ -189,13 +191,22 @@ static void piece_keep(struct folio *folio, unsigned int order)
 			   (u64)order << FOLIO_ORDER_SHIFT);
 }
 
+/* A device's driver hears of each piece, and, with @new NULL, of the end; nobody can get any of them yet. */
+static void split_tell(struct folio *folio, struct folio *new)
+{
+	if (unlikely(folio_test_flag(folio, PG_zone_device)))
+		/* acquire: pairs with the release in device_up(), before there were such folios */
+		smp_load_acquire(&octavo_state.upcalls.device)->folio_split(folio, new);
+}
+
 /* @folio is frozen, @wait has a descriptor for each piece but the first: cannot fail. */
 static void split_commit(struct folio *folio, const struct cut *cut, struct waiting *wait,
 			 u32 extra)
 {
-	unsigned long pfn = folio_pfn(folio), nr = 1ul << cut->order;
+	unsigned long nr = 1ul << cut->order;
 	unsigned int keep = cut_order(cut, 0), order;
-	enum memdesc_type type = memdesc_type(page_memdesc(pfn_to_page(pfn)));
+	struct page *page = folio_page(folio, 0);
+	enum memdesc_type type = memdesc_type(page_memdesc(page));
 	u32 share = extra / (u32)nr;
 
 	for (unsigned long at = 1ul << keep; at < nr; at += 1ul << order) {
@@ -203,13 +214,15 @@ static void split_commit(struct folio *folio, const struct cut *cut, struct wait
 
 		order = cut_order(cut, at);
 		piece_init(new, folio, at, order);
-		folio_words_store(pfn + at, order, memdesc_pointer(type, new));
+		folio_words_store(page + at, order, memdesc_pointer(type, new));
+		split_tell(folio, new);
 	}
 	piece_keep(folio, keep);
+	split_tell(folio, NULL);
 	/* After all words. Unfreezing is a release: it pairs with the acquire in folio_try_get(). */
 	for (unsigned long at = 1ul << keep; at < nr; at += 1ul << order) {
 		order = cut_order(cut, at);
-		folio_ref_unfreeze(folio_at(pfn + at), 1 + (share << order));
+		folio_ref_unfreeze(folio_at(page + at), 1 + (share << order));
 	}
 	folio_ref_unfreeze(folio, 1 + (share << keep));
 }
@@ -260,7 +273,7 @@ int folio_split_out(struct folio *folio, struct page *page, unsigned int new_ord
 	const struct cut cut = { folio_order(folio), new_order, folio_page_idx(folio, page) };
 
 	check_locked(folio, "folio_split_out() of a folio that is not locked");
-	if (!folio_contains(folio, page_to_pfn(page)))
+	if (cut.target >= folio_nr_pages(folio))
 		return -EINVAL;
 	return split(folio, &cut, extra, gfp);
 }
@@ -284,7 +297,8 @@ static int merge_fits(const struct run *run, const struct folio *folio, unsigned
 	if ((folio->pfn_order_group ^ first->pfn_order_group) & FOLIO_GROUP_MASK)
 		return -EINVAL;
 	if (folio->mapping != first->mapping ||
-	    (folio->mapping && folio->index != first->index + at))
+	    (folio->mapping && folio->index != first->index + at) ||
+	    folio_test_flag(folio, PG_zone_device))
 		return -EINVAL;
 	return 0;
 }
@@ -338,7 +352,7 @@ static int merge_freeze(const struct run *run)
 	if (!err)
 		return 0;
 	for (end = at, at = 0; at < end; at += 1ul << order) {
-		struct folio *folio = folio_at(run->pfn + at);
+		struct folio *folio = folio_at(pfn_to_page(run->pfn + at));
 
 		order = folio_order(folio);
 		folio_ref_unfreeze(folio, 1);
@@ -358,7 +372,7 @@ static void merge_collect(const struct run *run, struct folio *new, struct waiti
 	new->mapping = run->first->mapping;
 	new->index = run->first->index;
 	for (unsigned long at = 0; at < 1ul << run->order; at += 1ul << order) {
-		struct folio *folio = folio_at(run->pfn + at);
+		struct folio *folio = folio_at(pfn_to_page(run->pfn + at));
 
 		order = folio_order(folio);
 		folio_excl_copy(new, at, folio, 0, 1ul << order);
@@ -376,14 +390,14 @@ static void merge_collect(const struct run *run, struct folio *new, struct waiti
 
 struct folio *folio_merge(struct folio *first, unsigned int order, gfp_t gfp, int *err)
 {
-	struct run run = { .first = first, .pfn = folio_pfn(first), .order = order };
+	struct run run = { .first = first, .pfn = folio_place(first), .order = order };
 	struct waiting old = { NULL, NULL };
 	struct folio *new;
 
 	check_locked(first, "folio_merge() of a folio that is not locked");
 	*err = -EINVAL;
 	if (order > MAX_FOLIO_ORDER || order <= folio_order(first) ||
-	    !IS_ALIGNED(run.pfn, 1ul << order))
+	    !IS_ALIGNED(run.pfn, 1ul << order) || folio_test_flag(first, PG_zone_device))
 		return NULL;
 	run.type = memdesc_type(page_memdesc(folio_page(first, 0)));
 	new = folio_desc_alloc(gfp, order);
@@ -397,7 +411,7 @@ struct folio *folio_merge(struct folio *first, unsigned int order, gfp_t gfp, in
 		return NULL;
 	}
 	merge_collect(&run, new, &old);
-	folio_words_store(run.pfn, order, memdesc_pointer(run.type, new));
+	folio_words_store(pfn_to_page(run.pfn), order, memdesc_pointer(run.type, new));
 	folio_ref_unfreeze(new, 1);
 	/* Their count is 0 and no word names them. */
 	waiting_free(&old);

@@ -41,7 +41,7 @@ static __noreturn __cold void subrange_bad(const struct folio *folio, unsigned l
 {
 	folio_dump(folio, "subrange");
 	octavo_panic("folio %p, pfn 0x%lx: pages %lu + %lu are not a subrange of %lu",
-		     (const void *)folio, folio_pfn(folio), first, nr, folio_nr_pages(folio));
+		     (const void *)folio, folio_place(folio), first, nr, folio_nr_pages(folio));
 }
 
 struct folio_subrange folio_subrange(struct folio *folio, unsigned long first, unsigned long nr)

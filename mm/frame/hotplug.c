@@ -13,8 +13,12 @@
  * section is absent: an allocator that saw the section present a moment ago finds nothing to take. Adding
  * it again ends the isolation, last. Words of free frames are zero already, and stay readable.
  *
- * What it does not do: move what is in use out of the way (that is migration's, above), or take device
- * memory.
+ * Device memory comes and goes in the same way, but has no free frames: all of it is taken in the allocator's books
+ * before it is present, and stays taken when it is gone (SECTION_TAKEN), until ordinary memory comes to the same place.
+ * So to take it away needs nothing that can fail.
+ *
+ * What it does not do: move what is in use out of the way (that is migration's, above), or say what device
+ * memory is used for (mm/device/).
  */
 #include <octavo/errno.h>
 #include <octavo/frame.h>
@@ -99,6 +103,9 @@ static void add_piece(struct range r, u32 node, enum zone_type type)
 		/* the zone takes over what is isolated, and frame_unisolate() counts it off */
 		if (removed)
 			fetch_add_relaxed(&z->isolated, (s64)PAGES_PER_SECTION);
+		/* before it is present: nobody else looks here */
+		if (section[i] & SECTION_TAKEN)
+			frame_mark_free(section_pfn(i), PAGES_PER_SECTION);
 		/* release: pairs with pfn_valid() and the allocator: span, node, zone, counts are set */
 		smp_store_release(&section[i],
 				  (section_t)(SECTION_PRESENT | (u32)type << SECTION_ZONE_SHIFT |
@@ -197,4 +204,84 @@ int octavo_remove_memory(u64 base, u64 size)
 	}
 	spin_unlock(&f->hotplug_lock);
 	return err;
+}
+
+/* ---- devices ---- */
+
+static int device_range_of(unsigned long pfn, unsigned long nr, struct range *r)
+{
+	/* so that nothing below overflows */
+	if ((pfn | nr) >> (BITS_PER_LONG - 1 - PAGE_SHIFT))
+		return -EINVAL;
+	return range_of((u64)pfn << PAGE_SHIFT, (u64)nr << PAGE_SHIFT, r);
+}
+
+static int device_check(struct range r, u32 nid)
+{
+	struct zone *z = octavo_state.frame.zone[nid][ZONE_DEVICE];
+
+	for (u32 i = r.first; i < r.end; i++)
+		if (octavo_state.frame.section[i] & SECTION_PRESENT)
+			return -EEXIST;
+	return z && !zone_span_room(z, r.first, r.end - r.first, true) ? -E2BIG : 0;
+}
+
+static void device_add_section(u32 i, u32 nid)
+{
+	section_t *section = &octavo_state.frame.section[i];
+	section_t was = *section;
+
+	words_fill_release(&pfn_to_page(section_pfn(i))->memdesc.v, MEMDESC_DEVICE,
+			   PAGES_PER_SECTION);
+	if (!(was & SECTION_TAKEN))
+		frame_mark_used(section_pfn(i), PAGES_PER_SECTION);
+	/* release: pairs with pfn_valid(): words, span, node and zone are set */
+	smp_store_release(section,
+			  (section_t)(SECTION_PRESENT | (u32)ZONE_DEVICE << SECTION_ZONE_SHIFT |
+				      nid << SECTION_NODE_SHIFT));
+	if (was & SECTION_REMOVED)
+		frame_unisolate(section_pfn(i), PAGES_PER_SECTION);
+}
+
+int frame_add_device(unsigned long pfn, unsigned long nr, u32 nid)
+{
+	struct frame_state *f = &octavo_state.frame;
+	struct range r;
+	int err = device_range_of(pfn, nr, &r);
+
+	if (err || nid >= OCTAVO_NR_NODES)
+		return -EINVAL;
+	spin_lock(&f->hotplug_lock);
+	err = device_check(r, nid);
+	if (!err) {
+		struct zone *z = zone_get(nid, ZONE_DEVICE);
+
+		zone_span_add(z, r.first, r.end - r.first);
+		WRITE_ONCE(z->present, z->present + frames(r));
+		for (u32 i = r.first; i < r.end; i++)
+			device_add_section(i, nid);
+	}
+	spin_unlock(&f->hotplug_lock);
+	return err;
+}
+
+void frame_remove_device(unsigned long pfn, unsigned long nr)
+{
+	struct frame_state *f = &octavo_state.frame;
+	struct zone *z;
+	struct range r;
+
+	BUG_ON(device_range_of(pfn, nr, &r));
+	spin_lock(&f->hotplug_lock);
+	z = section_zone(r.first);
+	/* what is cut is the end of a span, or all of it, but where two ranges became one */
+	BUG_ON(!zone_span_room(z, r.first, r.end - r.first, false));
+	for (u32 i = r.first; i < r.end; i++)
+		/* release: whoever reads that it is absent also reads that nobody has it */
+		smp_store_release(&f->section[i], (section_t)SECTION_TAKEN);
+	/* release: the memory was used before its words say that it is not */
+	words_fill_release(&pfn_to_page(pfn)->memdesc.v, 0, nr);
+	zone_span_cut(z, r.first, r.end - r.first);
+	WRITE_ONCE(z->present, z->present - frames(r));
+	spin_unlock(&f->hotplug_lock);
 }

@@ -9,10 +9,10 @@
 #include <octavo/state.h>
 
 /*
- * Highest pfn + 1: descriptors have 40 bits for a pfn, and section numbers 32 (which is less only in the
- * tiny geometries of tests).
+ * Highest pfn + 1: descriptors have 40 bits for a place, the first of which says that it is no pfn, and section
+ * numbers 32 (which is less only in the tiny geometries of tests).
  */
-#define MAX_PFN_LIMIT (1ul << (SECTION_ORDER + 31 < 40 ? SECTION_ORDER + 31 : 40))
+#define MAX_PFN_LIMIT (1ul << (SECTION_ORDER + 31 < 39 ? SECTION_ORDER + 31 : 39))
 
 /* ---- regions.c: the firmware-style list as a function of position ---- */
 

@@ -43,7 +43,8 @@ static unsigned long *word_of(struct page *page)
 
 static struct page *head_of(struct page *page, unsigned int order)
 {
-	return pfn_to_page(ALIGN_DOWN(page_to_pfn(page), 1ul << order));
+	/* words of device-private memory are not in the memory map, but aligned like it */
+	return page - (page_to_pfn(page) & ((1ul << order) - 1));
 }
 
 /* Tails, then the head: rule 3. */
@@ -141,8 +142,9 @@ static __always_inline void free_tails_and_frames(struct page *head, unsigned in
 		words_fill_release(word_of(head) + 1, now.v, (1ul << order) - 1);
 	if (likely(memdesc_type(now) == MEMDESC_FREE))
 		frame_free(page_to_pfn(head), order);
-	else if (octavo_state.hooks && octavo_state.hooks->device_page_free)
-		octavo_state.hooks->device_page_free(head, order);
+	else
+		/* acquire: pairs with the release in device_up(), before there were such pages */
+		smp_load_acquire(&octavo_state.upcalls.device)->page_free(head, order);
 }
 
 /*

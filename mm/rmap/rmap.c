@@ -26,7 +26,7 @@
 static __noreturn __cold void rmap_bad(const struct folio *folio, const char *what)
 {
 	folio_dump(folio, what);
-	octavo_panic("folio %p, pfn 0x%lx: %s", (const void *)folio, folio_pfn(folio), what);
+	octavo_panic("folio %p, pfn 0x%lx: %s", (const void *)folio, folio_place(folio), what);
 }
 
 /*
