@@ -281,7 +281,7 @@ void __folio_put(struct folio *folio)
 /* Fewer than that go to the magazine, where the next allocation looks; more go to their trees together. */
 enum { FOLIO_FEW = OCTAVO_MAGAZINE >= 16 ? OCTAVO_MAGAZINE / 8 : 2 };
 
-/* Up to FOLIO_BULK folios of class SMALL, so of order 0, whose counts have just become 0. */
+/* Up to FOLIO_BULK folios of class SMALL, so of order 0, and no device's, whose counts have just become 0. */
 static void free_together(void **dead, unsigned long n)
 {
 	const struct octavo_hooks *hooks = octavo_state.hooks;
@@ -294,9 +294,11 @@ static void free_together(void **dead, unsigned long n)
 
 		if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(pfn_to_page(pfn)))))
 			folio_free_bad(folio);
+		if (unlikely(flags & FLAGS_TOLD_AT_FREE))
+			(void)folio_free_told(folio, flags);
 		if (hooks && hooks->folio_release)
 			hooks->folio_release(folio);
-		folio_words_store(pfn, 0, memdesc_mk(0));
+		folio_words_store(pfn_to_page(pfn), 0, memdesc_mk(0));
 		/* relaxed: as in desc_retire() */
 		WRITE_ONCE(folio->flags, flags & FOLIO_CLASS_MASK);
 		pfns[i] = pfn;
@@ -325,7 +327,7 @@ void folios_put_refs(struct folio *const *folios, const u32 *refs, unsigned long
 
 		if (!__folio_drop(folio, refs ? refs[i] : 1))
 			continue;
-		if (unlikely(folio_class(folio) != FOLIO_CLASS_SMALL)) {
+		if (unlikely(READ_ONCE(folio->flags) & (FOLIO_CLASS_MASK | 1u << PG_zone_device))) {
 			__folio_put(folio);
 			continue;
 		}
