@@ -27,5 +27,6 @@
 #include <octavo/state.h>
 #include <octavo/tlb.h>
 #include <octavo/vmalloc.h>
+#include <octavo/zpool.h>
 
 #endif /* OCTAVO_OCTAVO_H */
