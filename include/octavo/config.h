@@ -183,6 +183,24 @@
 #endif
 #endif
 
+/*
+ * Swap devices: slots are managed in clusters of 2^OCTAVO_SWAP_CLUSTER_ORDER, which is also the largest folio that can
+ * be swapped in one piece. Tests and the interleaving checker have small ones. At most OCTAVO_SWAP_XFERS transfers of a
+ * device are under way at once; the memory for them is taken by swapon().
+ */
+#ifndef OCTAVO_SWAP_CLUSTER_ORDER
+#define OCTAVO_SWAP_CLUSTER_ORDER 9
+#endif
+#if OCTAVO_SWAP_CLUSTER_ORDER < 2 || OCTAVO_SWAP_CLUSTER_ORDER > 9
+#error "OCTAVO_SWAP_CLUSTER_ORDER must be 2 to 9: the slot words of a cluster are at most one frame"
+#endif
+#ifndef OCTAVO_SWAP_XFERS
+#define OCTAVO_SWAP_XFERS 64
+#endif
+#if OCTAVO_SWAP_XFERS < 1 || OCTAVO_SWAP_XFERS > 64
+#error "OCTAVO_SWAP_XFERS must be 1 to 64: one word has a bit for each"
+#endif
+
 /* The header that says what is where in a page-table entry. */
 #ifndef OCTAVO_PTE_HEADER
 #define OCTAVO_PTE_HEADER <octavo/pte_x86_64.h>

@@ -16,7 +16,7 @@
  * page word again, slot word again. The cache has one reference for each page.
  *
  * Words of a cluster (a run of slots) are changed under its lock only, and read without. Slots of a folio are consecutive and aligned to its
- * size: folio->swap is the first one's entry while PG_swapcache is set, which changes under the folio lock only.
+ * size: folio->swap is the first one's number while PG_swapcache is set, and both change under the folio lock only.
  *
  * docs/swap.md has the design.
  */
@@ -29,6 +29,9 @@
 /* ---- devices ---- */
 
 struct swap_device;
+
+/* The largest folio that has slots. */
+#define SWAP_MAX_ORDER OCTAVO_SWAP_CLUSTER_ORDER
 
 enum swap_op { SWAP_READ, SWAP_WRITE };
 
@@ -66,8 +69,8 @@ static inline void swap_io_done(struct swap_io *io, int err)
  * struct swap_device_ops - what a device can do; any context that may sleep
  * @submit: begin a transfer; swap_io_done() is called once for it, now or later, by anybody. A read of a slot that was never
  *	written, or a short one, is -EIO
- * @poll: the caller has nothing to do but wait for transfers of this device: complete those that can be, or wait for one. NULL:
- *	they complete by themselves
+ * @poll: the caller has nothing to do but wait for transfers of this device: complete those that can be, or wait for one;
+ *	return at once if none is under way. NULL: they complete by themselves
  * @discard: the contents of slots are not wanted any more; may be NULL. Does not sleep or fail, called with spinlocks held
  * @close: swapoff has emptied the device, nothing is under way; may be NULL
  */
@@ -94,6 +97,9 @@ struct swap_device_ops {
  */
 int swapon(const struct swap_device_ops *ops, void *priv, unsigned long nr_slots, int prio,
 	   u32 flags);
+u32 swap_device_flags(const struct swap_device *dev);
+/* Is the device of a slot one with SWAP_FLAG_SYNC? */
+bool swap_entry_sync(swp_entry_t entry);
 void *swap_device_priv(const struct swap_device *dev);
 unsigned int swap_device_type(const struct swap_device *dev);
 
@@ -103,12 +109,17 @@ unsigned int swap_device_type(const struct swap_device *dev);
  * @used: of these, with a count or cached
  * @cached: of these, cached
  * @bad: given up after a write error
+ * @write_errors: transfers that failed, not pages
+ * @read_errors: the same
  */
 struct swap_stat {
 	u64 slots, used, cached, bad;
+	u64 write_errors, read_errors;
 };
-/* Return: false: no such device. All of them: @type -1. */
+/* Sums over all clusters. Context: any. Return: false: no such device. All of them: @type -1. */
 bool swap_stat(int type, struct swap_stat *st);
+/* Is there any free slot? A hint, and much cheaper than swap_stat(). */
+bool swap_has_room(void);
 
 /* No new slots of this device from now on, or again. The two ends of swapoff(), which is in mm.h's layer: mm/space/swapoff.c. */
 int swap_device_close_begin(int type);
@@ -119,6 +130,18 @@ int swap_device_close_end(int type);
 unsigned long swap_next_used(int type, unsigned long slot);
 
 /* ---- slots and counts ---- */
+
+/* folio->swap is the first slot's number, and from this bit on the device's: so it can be counted on. */
+#define FOLIO_SWAP_TYPE_SHIFT 58
+
+/* The entry of a page of a folio in the cache. Context: folio lock; without it a hint. */
+static inline swp_entry_t folio_swap_entry(const struct folio *folio, unsigned long idx)
+{
+	u64 at = READ_ONCE(folio->swap) + idx;
+
+	return swp_entry((enum swp_type)(at >> FOLIO_SWAP_TYPE_SHIFT),
+			 at & ((1ul << FOLIO_SWAP_TYPE_SHIFT) - 1));
+}
 
 /**
  * folio_alloc_swap() - slots for a folio, and into the cache with it
@@ -165,7 +188,10 @@ u32 swap_uncached_run(swp_entry_t entry, u32 nr);
 
 /* ---- the cache ---- */
 
-/* The folio that has a slot's contents, with a reference; locked by nobody in particular: see whether it still is after locking. NULL: not cached. */
+/*
+ * The folio that has a slot's contents, with a reference; locked by nobody in particular: see whether it still is
+ * after locking. NULL: not cached, or in transition: swap_cache_add() says -EEXIST then, and the caller tries again.
+ */
 struct folio *swap_cache_get_folio(swp_entry_t entry);
 /* Is @folio (locked) what the cache has for @entry? Return: index of the page, or -1. */
 long swap_cache_index(const struct folio *folio, swp_entry_t entry);
@@ -174,10 +200,11 @@ long swap_cache_index(const struct folio *folio, swp_entry_t entry);
  * swap_cache_add() - a folio that is going to be read
  * @folio: new, locked, order 0 or more, nothing of it known to anybody
  * @entry: of its first page; aligned for its order
+ * @shadows: NULL, or where to put swap_shadow() of each page
  *
- * Return: 0; -EEXIST one of the slots is cached; -ENOENT one has no count (it was freed meanwhile). All or nothing.
+ * Sets PG_swapbacked, PG_swapcache, folio->swap; takes a reference for each page. Return: 0; -EEXIST one of the slots is cached; -ENOENT one has no count (it was freed meanwhile). All or nothing.
  */
-int swap_cache_add(struct folio *folio, swp_entry_t entry, void *shadows[]) __must_check;
+int swap_cache_add(struct folio *folio, swp_entry_t entry, u64 shadows[]) __must_check;
 
 /**
  * swap_cache_del() - out of the cache; slots with a count stay
@@ -188,7 +215,10 @@ int swap_cache_add(struct folio *folio, swp_entry_t entry, void *shadows[]) __mu
  */
 void swap_cache_del(struct folio *folio, u64 shadow);
 u64 swap_shadow(swp_entry_t entry);
-/* @new is in the place of @old: same order, both locked, @old frozen; references and flags too. For migration. */
+/*
+ * @new is in the place of @old: same order, both locked, @old frozen; the cache's references of @new are taken, those of
+ * @old are the caller's to forget when it is unfrozen. For migration.
+ */
 void swap_cache_replace(struct folio *old, struct folio *new);
 
 /* ---- transfers ---- */
@@ -216,7 +246,9 @@ void swap_read_folio(struct folio *folio);
 /* Wait until a folio that is being read is unlocked, lock it. */
 void swap_lock_folio(struct folio *folio);
 
-/* Words against counters of every device, quiet. */
+/* Words against maps, sums and folios, of every device, quiet. */
 bool swap_validate(void);
+/* Log devices, and the clusters in use of one; @type -1: of all. */
+void swap_dump(int type);
 
 #endif /* OCTAVO_SWAP_H */

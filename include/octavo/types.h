@@ -60,10 +60,13 @@ typedef u32 gfp_t;
 	__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_4, OCTAVO_TABLE_BITS), \
 				  OCTAVO_TABLE_LEVELS),                                    \
 		     OCTAVO_RANGE_NODE_SLOTS)
-#define OCTAVO_FINGERPRINT                                                                    \
+#define __OCTAVO_FINGERPRINT_6                                                                \
 	__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_5, OCTAVO_VMALLOC_START), \
 				  OCTAVO_VMALLOC_SHIFT),                                      \
 		     OCTAVO_VMALLOC_CHUNKS * 1000ul + OCTAVO_NR_PAGEMAPS)
+#define OCTAVO_FINGERPRINT                                                            \
+	__OCTAVO_MIX(__OCTAVO_MIX(__OCTAVO_FINGERPRINT_6, OCTAVO_SWAP_CLUSTER_ORDER), \
+		     OCTAVO_SWAP_XFERS)
 
 _Static_assert(sizeof(long) == 8 && sizeof(void *) == 8, "Octavo needs a 64-bit machine");
 
