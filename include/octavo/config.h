@@ -118,6 +118,16 @@
 #endif
 
 /*
+ * Sets of folios (groups that memory is charged to) that there can be, one less. Eighteen bits of a folio name one.
+ */
+#ifndef OCTAVO_FOLIO_SETS
+#define OCTAVO_FOLIO_SETS 4096
+#endif
+#if OCTAVO_FOLIO_SETS < 2 || OCTAVO_FOLIO_SETS > 262144
+#error "OCTAVO_FOLIO_SETS must be 2 to 262144"
+#endif
+
+/*
  * Page tables: a table has 2^OCTAVO_TABLE_BITS entries, and there are OCTAVO_TABLE_LEVELS of them. The
  * defaults are those of x86-64, whose 5-level mode is the other sensible number of levels. Tests and the
  * interleaving checker have small ones, so that a few pages fill a table.

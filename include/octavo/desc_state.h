@@ -7,6 +7,7 @@
 
 #include <octavo/lock.h>
 
+struct folio_set;
 struct kmem_cache;
 
 #define DESC_REPORTED_MGDESC_SATURATED 0x1u
@@ -33,6 +34,9 @@ struct desc_state {
 	struct kmem_cache *ptdesc;
 	struct kmem_cache *mgdesc;
 	struct kmem_cache *movable;
+
+	/* (a) [OCTAVO_FOLIO_SETS], made by compare-and-swap; entries too, by number */
+	struct folio_set **sets;
 
 	u32 reported;		 /* (a) DESC_REPORTED_...: what is said once only */
 	spinlock_t failure_lock; /* one memory_failure() or unpoison_memory() at a time */

@@ -257,6 +257,33 @@ struct folio *folio_alloc_at(unsigned long pfn, unsigned int order, enum folio_k
 unsigned long folio_alloc_bulk(gfp_t gfp, enum folio_kind kind, unsigned long n,
 			       struct folio **folios);
 
+/**
+ * struct folio_set - folios that are charged to one group: their descriptors are in caches of their own
+ * @nr: 1 to OCTAVO_FOLIO_SETS - 1; in the descriptor of each folio of it
+ * @cache: by class
+ */
+struct folio_set {
+	u32 nr;
+	struct kmem_cache *cache[NR_FOLIO_CLASSES];
+};
+
+/* A set without folios. Context: sleeps. Return: 0; -ENOMEM; -ENOSPC there are too many. */
+int folio_set_init(struct folio_set *set);
+/* No folio is of it any more. Context: sleeps. */
+void folio_set_destroy(struct folio_set *set);
+/* Whose is it? Stable with a reference. NULL: no set's. */
+struct folio_set *folio_set_of(const struct folio *folio);
+struct folio_set *folio_set_find(u32 nr);
+
+/**
+ * folio_alloc_set() - folio_alloc_node() for a set
+ *
+ * The folio has PG_charged: upcalls.reclaim->uncharge is called when its last reference is gone. So the caller has charged
+ * it before. Its pieces are of the same set.
+ */
+struct folio *folio_alloc_set(gfp_t gfp, unsigned int order, enum folio_kind kind, int nid,
+			      struct folio_set *set);
+
 /* ---- the count ---- */
 #define FOLIO_REF_SATURATED   0xc0000000u /* from 0x80000000 on a count has lost its meaning */
 #define GUP_PIN_COUNTING_BIAS 1024u	  /* what a pin of a small folio adds */

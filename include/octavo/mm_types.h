@@ -35,6 +35,7 @@
 
 struct anon_vma;
 struct folio;
+struct mem_cgroup;
 struct mm_struct;
 struct page;
 struct ptdesc;
@@ -263,6 +264,8 @@ struct mm_struct {
 	unsigned long hiwater_rss;    /* (a) relaxed */
 	unsigned long pgtables_bytes; /* (a) relaxed */
 	u64 pinned_vm;		      /* (a) pages pinned for long */
+	struct mem_cgroup
+		*memcg;	  /* (c) from the first area on: see memcontrol.h; NULL: in no group */
 	u32 folio_orders; /* (a) bit n: faults may use folios of order n; bit 0 is always meant */
 };
 

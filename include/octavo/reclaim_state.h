@@ -7,16 +7,21 @@
 
 #include <octavo/config.h>
 #include <octavo/desc_state.h>
+#include <octavo/list.h>
+#include <octavo/lock.h>
 #include <octavo/slab_state.h>
+
+struct folio_set;
 
 /*
  * The clock of a set of folios: those of one group. folio->gen is what it said when the folio was last seen in use.
  */
 struct lruvec {
-	u32 gen;  /* (a) relaxed: now; grows by aging, never GEN_NONE or GEN_COLD */
-	u32 busy; /* (a) taken by trying: who ages, or scans */
-	u32 class;
-	struct slab_scan scan; /* by who has it busy */
+	u32 gen;   /* (a) relaxed: now; grows by aging, never GEN_NONE or GEN_COLD */
+	u32 busy;  /* (a) taken by trying: who ages, or scans */
+	u32 class; /* by who has it busy; so is scan */
+	struct slab_scan scan;
+	struct folio_set *set; /* whose folios; NULL: those of no set. Constant */
 };
 
 /* The background thread of a node. */
@@ -40,8 +45,11 @@ enum reclaim_event {
 
 struct reclaim_state {
 	struct lruvec root; /* folios of no group */
-	u32 running;	    /* (a) reclaimers: see mm/reclaim/kswapd.c */
-	u32 stop;	    /* (a) kswapd_stop() */
+	spinlock_t groups_lock;
+	struct list_head
+		groups; /* of struct mem_cgroup by its all; next NULL: there never was one */
+	u32 running;	/* (a) reclaimers: see mm/reclaim/kswapd.c */
+	u32 stop;	/* (a) kswapd_stop() */
 	struct kswapd kswapd[OCTAVO_NR_NODES];
 	u64 event[NR_RECLAIM_EVENTS]; /* (a) relaxed */
 };

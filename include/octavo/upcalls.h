@@ -23,8 +23,21 @@ struct reclaim_upcalls {
 	int (*pageout)(struct vm_area_struct *vma, unsigned long start, unsigned long end);
 	/* A folio comes back from slots that remember (swap_shadow()) what it was. Not 0. */
 	void (*refault)(struct folio *folio, u64 shadow);
-	/* The last reference of a folio that is charged to a group is gone. Any context. */
-	void (*uncharge)(struct folio *folio);
+	/*
+	 * Groups. A folio for an address space that is in one, for a set (a slot's that is read back), or to take the place
+	 * of another; charged. Anonymous. NULL: no memory, or the group may not have more (not with @like: that one goes).
+	 */
+	struct folio *(*folio_alloc)(struct mm_struct *mm, gfp_t gfp, unsigned int order);
+	struct folio *(*folio_alloc_set)(u32 set, gfp_t gfp, unsigned int order);
+	struct folio *(*folio_alloc_like)(const struct folio *folio, gfp_t gfp, int nid);
+	/* @nr pages of a folio of a set are gone, its descriptor too. Any context. */
+	void (*uncharge)(u32 set, u64 nr);
+	/* A folio is about to get slots: 0, -ENOMEM. Slots of a set are free. Any context. */
+	int (*swap_charge)(const struct folio *folio);
+	void (*swap_uncharge)(u32 set, u64 nr);
+	/* Who is in a group has children there. Return: 0. An address space is gone. */
+	int (*mm_fork)(struct mm_struct *child, const struct mm_struct *parent);
+	void (*mm_free)(struct mm_struct *mm);
 };
 
 struct device_upcalls {

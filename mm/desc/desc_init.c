@@ -19,7 +19,7 @@
 #include <octavo/slab.h>
 
 #include "../init.h"
-#include "desc.h"
+#include "folio_desc.h"
 #include "slab_priv.h"
 
 #if OCTAVO_DEBUG
@@ -130,12 +130,23 @@ struct kmem_cache *desc_cache_make(struct kmem_cache **slot, gfp_t gfp)
 	return other;
 }
 
+struct kmem_cache *folio_cache_create(enum folio_class class)
+{
+	const struct desc_cache *dc = &desc_caches[class];
+	const struct kmem_cache_args args = { .stable_prefix = dc->stable_prefix,
+					      .ctor = dc->ctor };
+
+	return kmem_cache_create(dc->name, dc->size, dc->align,
+				 DESC_CACHE_FLAGS | SLAB_TYPESAFE_BY_RCU, &args);
+}
+
 /*
  * A cache that still has objects is left alone: its frames are then among the leaks that
  * octavo_shutdown() counts, and its memory stays what stale pointers say it is.
  */
 void desc_exit(void)
 {
+	folio_sets_exit();
 	for (unsigned int i = 0; i < ARRAY_SIZE(desc_caches); i++) {
 		struct kmem_cache **slot = desc_slot(&desc_caches[i]);
 		struct kmem_cache_stat st;

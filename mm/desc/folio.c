@@ -39,26 +39,27 @@
 #include <octavo/string.h>
 
 #include "folio_desc.h"
+#include "slab_priv.h"
 
 /* ---- descriptors ---- */
 
 /* With room for the exclusivity bits of a large folio. */
-static __noinline struct folio *large_desc_alloc(gfp_t gfp, unsigned int order)
+static __noinline struct folio *large_desc_alloc(struct kmem_cache *s, gfp_t gfp,
+						 unsigned int order)
 {
-	enum folio_class class = folio_class_for(order);
-	struct huge_folio *hf = desc_alloc(&octavo_state.desc.folio[class], gfp);
+	struct huge_folio *hf = likely(s) ? kmem_cache_alloc(s, desc_gfp(gfp)) : NULL;
 	struct large_folio *lf = (struct large_folio *)hf;
 
 	if (unlikely(!hf))
 		return NULL;
-	if (class == FOLIO_CLASS_HUGE) {
+	if (folio_class_for(order) == FOLIO_CLASS_HUGE) {
 		memset(hf->excl, 0, sizeof(hf->excl));
 	} else if (order <= FOLIO_INLINE_ORDER) {
 		lf->excl = 0;
 	} else {
 		lf->excl_ptr = kzalloc((1ul << order) / 8, desc_gfp(gfp));
 		if (!lf->excl_ptr) {
-			kmem_cache_free(octavo_state.desc.folio[class], lf);
+			kmem_cache_free(s, lf);
 			return NULL;
 		}
 		folio_set_flag(&lf->folio, PG_excl_ptr);
@@ -71,7 +72,9 @@ static __always_inline struct folio *desc_get(gfp_t gfp, unsigned int order)
 	struct folio *folio;
 
 	if (order)
-		folio = large_desc_alloc(gfp, order);
+		folio = large_desc_alloc(
+			desc_cache(&octavo_state.desc.folio[folio_class_for(order)], gfp), gfp,
+			order);
 	else
 		folio = desc_alloc(&octavo_state.desc.folio[FOLIO_CLASS_SMALL], gfp);
 	VM_BUG_ON(folio && folio_ref_count(folio) != 0);
@@ -84,6 +87,19 @@ struct folio *folio_desc_alloc(gfp_t gfp, unsigned int order)
 	return desc_get(gfp, order);
 }
 
+struct folio *folio_desc_alloc_from(struct kmem_cache *s, gfp_t gfp, unsigned int order)
+{
+	return order ? large_desc_alloc(s, gfp, order) : kmem_cache_alloc(s, desc_gfp(gfp));
+}
+
+struct folio *folio_desc_alloc_like(const struct folio *folio, gfp_t gfp, unsigned int order)
+{
+	struct folio_set *set = folio_set_of(folio);
+
+	return set ? folio_desc_alloc_from(set->cache[folio_class_for(order)], gfp, order)
+		   : desc_get(gfp, order);
+}
+
 /* @flags: the folio's, read before its frames went. */
 static __always_inline void desc_retire(struct folio *folio, u32 flags)
 {
@@ -91,12 +107,16 @@ static __always_inline void desc_retire(struct folio *folio, u32 flags)
 		kfree(((struct large_folio *)folio)->excl_ptr);
 	/* Relaxed: the count is 0, and flags without a reference mean nothing but the class. */
 	WRITE_ONCE(folio->flags, flags & FOLIO_CLASS_MASK);
-	kmem_cache_free(octavo_state.desc.folio[flags >> FOLIO_CLASS_SHIFT], folio);
+	if (unlikely(flags & 1u << PG_charged))
+		kmem_cache_free(slab_cache_of(folio), folio);
+	else
+		kmem_cache_free(octavo_state.desc.folio[flags >> FOLIO_CLASS_SHIFT], folio);
 }
 
 void folio_desc_free(struct folio *folio)
 {
-	desc_retire(folio, READ_ONCE(folio->flags));
+	/* it has nothing yet that would say whose it is */
+	desc_retire(folio, READ_ONCE(folio->flags) | 1u << PG_charged);
 }
 
 /* ---- allocation ---- */
@@ -109,16 +129,28 @@ static inline void check_kind(enum folio_kind kind)
 
 /* From here on nothing can fail: descriptor and frames are the caller's, and become a folio. */
 static __always_inline struct folio *folio_make(struct folio *folio, unsigned long pfn,
-						unsigned int order, enum folio_kind kind, gfp_t gfp)
+						unsigned int order, enum folio_kind kind, gfp_t gfp,
+						u32 set)
 {
 	VM_BUG_ON(memdesc_type(page_memdesc(pfn_to_page(pfn))) != MEMDESC_FREE);
 	if (gfp & __GFP_ZERO)
 		memset(pfn_to_virt(pfn), 0, PAGE_SIZE << order);
 	folio_desc_init(folio, pfn, order);
+	if (set) {
+		folio->pfn_order_group |= (u64)set << FOLIO_GROUP_SHIFT;
+		/* relaxed: published by the count */
+		folio_set_flag(folio, PG_charged);
+	}
 	folio_words_store(pfn_to_page(pfn), order, memdesc_pointer((enum memdesc_type)kind, folio));
 	/* release: pairs with the acquire of try_get: whoever gets a reference sees fields and words */
 	smp_store_release(&folio->refcount, 1u);
 	return folio;
+}
+
+struct folio *folio_publish(struct folio *folio, unsigned long pfn, unsigned int order,
+			    enum folio_kind kind, gfp_t gfp, u32 set)
+{
+	return folio_make(folio, pfn, order, kind, gfp, set);
 }
 
 struct folio *folio_alloc_node(gfp_t gfp, unsigned int order, enum folio_kind kind, int nid)
@@ -135,7 +167,7 @@ struct folio *folio_alloc_node(gfp_t gfp, unsigned int order, enum folio_kind ki
 		frame_free((unsigned long)pfn, order);
 		return NULL;
 	}
-	return folio_make(folio, (unsigned long)pfn, order, kind, gfp);
+	return folio_make(folio, (unsigned long)pfn, order, kind, gfp, 0);
 }
 
 struct folio *folio_alloc(gfp_t gfp, unsigned int order, enum folio_kind kind)
@@ -158,7 +190,7 @@ struct folio *folio_alloc_at(unsigned long pfn, unsigned int order, enum folio_k
 		*err = -ENOMEM;
 		return NULL;
 	}
-	return folio_make(folio, pfn, order, kind, gfp);
+	return folio_make(folio, pfn, order, kind, gfp, 0);
 }
 
 enum { FOLIO_BULK = 64 };
@@ -185,7 +217,7 @@ static unsigned long alloc_batch(gfp_t gfp, enum folio_kind kind, unsigned long 
 			got++;
 	}
 	for (unsigned long i = 0; i < got; i++)
-		folios[i] = folio_make(descs[i], pfns[i], 0, kind, gfp);
+		folios[i] = folio_make(descs[i], pfns[i], 0, kind, gfp, 0);
 	if (got < n)
 		frame_free_bulk(0, n - got, pfns + got);
 	return got;
@@ -240,37 +272,12 @@ static __always_inline bool may_free(const struct folio *folio, u32 flags, memde
 
 #define FLAGS_TOLD_AT_FREE (1u << PG_zone_device | 1u << PG_charged)
 
-/* Somebody above is told. Return: true: the folio was a device's, and is gone. */
-static __noinline bool folio_free_told(struct folio *folio, u32 flags)
-{
-	memdesc_t md = page_memdesc_relaxed(folio_page(folio, 0));
-	/* acquire: pair with the release of who registered them: before any folio could have the flag */
-	const struct reclaim_upcalls *reclaim = smp_load_acquire(&octavo_state.upcalls.reclaim);
-	const struct device_upcalls *device = smp_load_acquire(&octavo_state.upcalls.device);
-
-	if (unlikely(!may_free(folio, flags, md)))
-		folio_free_bad(folio);
-	if (flags & 1u << PG_charged)
-		reclaim->uncharge(folio);
-	if (!(flags & 1u << PG_zone_device))
-		return false;
-	device->folio_free(folio);
-	return true;
-}
-
-void __folio_put(struct folio *folio)
+static __always_inline void folio_free_frames(struct folio *folio, u32 flags)
 {
 	const struct octavo_hooks *hooks = octavo_state.hooks;
 	unsigned int order = folio_order(folio);
-	u32 flags = READ_ONCE(folio->flags);
-	unsigned long pfn;
+	unsigned long pfn = folio_pfn(folio);
 
-	/* a device's is perhaps not in the memory map */
-	if (unlikely(flags & FLAGS_TOLD_AT_FREE) && folio_free_told(folio, flags))
-		return;
-	pfn = folio_pfn(folio);
-	if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(pfn_to_page(pfn)))))
-		folio_free_bad(folio);
 	if (hooks && hooks->folio_release)
 		hooks->folio_release(folio);
 	folio_words_store(pfn_to_page(pfn), order, memdesc_mk(0));
@@ -278,10 +285,39 @@ void __folio_put(struct folio *folio)
 	desc_retire(folio, flags);
 }
 
+/* Somebody above is told: the charge is the last thing to go, because with it a set's caches may. */
+static __noinline void folio_free_told(struct folio *folio, u32 flags)
+{
+	/* acquire: pair with the release of who registered them: before any folio could have the flag */
+	const struct reclaim_upcalls *reclaim = smp_load_acquire(&octavo_state.upcalls.reclaim);
+	const struct device_upcalls *device = smp_load_acquire(&octavo_state.upcalls.device);
+	u32 set = (u32)(READ_ONCE(folio->pfn_order_group) >> FOLIO_GROUP_SHIFT);
+	unsigned long nr = folio_nr_pages(folio);
+
+	if (flags & 1u << PG_zone_device)
+		device->folio_free(folio);
+	else
+		folio_free_frames(folio, flags);
+	if (flags & 1u << PG_charged)
+		reclaim->uncharge(set, nr);
+}
+
+void __folio_put(struct folio *folio)
+{
+	u32 flags = READ_ONCE(folio->flags);
+
+	if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(folio_page(folio, 0)))))
+		folio_free_bad(folio);
+	if (unlikely(flags & FLAGS_TOLD_AT_FREE))
+		folio_free_told(folio, flags);
+	else
+		folio_free_frames(folio, flags);
+}
+
 /* Fewer than that go to the magazine, where the next allocation looks; more go to their trees together. */
 enum { FOLIO_FEW = OCTAVO_MAGAZINE >= 16 ? OCTAVO_MAGAZINE / 8 : 2 };
 
-/* Up to FOLIO_BULK folios of class SMALL, so of order 0, and no device's, whose counts have just become 0. */
+/* Up to FOLIO_BULK folios of class SMALL, so of order 0, that nobody above is told of, whose counts have just become 0. */
 static void free_together(void **dead, unsigned long n)
 {
 	const struct octavo_hooks *hooks = octavo_state.hooks;
@@ -294,8 +330,6 @@ static void free_together(void **dead, unsigned long n)
 
 		if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(pfn_to_page(pfn)))))
 			folio_free_bad(folio);
-		if (unlikely(flags & FLAGS_TOLD_AT_FREE))
-			(void)folio_free_told(folio, flags);
 		if (hooks && hooks->folio_release)
 			hooks->folio_release(folio);
 		folio_words_store(pfn_to_page(pfn), 0, memdesc_mk(0));
@@ -327,7 +361,7 @@ void folios_put_refs(struct folio *const *folios, const u32 *refs, unsigned long
 
 		if (!__folio_drop(folio, refs ? refs[i] : 1))
 			continue;
-		if (unlikely(READ_ONCE(folio->flags) & (FOLIO_CLASS_MASK | 1u << PG_zone_device))) {
+		if (unlikely(READ_ONCE(folio->flags) & (FOLIO_CLASS_MASK | FLAGS_TOLD_AT_FREE))) {
 			__folio_put(folio);
 			continue;
 		}

@@ -31,9 +31,21 @@ static inline enum folio_class folio_class_for(unsigned int order)
  * @order Return: NULL if there is no memory; then nothing is held.
  */
 struct folio *folio_desc_alloc(gfp_t gfp, unsigned int order);
+/* The same from a given cache of the right class; or from that of what @folio is. */
+struct folio *folio_desc_alloc_from(struct kmem_cache *s, gfp_t gfp, unsigned int order);
+struct folio *folio_desc_alloc_like(const struct folio *folio, gfp_t gfp, unsigned int order);
+
+/* What every allocation of a folio ends with; cannot fail. @set: number of its set, or 0. */
+struct folio *folio_publish(struct folio *folio, unsigned long pfn, unsigned int order,
+			    enum folio_kind kind, gfp_t gfp, u32 set);
+
+/* desc_init.c: another cache of folio descriptors. Context: sleeps. NULL: no memory. */
+struct kmem_cache *folio_cache_create(enum folio_class class);
+/* folio_set.c */
+void folio_sets_exit(void);
 
 /*
- * Back to its cache, which its class names. Its count is 0, and no word names it any more. Never
+ * Back to its cache, which its slab names. Its count is 0, and no word names it any more. Never
  * sleeps or allocates.
  */
 void folio_desc_free(struct folio *folio);

@@ -96,14 +96,15 @@ static void waiting_free(struct waiting *wait)
 }
 
 /* One for each piece but the first. */
-static int waiting_alloc(struct waiting *wait, const struct cut *cut, gfp_t gfp)
+static int waiting_alloc(struct waiting *wait, const struct cut *cut, const struct folio *whole,
+			 gfp_t gfp)
 {
 	unsigned long at = 1ul << cut_order(cut, 0);
 
 	*wait = (struct waiting){ NULL, NULL };
 	while (at < 1ul << cut->order) {
 		unsigned int order = cut_order(cut, at);
-		struct folio *folio = folio_desc_alloc(gfp, order);
+		struct folio *folio = folio_desc_alloc_like(whole, gfp, order);
 
 		if (!folio) {
 			waiting_free(wait);
@@ -237,7 +238,7 @@ static int split(struct folio *folio, const struct cut *cut, u32 extra, gfp_t gf
 	/* A first look, to save the allocation. */
 	if (folio_busy(folio) || folio_ref_count(folio) != 1 + extra)
 		return -EBUSY;
-	err = waiting_alloc(&wait, cut, gfp);
+	err = waiting_alloc(&wait, cut, folio, gfp);
 	if (err)
 		return err;
 	if (!folio_ref_freeze(folio, 1 + extra)) {
@@ -400,7 +401,7 @@ struct folio *folio_merge(struct folio *first, unsigned int order, gfp_t gfp, in
 	    !IS_ALIGNED(run.pfn, 1ul << order) || folio_test_flag(first, PG_zone_device))
 		return NULL;
 	run.type = memdesc_type(page_memdesc(folio_page(first, 0)));
-	new = folio_desc_alloc(gfp, order);
+	new = folio_desc_alloc_like(first, gfp, order);
 	if (!new) {
 		*err = -ENOMEM;
 		return NULL;

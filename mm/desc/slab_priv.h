@@ -126,6 +126,12 @@ static __always_inline struct slab *slab_of(const struct kmem_cache *s, const vo
 	return slab;
 }
 
+/* Whose an allocated object is. */
+static inline struct kmem_cache *slab_cache_of(const void *obj)
+{
+	return page_slab(virt_to_page(obj))->cache;
+}
+
 /* ---- slab.c ---- */
 
 bool slab_set_geometry(struct kmem_cache *s);

@@ -11,9 +11,17 @@
  *
  * After "Multi-Gen LRU" as its public documentation describes the idea of generations.
  */
-#include "reclaim.h"
+#include "memcg.h"
 
 #include "../space/span.h"
+
+/* A folio that came by fork from another group goes by that one's clock. Context: the ptl, so it is mapped. */
+static inline void mark_used(struct folio *folio, const struct lruvec *lv)
+{
+	u64 set = READ_ONCE(folio->pfn_order_group) >> FOLIO_GROUP_SHIFT;
+
+	folio_mark_used(folio, set == (lv->set ? lv->set->nr : 0) ? lv : folio_lruvec(folio));
+}
 
 /* Present entries of a last-level table. Context: the ptl. */
 static void age_entries(const struct lruvec *lv, const struct pt_span *span)
@@ -28,7 +36,7 @@ static void age_entries(const struct lruvec *lv, const struct pt_span *span)
 			continue;
 		m = pte_mapped(e);
 		if (m.folio && ptep_test_and_clear_young(span->ptep + i))
-			folio_mark_used(m.folio, lv);
+			mark_used(m.folio, lv);
 	}
 }
 
@@ -41,7 +49,7 @@ static void age_leaf(const struct lruvec *lv, const struct pt_span *span)
 		return;
 	m = pte_mapped(e);
 	if (m.folio && ptep_test_and_clear_young(span->ptep))
-		folio_mark_used(m.folio, lv);
+		mark_used(m.folio, lv);
 }
 
 /* Context: mmap_lock. */
@@ -78,6 +86,14 @@ static void age_mm(const struct lruvec *lv, struct mm_struct *mm)
 	mmap_read_unlock(mm);
 }
 
+/* Whose pages its page tables mostly have. */
+static const struct lruvec *mm_lruvec(const struct mm_struct *mm)
+{
+	struct mem_cgroup *memcg = READ_ONCE(mm->memcg);
+
+	return memcg ? &memcg->lruvec : &octavo_state.reclaim.root;
+}
+
 void lruvec_age(struct lruvec *lv)
 {
 	struct mm_struct *mm = NULL;
@@ -88,7 +104,8 @@ void lruvec_age(struct lruvec *lv)
 	WRITE_ONCE(lv->gen, gen);
 	count_event(RECLAIM_AGED, 1);
 	while ((mm = mm_next(mm)))
-		age_mm(lv, mm);
+		if (mm_lruvec(mm) == lv)
+			age_mm(lv, mm);
 }
 
 void reclaim_age(int nid)

@@ -6,7 +6,7 @@
  * A set of folios is gone through in laps. What is old enough is taken; if a lap has not given enough, everything is aged by one
  * generation, and so on, until even what is used all the time has been asked whether it was used just now. After that there is nothing.
  */
-#include "reclaim.h"
+#include "memcg.h"
 
 /* Laps in which nothing was freed before it is given up. */
 #define HOPELESS_LAPS (GEN_MIN_AGE + 2)
@@ -71,6 +71,30 @@ static u64 shrink_lruvec(struct lruvec *lv, int nid, u64 want)
 	return freed;
 }
 
+/*
+ * Each set of a subtree its turn, until there is enough; those that are protected by their low mark only if nobody else has
+ * anything. Context: sleeps. Return: frames freed.
+ */
+u64 shrink_groups(struct mem_cgroup *top, int nid, u64 want)
+{
+	u64 freed = 0;
+
+	for (unsigned int low = 1; !freed && low + 1; low--) {
+		struct mem_cgroup *memcg = NULL;
+
+		if (!top)
+			freed += shrink_lruvec(&octavo_state.reclaim.root, nid, want);
+		if (!octavo_state.reclaim.groups.next)
+			break;
+		while (freed < want && (memcg = memcg_next(top, memcg)))
+			if (!memcg_protected(memcg, top, low))
+				freed += shrink_lruvec(&memcg->lruvec, nid, want - freed);
+		if (memcg)
+			memcg_put(memcg);
+	}
+	return freed;
+}
+
 /* ---- direct ---- */
 
 u64 try_to_free_pages(gfp_t gfp, unsigned int order, int nid)
@@ -81,7 +105,7 @@ u64 try_to_free_pages(gfp_t gfp, unsigned int order, int nid)
 	if (!(gfp & __GFP_DIRECT_RECLAIM) || !reclaim_enter())
 		return 0;
 	count_event(RECLAIM_DIRECT, 1);
-	freed = shrink_lruvec(&octavo_state.reclaim.root, nid, want);
+	freed = shrink_groups(NULL, nid, want);
 	reclaim_leave();
 	return freed;
 }
@@ -145,8 +169,7 @@ void kswapd(u32 nid)
 
 		count_event(RECLAIM_KSWAPD, 1);
 		while ((missing = node_missing(nid)) && !kswapd_should_stop())
-			if (!shrink_lruvec(&octavo_state.reclaim.root, (int)nid,
-					   min(missing, (u64)RECLAIM_BATCH * 4)))
+			if (!shrink_groups(NULL, (int)nid, min(missing, (u64)RECLAIM_BATCH * 4)))
 				break;
 	}
 }

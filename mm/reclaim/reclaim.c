@@ -4,17 +4,26 @@
  */
 #include <octavo/swap.h>
 
-#include "reclaim.h"
+#include "memcg.h"
+
+struct lruvec *set_lruvec(u32 set)
+{
+	struct folio_set *s = set ? folio_set_find(set) : NULL;
+
+	return s ? &memcg_of_set(s)->lruvec : &octavo_state.reclaim.root;
+}
+
+struct lruvec *folio_lruvec(const struct folio *folio)
+{
+	return set_lruvec((u32)(READ_ONCE(folio->pfn_order_group) >> FOLIO_GROUP_SHIFT));
+}
 
 /* A folio comes back that was taken away not long ago: it is needed, and the set is larger than memory. */
 static void reclaim_refault(struct folio *folio, u64 shadow)
 {
-	struct lruvec *lv = &octavo_state.reclaim.root;
-	u32 age;
+	struct lruvec *lv = set_lruvec(shadow_set(shadow));
+	u32 age = shadow_age(shadow, lv);
 
-	if (!shadow)
-		return;
-	age = lruvec_now(lv) - shadow_gen(shadow);
 	count_event(RECLAIM_REFAULTS, folio_nr_pages(folio));
 	folio_set_flag(folio, PG_workingset);
 	/* it starts as old as it is: a page that comes back at once is young, one that was away for long is like a new one */
@@ -27,17 +36,27 @@ static const struct reclaim_upcalls upcalls = {
 	.wake_reclaim = reclaim_wake,
 	.pageout = pageout_range,
 	.refault = reclaim_refault,
+	.folio_alloc = memcg_folio_alloc,
+	.folio_alloc_set = memcg_folio_alloc_set,
+	.folio_alloc_like = memcg_folio_alloc_like,
+	.uncharge = memcg_uncharge_set,
+	.swap_charge = memcg_swap_charge,
+	.swap_uncharge = memcg_swap_uncharge,
+	.mm_fork = memcg_mm_fork,
+	.mm_free = memcg_mm_free,
 };
 
 static void reclaim_exit(void)
 {
+	memcg_reap();
 	octavo_state.upcalls.reclaim = NULL;
 	octavo_state.layer[OCTAVO_LAYER_RECLAIM] = NULL;
 }
 
-/* There is nothing that could be inconsistent but the clock. */
 static bool reclaim_validate(void)
 {
+	if (!memcg_validate())
+		return false;
 	if (octavo_state.reclaim.root.gen > GEN_COLD && !octavo_state.reclaim.root.busy)
 		return true;
 	pr_err("reclaim: generation %u, %s", octavo_state.reclaim.root.gen,

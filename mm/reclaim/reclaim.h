@@ -8,6 +8,7 @@
  *	pageout.c  MADV_PAGEOUT
  *	kswapd.c   background and direct reclaim
  *	oom.c      when nothing helps
+ *	memcg.c    groups, charge.c what they may have
  *	reclaim.c  coming up, numbers
  */
 #ifndef MM_RECLAIM_RECLAIM_H
@@ -49,21 +50,34 @@ static inline void folio_mark_used(struct folio *folio, const struct lruvec *lv)
 		WRITE_ONCE(folio->gen, now);
 }
 
-/* Whose clock a folio goes by. */
-static inline struct lruvec *folio_lruvec(const struct folio *folio)
-{
-	return &octavo_state.reclaim.root;
-}
+/* Whose clock a folio goes by. The caller has a reference. */
+struct lruvec *folio_lruvec(const struct folio *folio);
+/* Of a set that has folios, or slots; 0: none. */
+struct lruvec *set_lruvec(u32 set);
 
-/* What a slot remembers of the folio whose it was: never 0. */
+/*
+ * What a slot remembers of the folio whose it was, in 40 bits: its set, and the time on that one's clock. Never 0.
+ */
+#define SHADOW_SET_BITS 18u
+#define SHADOW_GEN_MASK ((1u << 22) - 1)
+
 static inline u64 shadow_pack(const struct folio *folio)
 {
-	return 1ul << 32 | lruvec_now(folio_lruvec(folio));
+	u64 set = READ_ONCE(folio->pfn_order_group) >> FOLIO_GROUP_SHIFT;
+	u64 gen = lruvec_now(folio_lruvec(folio)) & SHADOW_GEN_MASK;
+
+	return (gen ? gen : 1) << SHADOW_SET_BITS | set;
 }
 
-static inline u32 shadow_gen(u64 shadow)
+static inline u32 shadow_set(u64 shadow)
 {
-	return (u32)shadow;
+	return (u32)(shadow & ((1u << SHADOW_SET_BITS) - 1));
+}
+
+/* How many generations ago, modulo 2^22. */
+static inline u32 shadow_age(u64 shadow, const struct lruvec *lv)
+{
+	return (lruvec_now(lv) - (u32)(shadow >> SHADOW_SET_BITS)) & SHADOW_GEN_MASK;
 }
 
 /* ---- scan.c ---- */

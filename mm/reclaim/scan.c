@@ -40,6 +40,13 @@ static bool take_old(struct folio *folio, struct lruvec *lv, int nid)
 	return false;
 }
 
+static struct kmem_cache *lruvec_cache(const struct lruvec *lv)
+{
+	/* acquire: pairs with the release of who made the cache */
+	return lv->set ? lv->set->cache[lv->class]
+		       : smp_load_acquire(&octavo_state.desc.folio[lv->class]);
+}
+
 u32 scan_old_folios(struct lruvec *lv, int nid, struct folio **folios, bool *lap)
 {
 	void *objs[RECLAIM_BATCH];
@@ -47,8 +54,7 @@ u32 scan_old_folios(struct lruvec *lv, int nid, struct folio **folios, bool *lap
 
 	*lap = false;
 	while (!found && !*lap) {
-		/* acquire: pairs with the release of who made the cache */
-		struct kmem_cache *cache = smp_load_acquire(&octavo_state.desc.folio[lv->class]);
+		struct kmem_cache *cache = lruvec_cache(lv);
 
 		rcu_read_lock();
 		nr = cache ? kmem_cache_scan(cache, &lv->scan, RECLAIM_BATCH, objs) : 0;

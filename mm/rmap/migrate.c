@@ -78,6 +78,14 @@ static int migrate_locked(struct folio *src, struct folio *dst)
 	return err;
 }
 
+/* A folio to take the place of another; one that is charged, of the same group. */
+static struct folio *alloc_copy(const struct folio *src, int nid, gfp_t gfp)
+{
+	if (unlikely(folio_test_flag(src, PG_charged)))
+		return octavo_state.upcalls.reclaim->folio_alloc_like(src, gfp, nid);
+	return folio_alloc_node(gfp, folio_order(src), FOLIO_ANON, nid);
+}
+
 int migrate_folio(struct folio *src, int nid, gfp_t gfp)
 {
 	struct folio *dst;
@@ -88,7 +96,7 @@ int migrate_folio(struct folio *src, int nid, gfp_t gfp)
 	/* A look before the work; what holds is what is found when nothing maps it. */
 	if (folio_maybe_dma_pinned(src))
 		return -EBUSY;
-	dst = folio_alloc_node(gfp, folio_order(src), FOLIO_ANON, nid);
+	dst = alloc_copy(src, nid, gfp);
 	if (!dst)
 		return -ENOMEM;
 	/* Ours alone but for PFN walkers, which only try: no order between the two. */

@@ -288,7 +288,7 @@ int collapse_range(struct mm_struct *mm, unsigned long addr, unsigned int order,
 	    !IS_ALIGNED(addr, PAGE_SIZE << order))
 		return -EINVAL;
 	c.nr = 1ul << order;
-	c.folio = folio_alloc(GFP_HIGHUSER_MOVABLE, order, FOLIO_ANON);
+	c.folio = mm_folio_alloc(mm, GFP_HIGHUSER_MOVABLE, order);
 	c.old = kmalloc(c.nr * sizeof(*c.old), GFP_KERNEL);
 	c.run = kmalloc(c.nr * sizeof(*c.run), GFP_KERNEL);
 	if (c.folio && c.old && c.run) {

@@ -172,7 +172,7 @@ static bool cow_prepare(struct fault *f, struct cow *c)
 	bool zero = !c->page && is_zero_pfn(pte_pfn(c->old));
 	u32 orders = 1u << c->order | (c->level ? 0 : 1u);
 
-	c->copy = anon_folio_alloc(zero ? fault_gfp(f) | __GFP_ZERO : fault_gfp(f), &orders);
+	c->copy = anon_folio_alloc(f->mm, zero ? fault_gfp(f) | __GFP_ZERO : fault_gfp(f), &orders);
 	if (!c->copy)
 		return false;
 	if (folio_order(c->copy) != c->order) {

@@ -132,12 +132,13 @@ u32 anon_orders(struct mm_struct *mm, const struct vm_area_struct *vma, unsigned
 
 /**
  * anon_folio_alloc() - a folio of the largest order of a set that can be had
+ * @mm: for whom
  * @orders: bits; in: not 0; out: without those that could not be had
  * @gfp: for order 0; larger ones are not tried hard for
  *
  * Return: NULL: not even the smallest.
  */
-struct folio *anon_folio_alloc(gfp_t gfp, u32 *orders);
+struct folio *anon_folio_alloc(struct mm_struct *mm, gfp_t gfp, u32 *orders);
 
 /**
  * anon_map_folio() - the entries of a folio that nobody has seen yet

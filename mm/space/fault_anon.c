@@ -43,13 +43,13 @@ u32 anon_orders(struct mm_struct *mm, const struct vm_area_struct *vma, unsigned
 	return fit;
 }
 
-struct folio *anon_folio_alloc(gfp_t gfp, u32 *orders)
+struct folio *anon_folio_alloc(struct mm_struct *mm, gfp_t gfp, u32 *orders)
 {
 	const gfp_t easy = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_NORETRY | __GFP_NOWARN;
 
 	while (*orders) {
 		unsigned int order = (unsigned int)ilog2(*orders);
-		struct folio *folio = folio_alloc(order ? easy : gfp, order, FOLIO_ANON);
+		struct folio *folio = mm_folio_alloc(mm, order ? easy : gfp, order);
 
 		if (likely(folio))
 			return folio;
@@ -146,7 +146,7 @@ static struct folio *anon_folio_for(struct fault *f)
 
 	pgtable_walk(f->mm, f->addr, PGTABLE_LEVEL_PTE, &pos);
 	orders = orders_none(&pos, f->addr, orders);
-	return anon_folio_alloc(fault_gfp(f) | __GFP_ZERO, &orders);
+	return anon_folio_alloc(f->mm, fault_gfp(f) | __GFP_ZERO, &orders);
 }
 
 vm_fault_t fault_anon_missing(struct fault *f)
@@ -278,7 +278,7 @@ static int fast_lock(struct fault *f, struct fast_fault *w, unsigned long addr, 
 static inline int fast_lock_here(struct fault *f, struct fast_fault *w)
 {
 	if (w->orders) {
-		w->folio = folio_alloc(GFP_NOWAIT | __GFP_MOVABLE | __GFP_ZERO, 0, FOLIO_ANON);
+		w->folio = mm_folio_alloc(f->mm, GFP_NOWAIT | __GFP_MOVABLE | __GFP_ZERO, 0);
 		if (unlikely(!w->folio))
 			return -EAGAIN;
 	}
@@ -331,7 +331,7 @@ static vm_fault_t fast_place(struct fault *f, struct fast_fault *w)
 static __noinline vm_fault_t fast_again(struct fault *f, struct fast_fault *w)
 {
 	if (w->orders && !w->folio) {
-		w->folio = anon_folio_alloc(fault_gfp(f) | __GFP_ZERO, &w->orders);
+		w->folio = anon_folio_alloc(f->mm, fault_gfp(f) | __GFP_ZERO, &w->orders);
 		if (!w->folio)
 			return FAULT_NEEDS_LOCK;
 		/* a leaf takes the place of the table */

@@ -118,7 +118,7 @@ static vm_fault_t object_own(struct fault *f)
 		return VM_FAULT_RETRY;
 	if (anon_vma_prepare(f->vma))
 		return VM_FAULT_OOM;
-	copy = folio_alloc(fault_gfp(f), 0, FOLIO_ANON);
+	copy = mm_folio_alloc(f->mm, fault_gfp(f), 0);
 	if (!copy)
 		return fault_oom(f);
 	ret = object_page(f, &page, &major);

@@ -302,7 +302,8 @@ static int fork_provide(struct fork *f)
 {
 	if (f->err || !f->want)
 		return f->err;
-	f->nr_copies = (u32)folio_alloc_bulk(GFP_HIGHUSER_MOVABLE, FOLIO_ANON, f->want, f->copies);
+	f->nr_copies =
+		(u32)mm_folio_alloc_bulk(f->dst->vm_mm, GFP_HIGHUSER_MOVABLE, f->want, f->copies);
 	f->want = 0;
 	return f->nr_copies ? 0 : -ENOMEM;
 }

@@ -224,6 +224,8 @@ struct mm_struct *mm_init_copy(struct mm_struct *old)
 	if (!mm)
 		return NULL;
 	mmap_write_lock(mm);
+	if (READ_ONCE(old->memcg))
+		octavo_state.upcalls.reclaim->mm_fork(mm, old);
 	mm->task_size = old->task_size;
 	mm->mmap_base = old->mmap_base;
 	mm->mmap_min_addr = old->mmap_min_addr;
@@ -273,9 +275,23 @@ static void mm_free(struct mm_struct *mm)
 	list_del_init(&mm->all);
 	spin_unlock(&space->lock);
 	mmu_notifier_subscriptions_destroy(mm);
+	if (mm->memcg)
+		octavo_state.upcalls.reclaim->mm_free(mm);
 	pgd_exit(mm);
 	kfree(mm->cpu);
 	kmem_cache_free(space->mm, mm);
+}
+
+unsigned long mm_folio_alloc_bulk(struct mm_struct *mm, gfp_t gfp, unsigned long n,
+				  struct folio **folios)
+{
+	unsigned long got = 0;
+
+	if (likely(!READ_ONCE(mm->memcg)))
+		return folio_alloc_bulk(gfp, FOLIO_ANON, n, folios);
+	while (got < n && (folios[got] = mm_folio_alloc(mm, gfp, 0)))
+		got++;
+	return got;
 }
 
 void mmgrab(struct mm_struct *mm)

@@ -94,7 +94,7 @@ static vm_fault_t fill_run(struct fault *f, unsigned long end)
 	if (!fault_wants_own(f))
 		return fill_table(f, nr, NULL, 0) < 0 ? VM_FAULT_OOM : 0;
 	nr = single_run(f, min(nr, (unsigned long)POPULATE_BATCH));
-	got = folio_alloc_bulk(GFP_HIGHUSER_MOVABLE | __GFP_ZERO, FOLIO_ANON, nr, folios);
+	got = mm_folio_alloc_bulk(f->mm, GFP_HIGHUSER_MOVABLE | __GFP_ZERO, nr, folios);
 	used = got ? fill_table(f, nr, folios, got) : -ENOMEM;
 	for (unsigned long i = used < 0 ? 0 : (unsigned long)used; i < got; i++)
 		folio_put(folios[i]);

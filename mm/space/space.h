@@ -33,6 +33,21 @@ static inline enum mm_counter mm_counter(const struct folio *folio)
 	return folio_test_flag(folio, PG_swapbacked) ? MM_SHMEMPAGES : MM_FILEPAGES;
 }
 
+/* ---- mm.c: memory for an address space, which is charged to its group ---- */
+
+/* folio_alloc() of an anonymous one. */
+static inline struct folio *mm_folio_alloc(struct mm_struct *mm, gfp_t gfp, unsigned int order)
+{
+	if (likely(!READ_ONCE(mm->memcg)))
+		return folio_alloc(gfp, order, FOLIO_ANON);
+	/* who is in a group has it from reclaim, which is there until shutdown */
+	return octavo_state.upcalls.reclaim->folio_alloc(mm, gfp, order);
+}
+
+/* folio_alloc_bulk(). */
+unsigned long mm_folio_alloc_bulk(struct mm_struct *mm, gfp_t gfp, unsigned long n,
+				  struct folio **folios);
+
 /* ---- span.c ---- */
 
 /**

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: MIT
+/*
+ * memcg.c - groups: the tree, its walks, their ends.
+ *
+ * All groups are in one list, parents before their children, so that a walk of a subtree is one of the list that asks each who
+ * is above it. A walk has a reference of where it is; the list changes under a lock meanwhile.
+ *
+ * A group has caches of its own for the descriptors of its folios, and a clock of its own (docs/reclaim.md). It can be ended while it has
+ * folios: they keep it, and what is left of it is looked for when groups are made and ended, because their caches cannot be
+ * destroyed from where the last folio is freed.
+ */
+#include <octavo/errno.h>
+#include <octavo/mm.h>
+#include <octavo/pfnwalk.h>
+#include <octavo/slab.h>
+
+#include "memcg.h"
+
+#define RS (&octavo_state.reclaim)
+
+static bool below(const struct mem_cgroup *memcg, const struct mem_cgroup *top)
+{
+	while (memcg && memcg != top)
+		memcg = memcg->parent;
+	return memcg == top;
+}
+
+/* ---- references and walks ---- */
+
+void memcg_put(struct mem_cgroup *memcg)
+{
+	spin_lock(&RS->groups_lock);
+	VM_BUG_ON(!memcg->refs);
+	memcg->refs--;
+	spin_unlock(&RS->groups_lock);
+}
+
+struct mem_cgroup *memcg_next(struct mem_cgroup *top, struct mem_cgroup *last)
+{
+	struct mem_cgroup *next = NULL;
+	struct list_head *at;
+
+	spin_lock(&RS->groups_lock);
+	for (at = last ? last->all.next : RS->groups.next; at != &RS->groups && !next;
+	     at = at->next) {
+		struct mem_cgroup *memcg = list_entry(at, struct mem_cgroup, all);
+
+		if (below(memcg, top))
+			next = memcg;
+	}
+	if (next)
+		next->refs++;
+	if (last)
+		last->refs--;
+	spin_unlock(&RS->groups_lock);
+	return next;
+}
+
+/* ---- the end ---- */
+
+/* Nobody has it, and nothing is charged to it: nobody can come to it any more. Context: groups_lock. */
+static bool memcg_is_gone(const struct mem_cgroup *memcg)
+{
+	/* acquire: pair with the releases of uncharges: the descriptors are in their caches */
+	return !memcg->refs && !smp_load_acquire(&memcg->memory.usage) &&
+	       !smp_load_acquire(&memcg->swap.usage);
+}
+
+static struct mem_cgroup *memcg_take_gone(void)
+{
+	struct mem_cgroup *memcg;
+
+	spin_lock(&RS->groups_lock);
+	list_for_each_entry (memcg, &RS->groups, all) {
+		if (!memcg_is_gone(memcg))
+			continue;
+		list_del_init(&memcg->all);
+		if (memcg->parent) {
+			memcg->parent->refs--;
+			memcg->parent->nr_children--;
+		}
+		spin_unlock(&RS->groups_lock);
+		return memcg;
+	}
+	spin_unlock(&RS->groups_lock);
+	return NULL;
+}
+
+void memcg_reap(void)
+{
+	struct mem_cgroup *memcg;
+
+	if (!RS->groups.next)
+		return;
+	while ((memcg = memcg_take_gone())) {
+		folio_set_destroy(&memcg->set);
+		kfree(memcg);
+	}
+}
+
+struct mem_cgroup *mem_cgroup_create(struct mem_cgroup *parent, int *err)
+{
+	struct mem_cgroup *memcg = kzalloc(sizeof(*memcg), GFP_KERNEL);
+
+	memcg_reap();
+	*err = memcg ? folio_set_init(&memcg->set) : -ENOMEM;
+	if (*err) {
+		kfree(memcg);
+		return NULL;
+	}
+	memcg->lruvec.gen = GEN_COLD + 1;
+	memcg->lruvec.set = &memcg->set;
+	memcg->limit[MEMCG_MAX] = memcg->limit[MEMCG_HIGH] = MEMCG_NONE;
+	memcg->limit[MEMCG_SWAP_MAX] = MEMCG_NONE;
+	memcg->parent = parent;
+	memcg->refs = 1;
+	spin_lock(&RS->groups_lock);
+	if (!RS->groups.next)
+		INIT_LIST_HEAD(&RS->groups);
+	if (parent && parent->ended) {
+		*err = -EINVAL;
+	} else {
+		list_add_tail(&memcg->all, &RS->groups);
+		if (parent) {
+			parent->refs++;
+			parent->nr_children++;
+		}
+	}
+	spin_unlock(&RS->groups_lock);
+	if (!*err)
+		return memcg;
+	folio_set_destroy(&memcg->set);
+	kfree(memcg);
+	return NULL;
+}
+
+int mem_cgroup_end(struct mem_cgroup *memcg)
+{
+	bool busy;
+
+	memcg_reap();
+	spin_lock(&RS->groups_lock);
+	busy = memcg->nr_children || memcg->nr_mms;
+	if (!busy && memcg->ended)
+		octavo_panic("mem_cgroup_end: group %u has ended already", memcg->set.nr);
+	memcg->ended |= !busy;
+	spin_unlock(&RS->groups_lock);
+	if (busy)
+		return -EBUSY;
+	mem_cgroup_reclaim(memcg, READ_ONCE(memcg->memory.usage));
+	memcg_put(memcg);
+	memcg_reap();
+	return 0;
+}
+
+/* ---- address spaces ---- */
+
+int mm_join_memcg(struct mm_struct *mm, struct mem_cgroup *memcg)
+{
+	int err = 0;
+
+	mmap_write_lock(mm);
+	if (mm->map_count || mm->memcg)
+		err = -EBUSY;
+	spin_lock(&RS->groups_lock);
+	if (!err && memcg->ended)
+		err = -EINVAL;
+	if (!err) {
+		memcg->refs++;
+		memcg->nr_mms++;
+	}
+	spin_unlock(&RS->groups_lock);
+	if (!err)
+		WRITE_ONCE(mm->memcg, memcg);
+	mmap_write_unlock(mm);
+	return err;
+}
+
+int memcg_mm_fork(struct mm_struct *child, const struct mm_struct *parent)
+{
+	struct mem_cgroup *memcg = READ_ONCE(parent->memcg);
+
+	spin_lock(&RS->groups_lock);
+	memcg->refs++;
+	memcg->nr_mms++;
+	spin_unlock(&RS->groups_lock);
+	WRITE_ONCE(child->memcg, memcg);
+	return 0;
+}
+
+void memcg_mm_free(struct mm_struct *mm)
+{
+	struct mem_cgroup *memcg = READ_ONCE(mm->memcg);
+
+	WRITE_ONCE(mm->memcg, NULL);
+	spin_lock(&RS->groups_lock);
+	memcg->refs--;
+	memcg->nr_mms--;
+	spin_unlock(&RS->groups_lock);
+}
+
+/* ---- limits ---- */
+
+int mem_cgroup_set(struct mem_cgroup *memcg, enum memcg_limit which, u64 pages)
+{
+	if ((unsigned int)which >= NR_MEMCG_LIMITS)
+		return -EINVAL;
+	WRITE_ONCE(memcg->limit[which], pages);
+	if (which != MEMCG_MAX)
+		return 0;
+	for (unsigned int i = 0; i < 16; i++) {
+		u64 usage = READ_ONCE(memcg->memory.usage);
+
+		if (usage <= pages)
+			return 0;
+		if (!mem_cgroup_reclaim(memcg, usage - pages))
+			break;
+	}
+	return READ_ONCE(memcg->memory.usage) <= pages ? 0 : -EBUSY;
+}
+
+/* What a group may keep, as far as all between it and @top let it. */
+bool memcg_protected(struct mem_cgroup *memcg, const struct mem_cgroup *top, bool low)
+{
+	for (struct mem_cgroup *g = memcg; g && g != top; g = g->parent) {
+		u64 usage = READ_ONCE(g->memory.usage);
+
+		if (usage > READ_ONCE(g->limit[MEMCG_MIN]) &&
+		    !(low && usage <= READ_ONCE(g->limit[MEMCG_LOW])))
+			return false;
+	}
+	/* who is asked to give up its own memory has no protection against that */
+	return memcg != top;
+}
+
+u64 mem_cgroup_reclaim(struct mem_cgroup *memcg, u64 pages)
+{
+	return shrink_groups(memcg, NUMA_NO_NODE, pages);
+}
+
+/* ---- inspection ---- */
+
+void mem_cgroup_stat(struct mem_cgroup *memcg, struct mem_cgroup_stat *st)
+{
+	*st = (struct mem_cgroup_stat){
+		.usage = READ_ONCE(memcg->memory.usage),
+		.swap = READ_ONCE(memcg->swap.usage),
+		.highest = READ_ONCE(memcg->memory.highest),
+		.failed = READ_ONCE(memcg->failed),
+		.over_high = READ_ONCE(memcg->over_high),
+	};
+	for (unsigned int i = 0; i < NR_MEMCG_LIMITS; i++)
+		st->limit[i] = READ_ONCE(memcg->limit[i]);
+	for (unsigned int class = 0; class < NR_FOLIO_CLASSES; class ++) {
+		struct kmem_cache_stat cs;
+
+		kmem_cache_stat(memcg->set.cache[class], &cs);
+		st->folios += cs.active;
+	}
+}
+
+struct sums {
+	struct mem_cgroup *memcg;
+	u64 pages;
+};
+
+static unsigned long add_pages(unsigned long pfn, memdesc_t md, void *arg)
+{
+	struct sums *s = arg;
+
+	if (memdesc_is_folio(md) && folio_set_of(memdesc_ptr(md)) &&
+	    below(memcg_of_set(folio_set_of(memdesc_ptr(md))), s->memcg))
+		s->pages++;
+	return 1;
+}
+
+/* What is charged against the words. */
+bool memcg_validate(void)
+{
+	struct mem_cgroup *memcg;
+	bool ok = true;
+
+	if (!RS->groups.next)
+		return true;
+	list_for_each_entry (memcg, &RS->groups, all) {
+		struct sums s = { .memcg = memcg };
+
+		pfn_walk(0, octavo_state.frame.max_pfn, add_pages, &s);
+		if (s.pages == memcg->memory.usage)
+			continue;
+		pr_err("group %u: %lu pages charged, %lu are there", memcg->set.nr,
+		       (unsigned long)memcg->memory.usage, (unsigned long)s.pages);
+		ok = false;
+	}
+	return ok;
+}
