@@ -130,6 +130,103 @@ void folio_dup_file_rmap(struct folio_subrange sr, unsigned int level);
  */
 int folio_try_share_anon_rmap(struct folio_subrange sr, unsigned int level) __must_check;
 
+/* ---- the same for one page of a folio of class SMALL, without a call ---- */
+
+/*
+ * For walks through page tables, where a page is all there is to do. They look at the word of the page that an entry
+ * maps, and at the flags of its descriptor, once. Context: the ptl of the entry. What the functions above check is checked.
+ */
+
+__noreturn __cold void __rmap_bad(const struct folio *folio, const char *what);
+
+static __always_inline void __mapcount_add(struct folio *folio, u32 nr)
+{
+	/* release: pairs with the acquire in folio_lock_anon_vma_read(): the mapping is this mapping's */
+	s32 old = fetch_add_release(&folio->mapcount, (s32)nr);
+
+	if (unlikely(old < 0 || old > INT32_MAX - (s32)nr))
+		__rmap_bad(folio, "mapped too often");
+}
+
+static __always_inline void __mapcount_sub(struct folio *folio, u32 nr)
+{
+	/* release: pairs with acquire loads of mapcount: what was done through the entries is done */
+	s32 old = fetch_sub_release(&folio->mapcount, (s32)nr);
+
+	if (unlikely(old < (s32)nr))
+		__rmap_bad(folio, "unmapped more often than mapped");
+}
+
+/**
+ * rmap_small_anon() - the anonymous folio of class SMALL that a page is
+ * @pfn: the page, which an entry maps whose ptl is held
+ * @flags: the folio's
+ *
+ * Return: NULL: it is something else.
+ */
+static __always_inline struct folio *rmap_small_anon(unsigned long pfn, u32 *flags)
+{
+	memdesc_t md = page_memdesc(pfn_to_page(pfn));
+	struct folio *folio = memdesc_ptr(md);
+
+	if (memdesc_type(md) != MEMDESC_ANON)
+		return NULL;
+	*flags = READ_ONCE(folio->flags);
+	if (*flags >> FOLIO_CLASS_SHIFT != FOLIO_CLASS_SMALL)
+		return NULL;
+	if (unlikely(folio_pfn(folio) != pfn))
+		__rmap_bad(folio, "mapped pages are not the folio's");
+	return folio;
+}
+
+/* folio_remove_rmap() of what rmap_small_anon() returned. */
+static __always_inline void folio_remove_rmap_small(struct folio *folio)
+{
+	if (unlikely(folio_ref_count(folio) == 0))
+		__rmap_bad(folio, "mapped, but is free");
+	__mapcount_sub(folio, 1);
+}
+
+/* What is exclusive and not @pinned becomes shared, and one more entry maps it. Return: 0, -EBUSY. */
+static __always_inline int __folio_share_small(struct folio *folio, u32 flags, bool pinned)
+{
+	if (flags & (1u << PG_anon_exclusive)) {
+		if (unlikely(pinned))
+			return -EBUSY;
+		folio_clear_flag(folio, PG_anon_exclusive);
+	}
+	__mapcount_add(folio, 1);
+	return 0;
+}
+
+/**
+ * folio_try_dup_anon_rmap_small() - folio_try_dup_anon_rmap(), and the child's reference with it
+ * @folio: from rmap_small_anon()
+ * @flags: from there
+ * @src_vma: parent's; its mm's write_protect_seq is odd
+ *
+ * One operation takes the reference and looks at the pins.
+ *
+ * Return: 0, and a reference was taken; -EBUSY: may be pinned, nothing has changed.
+ */
+static __always_inline int __must_check
+folio_try_dup_anon_rmap_small(struct folio *folio, u32 flags, const struct vm_area_struct *src_vma)
+{
+	/*
+	 * seq_cst: pairs with the pins of folio_try_pin(). Our store of an odd write_protect_seq came before it,
+	 * theirs before their second look at that: we see the pin, or they see that.
+	 */
+	u32 old = fetch_add_seq_cst(&folio->refcount, 1u);
+
+	VM_BUG_ON(!(READ_ONCE(src_vma->vm_mm->write_protect_seq) & 1));
+	if (unlikely((s32)old <= 0 || (s32)(old + 1) < 0))
+		folio_ref_bad(folio, old, 1);
+	if (likely(!__folio_share_small(folio, flags, old >= GUP_PIN_COUNTING_BIAS)))
+		return 0;
+	folio_put(folio);
+	return -EBUSY;
+}
+
 /* ---- walks ---- */
 
 /**

@@ -23,7 +23,7 @@
 
 /* ---- what every function asks ---- */
 
-static __noreturn __cold void rmap_bad(const struct folio *folio, const char *what)
+void __rmap_bad(const struct folio *folio, const char *what)
 {
 	folio_dump(folio, what);
 	octavo_panic("folio %p, pfn 0x%lx: %s", (const void *)folio, folio_place(folio), what);
@@ -39,19 +39,19 @@ static __always_inline enum memdesc_type rmap_check_any(struct folio_subrange sr
 	memdesc_t md;
 
 	if (unlikely(folio_ref_count(folio) == 0))
-		rmap_bad(folio, "mapped, but is free");
+		__rmap_bad(folio, "mapped, but is free");
 	md = page_memdesc(folio_page(folio, 0));
 	if (unlikely(!memdesc_is_folio(md) || memdesc_ptr(md) != folio))
-		rmap_bad(folio, "mapped, but is no folio");
+		__rmap_bad(folio, "mapped, but is no folio");
 	if (unlikely(sr.nr == 0 || (u64)sr.first + sr.nr > folio_nr_pages(folio)))
-		rmap_bad(folio, "mapped pages are not the folio's");
+		__rmap_bad(folio, "mapped pages are not the folio's");
 	return memdesc_type(md);
 }
 
 static __always_inline void rmap_check(struct folio_subrange sr, enum folio_kind kind)
 {
 	if (unlikely(rmap_check_any(sr) != (enum memdesc_type)kind))
-		rmap_bad(sr.folio, "mapped, but is a folio of the other kind");
+		__rmap_bad(sr.folio, "mapped, but is a folio of the other kind");
 }
 
 /* How many entries: that the pages are what one entry of @level maps. */
@@ -61,7 +61,7 @@ static __always_inline u32 rmap_entries(struct folio_subrange sr, unsigned int l
 		return sr.nr;
 	if (unlikely(level > MAX_LEAF_LEVEL || sr.nr != 1u << level_order(level) ||
 		     !IS_ALIGNED(sr.first, sr.nr)))
-		rmap_bad(sr.folio, "mapped by an entry of another size");
+		__rmap_bad(sr.folio, "mapped by an entry of another size");
 	return 1;
 }
 
@@ -69,11 +69,7 @@ static __always_inline u32 rmap_entries(struct folio_subrange sr, unsigned int l
 
 static __always_inline void mapcount_add(struct folio *folio, u32 nr, unsigned int level)
 {
-	/* release: pairs with the acquire in folio_lock_anon_vma_read(): the mapping is this mapping's */
-	s32 old = fetch_add_release(&folio->mapcount, (s32)nr);
-
-	if (unlikely(old < 0 || old > INT32_MAX - (s32)nr))
-		rmap_bad(folio, "mapped too often");
+	__mapcount_add(folio, nr);
 	if (level != PGTABLE_LEVEL_PTE)
 		/* relaxed: a count; what it counts is guarded by page-table locks */
 		fetch_add_relaxed(&folio_large(folio)->entire_mapcount, 1);
@@ -81,16 +77,11 @@ static __always_inline void mapcount_add(struct folio *folio, u32 nr, unsigned i
 
 static __always_inline void mapcount_sub(struct folio *folio, u32 nr, unsigned int level)
 {
-	s32 old;
-
 	/* relaxed: as above */
 	if (level != PGTABLE_LEVEL_PTE &&
 	    unlikely(fetch_sub_relaxed(&folio_large(folio)->entire_mapcount, 1) <= 0))
-		rmap_bad(folio, "unmapped as a whole more often than mapped");
-	/* release: pairs with acquire loads of mapcount: what was done through the entries is done */
-	old = fetch_sub_release(&folio->mapcount, (s32)nr);
-	if (unlikely(old < (s32)nr))
-		rmap_bad(folio, "unmapped more often than mapped");
+		__rmap_bad(folio, "unmapped as a whole more often than mapped");
+	__mapcount_sub(folio, nr);
 }
 
 /* The pages whose bits stand for the entries: above the last level the first one's. */
@@ -121,7 +112,7 @@ void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vm
 	rmap_check(sr, FOLIO_ANON);
 	nr = rmap_entries(sr, level);
 	if (unlikely(READ_ONCE(folio->mapcount) != 0))
-		rmap_bad(folio, "mapped as new, but is mapped");
+		__rmap_bad(folio, "mapped as new, but is mapped");
 	rmap_set_anon(sr, vma, addr, READ_ONCE(vma->anon_vma));
 	WRITE_ONCE(folio->mapcount, (s32)nr);
 	if (level != PGTABLE_LEVEL_PTE)
@@ -151,7 +142,7 @@ void folio_add_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma, u
 		struct anon_vma *anon_vma = READ_ONCE(vma->anon_vma);
 
 		if (unlikely(!folio_test_locked(folio)))
-			rmap_bad(folio, "mapped for the first time without its lock");
+			__rmap_bad(folio, "mapped for the first time without its lock");
 		/* Pages that others have too may be mapped by anyone of the family. */
 		rmap_set_anon(sr, vma, addr,
 			      flags & RMAP_EXCLUSIVE ? anon_vma : READ_ONCE(anon_vma->root));
@@ -210,24 +201,19 @@ int folio_try_dup_anon_rmap(struct folio_subrange sr, struct vm_area_struct *dst
 	VM_BUG_ON(!(READ_ONCE(src_vma->vm_mm->write_protect_seq) & 1));
 	if (unlikely(folio_class(sr.folio) != FOLIO_CLASS_SMALL || level))
 		return dup_large(sr, level);
-	if (folio_test_flag(sr.folio, PG_anon_exclusive)) {
-		/*
-		 * seq_cst, inside: pairs with the pins of folio_try_pin(). Our store of an odd
-		 * write_protect_seq came before it, theirs before their second look at that: one of us sees the other.
-		 */
-		if (unlikely(folio_maybe_dma_pinned(sr.folio)))
-			return -EBUSY;
-		folio_clear_flag(sr.folio, PG_anon_exclusive);
-	}
-	mapcount_add(sr.folio, 1, PGTABLE_LEVEL_PTE);
-	return 0;
+	/*
+	 * seq_cst, inside: pairs with the pins of folio_try_pin(). Our store of an odd write_protect_seq came before
+	 * it, theirs before their second look at that: one of us sees the other.
+	 */
+	return __folio_share_small(sr.folio, READ_ONCE(sr.folio->flags),
+				   folio_maybe_dma_pinned(sr.folio));
 }
 
 int folio_try_share_anon_rmap(struct folio_subrange sr, unsigned int level)
 {
 	rmap_check(sr, FOLIO_ANON);
 	if (unlikely(level != PGTABLE_LEVEL_PTE && (level > MAX_LEAF_LEVEL || sr.nr != 1)))
-		rmap_bad(sr.folio, "one page stands for the entry that is shared");
+		__rmap_bad(sr.folio, "one page stands for the entry that is shared");
 	VM_BUG_ON(folio_anon_exclusive_count(sr) != sr.nr);
 	/*
 	 * seq_cst, inside: pairs with the pins of folio_try_pin(). The entries were cleared seq_cst

@@ -148,12 +148,50 @@ static unsigned long copy_others(struct fork *f, const struct fork_pos *pos, con
 	return sr.nr;
 }
 
+/*
+ * Anonymous folios of class SMALL, one after the other, up to the first entry that is something else or may be pinned.
+ * Context: a private area. Return: how many.
+ */
+static __noinline unsigned long copy_smalls(struct fork *f, const struct fork_pos *pos,
+					    unsigned long max)
+{
+	pte_t *src = pos->src, *dst = pos->dst;
+	bool protected = false;
+	unsigned long n;
+
+	for (n = 0; n < max; n++) {
+		pte_t e = ptep_get(src + n), child = pte_clear_uffd_wp(pte_mkold(e));
+		struct folio *folio;
+		u32 flags;
+
+		if (!pte_present(e) || pte_special(e))
+			break;
+		folio = rmap_small_anon(pte_pfn(e), &flags);
+		if (!folio || folio_try_dup_anon_rmap_small(folio, flags, f->src))
+			break;
+		if (pte_write(e)) {
+			ptep_set_wrprotect(src + n);
+			protected = true;
+		}
+		set_pte(dst + n, pte_wrprotect(child));
+	}
+	f->protected |= protected;
+	f->rss[MM_ANONPAGES] += (long)n;
+	return n;
+}
+
+/* Return: how many entries; 0: memory is wanted first. */
 static inline unsigned long copy_present(struct fork *f, const struct fork_pos *pos, pte_t e,
 					 unsigned long max)
 {
-	const struct mapped m = pte_mapped(e);
-	struct folio_subrange sr = { .folio = m.folio, .first = 0, .nr = 1 };
+	unsigned long small = f->cow ? copy_smalls(f, pos, max) : 0;
+	struct folio_subrange sr = { .nr = 1 };
+	struct mapped m;
 
+	if (likely(small))
+		return small;
+	m = pte_mapped(e);
+	sr.folio = m.folio;
 	if (m.folio && folio_test_large(m.folio)) {
 		unsigned long pfn = pte_pfn(e), nr = 1;
 

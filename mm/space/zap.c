@@ -86,9 +86,9 @@ static inline void zap_anon_run(struct zap *z, struct folio_subrange sr, pte_t *
 	folio_remove_rmap(sr, z->vma, PGTABLE_LEVEL_PTE);
 }
 
-/* Return: how many entries went, 1 to @max. */
-static inline unsigned long zap_present(struct zap *z, unsigned long addr, pte_t *ptep, pte_t e,
-					unsigned long max)
+/* Entries of any kind. Return: how many went, 1 to @max. */
+static inline unsigned long zap_other(struct zap *z, unsigned long addr, pte_t *ptep, pte_t e,
+				      unsigned long max)
 {
 	const struct mapped m = pte_mapped(e);
 	struct folio_subrange sr = { .folio = m.folio, .first = 0, .nr = 1 };
@@ -112,6 +112,47 @@ static inline unsigned long zap_present(struct zap *z, unsigned long addr, pte_t
 		folio_clear_flag(m.folio, PG_mlocked);
 	z->full |= tlb_remove_folio(z->tlb, m.folio, sr.nr);
 	return sr.nr;
+}
+
+/*
+ * Anonymous folios of class SMALL, one after the other, up to the first entry that is something else. Return: how many.
+ */
+static __noinline unsigned long zap_smalls(struct zap *z, pte_t *ptep, unsigned long max)
+{
+	struct mmu_gather *tlb = z->tlb;
+	bool full = false;
+	unsigned long n;
+
+	for (n = 0; n < max && !full; n++) {
+		pte_t e = ptep_get(ptep + n);
+		struct folio *folio;
+		u32 flags;
+
+		if (!pte_present(e) || pte_special(e))
+			break;
+		folio = rmap_small_anon(pte_pfn(e), &flags);
+		if (!folio)
+			break;
+		/* as in zap_anon_run() */
+		pte_clear(ptep + n);
+		folio_remove_rmap_small(folio);
+		if (unlikely(flags & (1u << PG_mlocked)) && z->locked)
+			folio_clear_flag(folio, PG_mlocked);
+		full = tlb_remove_folio(tlb, folio, 1);
+	}
+	z->present |= n != 0;
+	z->full = full;
+	z->rss[MM_ANONPAGES] -= (long)n;
+	return n;
+}
+
+/* Return: how many went, 1 to @max. */
+static inline unsigned long zap_present(struct zap *z, unsigned long addr, pte_t *ptep, pte_t e,
+					unsigned long max)
+{
+	unsigned long nr = zap_smalls(z, ptep, max);
+
+	return likely(nr) ? nr : zap_other(z, addr, ptep, e, max);
 }
 
 /* Nothing of the folio's is counted for a migration entry, and no reference is its own: migrate.h. */

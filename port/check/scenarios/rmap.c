@@ -119,6 +119,24 @@ static void forker(void)
 	smp_store_release(&s.mm.write_protect_seq, 2u);
 }
 
+/* As mm_fork() does it for a page that is a folio: reference and look at the pins are one operation. */
+static void forker_small(void)
+{
+	struct folio *folio;
+	struct pt_pos pos;
+	u32 flags = 0;
+
+	smp_store_seq_cst(&s.mm.write_protect_seq, 1u);
+	CHECK(pte_offset_lock(&s.mm, ADDR, 0, &pos));
+	folio = rmap_small_anon(pte_pfn(ptep_get(pos.ptep)), &flags);
+	CHECK(folio == s.folio);
+	s.shared = !folio_try_dup_anon_rmap_small(folio, flags, &s.vma);
+	if (s.shared)
+		ptep_set_wrprotect(pos.ptep);
+	pte_unlock(&pos);
+	smp_store_release(&s.mm.write_protect_seq, 2u);
+}
+
 static void dup_or_pin(void)
 {
 	u32 nr = (u32)folio_nr_pages(s.folio);
@@ -146,7 +164,7 @@ SCENARIO(rmap_dup_pin_small) = {
 	.about = "the same of a small folio, pinned for writing",
 	.rows = "S2.32 SX.7",
 	.setup = setup_small,
-	.threads = { forker, pinner_for_writing, pinner },
+	.threads = { forker_small, pinner_for_writing, pinner },
 	.roles = { "fork", "pins to write", "pins" },
 };
 
