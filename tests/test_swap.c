@@ -1,89 +1,25 @@
 // SPDX-License-Identifier: MIT
 /*
- * test_swap.c - slots, counts and the cache, without page tables: what swap.h says, one call after the other.
+ * test_swap.c - counts of slots and the cache, without page tables: what swap.h says, one call after the other.
  */
-#include "swap_device.h"
+#include "swap_machine.h"
 
-#define CLUSTER (1u << SWAP_MAX_ORDER)
-#define MIB	(OCTAVO_TREE_ORDER > 6 ? 64u : 4u)
+#define COUNT_MAX ((1u << 20) - 1)
 
-static void boot(void)
+static struct test_device *d;
+
+static void up(enum test_device_mode mode)
 {
-	sim_reset();
-	boot_small(MIB, 4);
+	swap_boot();
+	d = test_device_on(4 * CLUSTER, 0, mode);
 }
 
-/* A locked folio that can be swapped out, with contents that tell its pages apart. */
-static struct folio *make(unsigned int order, u64 seed)
+static void down(void)
 {
-	struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
-
-	assert_non_null(folio);
-	for (unsigned long i = 0; i < folio_nr_pages(folio); i++)
-		*(u64 *)page_address(folio_page(folio, i)) = seed + i;
-	folio_lock(folio);
-	folio_set_flag(folio, PG_uptodate);
-	folio_set_flag(folio, PG_swapbacked);
-	return folio;
-}
-
-static swp_entry_t entry_at(swp_entry_t entry, unsigned long n)
-{
-	return swp_entry(swp_type(entry), swp_offset(entry) + n);
-}
-
-static struct folio_subrange whole(struct folio *folio)
-{
-	return folio_subrange(folio, 0, folio_nr_pages(folio));
-}
-
-/* What reclaim does: out to the device, counted once by each page's entry; the folio is gone. */
-static swp_entry_t swap_out(struct folio *folio)
-{
-	swp_entry_t entry;
-
-	assert_int_equal(folio_alloc_swap(folio), 0);
-	assert_int_equal(folio_dup_swap(whole(folio)), 0);
-	entry = folio_swap_entry(folio, 0);
-	assert_int_equal(swap_writeout(folio), 0);
-	folio_wait_writeback(folio);
-	folio_lock(folio);
-	assert_false(folio_test_flag(folio, PG_dirty));
-	assert_true(folio_ref_freeze(folio, 1 + (u32)folio_nr_pages(folio)));
-	swap_cache_del(folio, 0x77);
-	folio_ref_unfreeze(folio, 1);
-	folio_unlock(folio);
-	folio_put(folio);
-	return entry;
-}
-
-/* What a fault does: a new folio of @order for @entry, locked and uptodate. */
-static struct folio *swap_in(swp_entry_t entry, unsigned int order)
-{
-	struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
-	u64 shadows[CLUSTER];
-
-	assert_non_null(folio);
-	folio_lock(folio);
-	assert_int_equal(swap_cache_add(folio, entry, shadows), 0);
-	for (unsigned long i = 0; i < folio_nr_pages(folio); i++)
-		assert_int_equal(shadows[i], 0x77);
-	swap_read_folio(folio);
-	swap_lock_folio(folio);
-	assert_true(folio_test_flag(folio, PG_uptodate));
-	return folio;
-}
-
-static void expect_contents(struct folio *folio, u64 seed)
-{
-	for (unsigned long i = 0; i < folio_nr_pages(folio); i++)
-		assert_int_equal(*(u64 *)page_address(folio_page(folio, i)), seed + i);
-}
-
-static void drop(struct folio *folio)
-{
-	folio_unlock(folio);
-	folio_put(folio);
+	assert_true(octavo_validate());
+	assert_int_equal(stat_of(-1).used, 0);
+	test_device_off(d);
+	shutdown_clean();
 }
 
 static const enum test_device_mode modes[] = { TD_SYNC, TD_NOW, TD_POLLED, TD_THREAD };
@@ -92,49 +28,538 @@ COVERS("S2.26");
 static void test_out_and_in_by_every_order_and_device(void **state)
 {
 	for (unsigned int m = 0; m < ARRAY_SIZE(modes); m++) {
-		struct test_device *d;
-
-		boot();
-		d = test_device_on(4 * CLUSTER, 0, modes[m]);
+		up(modes[m]);
 		for (unsigned int order = 0; order <= SWAP_MAX_ORDER; order++) {
 			swp_entry_t entry = swap_out(make(order, 100 * order));
+			unsigned long nr = 1ul << order;
 			struct folio *folio;
-			struct swap_stat st;
 
-			assert_true(IS_ALIGNED(swp_offset(entry), 1ul << order));
-			assert_true(swap_stat(d->type, &st));
-			assert_int_equal(st.slots, 4 * CLUSTER - 1);
-			assert_int_equal(st.used, 1u << order);
-			assert_int_equal(st.cached, 0);
+			assert_true(IS_ALIGNED(swp_offset(entry), nr));
+			assert_int_equal(stat_of(d->type).slots, 4 * CLUSTER - 1);
+			assert_int_equal(stat_of(d->type).used, nr);
+			assert_int_equal(stat_of(d->type).cached, 0);
 			assert_int_equal(swap_count(entry), 1);
-			assert_int_equal(swap_shadow(entry), 0x77);
+			assert_int_equal(swap_shadow(entry), SHADOW);
 			assert_null(swap_cache_get_folio(entry));
 			folio = swap_in(entry, order);
-			expect_contents(folio, 100 * order);
-			assert_int_equal(folio_ref_count(folio), 1 + (1u << order));
-			assert_ptr_equal(swap_cache_get_folio(entry_at(entry, (1u << order) - 1)),
-					 folio);
+			assert_true(has_contents(folio, 100 * order));
+			assert_true(folio_test_flag(folio, PG_swapbacked));
+			assert_int_equal(folio_ref_count(folio), 1 + nr);
+			assert_int_equal(stat_of(d->type).cached, nr);
+			assert_ptr_equal(swap_cache_get_folio(entry_at(entry, nr - 1)), folio);
 			folio_put(folio);
 			assert_true(octavo_validate());
 			/* the entries become mappings: the counts go, then the cache */
 			folio_put_swap(whole(folio));
 			assert_true(folio_free_swap(folio));
 			assert_true(folio_test_flag(folio, PG_dirty));
-			assert_int_equal(d->discards, (2u << order) - 1);
+			assert_int_equal(d->discards, 2 * nr - 1);
 			drop(folio);
-			assert_true(swap_stat(-1, &st));
-			assert_int_equal(st.used, 0);
+			assert_int_equal(stat_of(-1).used, 0);
 			assert_true(octavo_validate());
 		}
-		test_device_off(d);
-		shutdown_clean();
+		down();
 	}
+}
+
+/* ---- allocation's effect on the folio ---- */
+
+static void test_alloc_and_its_inverse(void **state)
+{
+	for (unsigned int order = 0; order <= SWAP_MAX_ORDER; order++) {
+		u32 nr = 1u << order;
+		struct folio *folio;
+		swp_entry_t entry;
+
+		up(TD_SYNC);
+		folio = make_cached(order, 0, &entry);
+		assert_true(folio_test_flag(folio, PG_swapcache));
+		assert_true(folio_test_flag(folio, PG_dirty));
+		assert_int_equal(folio_ref_count(folio), 1 + nr);
+		for (u32 i = 0; i < nr; i++) {
+			assert_int_equal(swap_count(entry_at(entry, i)), 0);
+			assert_true(swap_entry_valid(entry_at(entry, i)));
+			assert_int_equal(swap_cache_index(folio, entry_at(entry, i)), i);
+		}
+		assert_int_equal(swap_cache_index(folio, entry_at(entry, nr)), -1);
+		assert_int_equal(swap_cache_index(folio, entry_at(entry, -1ul)), -1);
+		assert_int_equal(swap_cache_index(folio, swp_entry(5, swp_offset(entry))), -1);
+		folio_clear_flag(folio, PG_dirty);
+		assert_true(folio_free_swap(folio));
+		assert_true(folio_test_flag(folio, PG_dirty));
+		assert_false(folio_test_flag(folio, PG_swapcache));
+		assert_null(folio->private);
+		assert_int_equal(folio_ref_count(folio), 1);
+		assert_false(swap_entry_valid(entry));
+		/* once is enough */
+		assert_false(folio_free_swap(folio));
+		drop(folio);
+		down();
+	}
+}
+
+/* ---- counts ---- */
+
+COVERS("S2.26 S2.27");
+static void test_counts_of_parts_of_a_folio(void **state)
+{
+	unsigned int order = min(SWAP_MAX_ORDER, 4);
+	u32 nr = 1u << order;
+	struct folio *folio;
+	swp_entry_t entry;
+
+	up(TD_SYNC);
+	folio = make_cached(order, 0, &entry);
+	for (u32 first = 0; first < nr; first++)
+		for (u32 n = 1; first + n <= nr; n++) {
+			struct folio_subrange sr = folio_subrange(folio, first, n);
+
+			assert_int_equal(folio_dup_swap(sr), 0);
+			assert_int_equal(folio_dup_swap(sr), 0);
+			for (u32 i = 0; i < nr; i++)
+				assert_int_equal(swap_count(entry_at(entry, i)),
+						 i - first < n ? 2 : 0);
+			assert_false(folio_free_swap(folio));
+			folio_put_swap(sr);
+			assert_false(folio_free_swap(folio));
+			folio_put_swap(sr);
+		}
+	assert_true(folio_free_swap(folio));
+	drop(folio);
+	down();
+}
+
+/* One count at its highest stops a run, wherever in it. */
+COVERS("S2.27 SX.8");
+static void test_dup_is_all_or_nothing(void **state)
+{
+	unsigned int order = min(SWAP_MAX_ORDER, 3);
+	u32 nr = 1u << order;
+	struct folio *folio;
+	swp_entry_t entry;
+
+	up(TD_SYNC);
+	folio = make_cached(order, 0, &entry);
+	for (u32 full = 0; full < nr; full += nr - 1) {
+		struct folio_subrange one = folio_subrange(folio, full, 1);
+
+		for (u32 i = 0; i < COUNT_MAX; i++)
+			assert_int_equal(folio_dup_swap(one), 0);
+		assert_int_equal(folio_dup_swap(one), -ENOMEM);
+		assert_int_equal(folio_dup_swap(whole(folio)), -ENOMEM);
+		assert_int_equal(swap_dup_entries(entry_at(entry, full), 1), -ENOMEM);
+		for (u32 i = 0; i < nr; i++)
+			assert_int_equal(swap_count(entry_at(entry, i)), i == full ? COUNT_MAX : 0);
+		for (u32 i = 0; i < COUNT_MAX; i++)
+			folio_put_swap(one);
+	}
+	assert_true(folio_free_swap(folio));
+	drop(folio);
+	down();
+}
+
+/* Entries of single folios side by side, over the border between two clusters. */
+COVERS("S2.27 SX.8");
+static void test_dup_entries_across_clusters(void **state)
+{
+	const u32 nr = 2 * CLUSTER - 1;
+	swp_entry_t first, mid;
+
+	up(TD_SYNC);
+	first = swap_out(make(0, 0));
+	for (u32 i = 1; i < nr; i++)
+		assert_int_equal(swp_offset(swap_out(make(0, i))), swp_offset(first) + i);
+	assert_int_equal(swp_offset(first), 1);
+	assert_int_equal(swap_dup_entries(first, nr), 0);
+	for (u32 i = 0; i < nr; i++)
+		assert_int_equal(swap_count(entry_at(first, i)), 2);
+	/* full in the second cluster: what was done in the first is undone */
+	mid = entry_at(first, CLUSTER + 1);
+	for (u32 i = 2; i < COUNT_MAX; i++)
+		assert_int_equal(swap_dup_entries(mid, 1), 0);
+	assert_int_equal(swap_dup_entries(first, nr), -ENOMEM);
+	for (u32 i = 0; i < nr; i++)
+		assert_int_equal(swap_count(entry_at(first, i)), i == CLUSTER + 1 ? COUNT_MAX : 2);
+	put_entries(mid, 1, COUNT_MAX - 2);
+	put_entries(first, nr, 1);
+	assert_int_equal(stat_of(d->type).used, nr);
+	assert_int_equal(d->discards, 0);
+	put_entries(first, nr, 1);
+	assert_int_equal(d->discards, nr);
+	down();
+}
+
+static void put_too_many(void *arg)
+{
+	folio_put_swap(whole(arg));
+}
+
+static void free_too_many(void *arg)
+{
+	swap_free_entries(*(swp_entry_t *)arg, 1);
+}
+
+static void dup_of_none(void *arg)
+{
+	assert_int_equal(swap_dup_entries(*(swp_entry_t *)arg, 1), 0);
+}
+
+COVERS("S2.28");
+static void test_counts_that_are_not_there_are_fatal(void **state)
+{
+	void (*const misuse[])(void *) = { put_too_many, free_too_many, dup_of_none };
+	const char *const text[] = { "an entry too many is gone", "an entry too many is gone",
+				     "an entry was copied" };
+	swp_entry_t entry;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(misuse); i++) {
+		struct folio *folio;
+
+		up(TD_SYNC);
+		folio = make_cached(1, 0, &entry);
+		/* the first has one, the second none */
+		assert_int_equal(folio_dup_swap(folio_subrange(folio, 0, 1)), 0);
+		entry = entry_at(entry, 1);
+		expect_panic(misuse[i], i ? (void *)&entry : folio, text[i]);
+		test_device_free(d);
+	}
+	up(TD_SYNC);
+	entry = swp_entry(d->type, 1);
+	expect_panic(free_too_many, &entry, "is none");
+	test_device_free(d);
+	up(TD_SYNC);
+	entry = swp_entry(7, 1);
+	expect_panic(free_too_many, &entry, "is none");
+	test_device_free(d);
+}
+
+/* ---- the last entry of a cached slot ---- */
+
+static void test_free_entries_of_cached_slots(void **state)
+{
+	unsigned int order = min(SWAP_MAX_ORDER, 2);
+	u32 nr = 1u << order;
+	struct folio *folio;
+	swp_entry_t entry;
+
+	up(TD_SYNC);
+	/* not the last of the folio's */
+	folio = make_cached(order, 0, &entry);
+	assert_int_equal(folio_dup_swap(whole(folio)), 0);
+	folio_unlock(folio);
+	swap_free_entries(entry, nr - 1);
+	assert_true(folio_test_flag(folio, PG_swapcache));
+	/* the last */
+	swap_free_entries(entry_at(entry, nr - 1), 1);
+	assert_false(folio_test_flag(folio, PG_swapcache));
+	assert_int_equal(folio_ref_count(folio), 1);
+	assert_int_equal(stat_of(-1).used, 0);
+	folio_put(folio);
+
+	/* somebody has it locked: it stays, for him to look at */
+	folio = make_cached(order, 0, &entry);
+	assert_int_equal(folio_dup_swap(whole(folio)), 0);
+	swap_free_entries(entry, nr);
+	assert_true(folio_test_flag(folio, PG_swapcache));
+	assert_int_equal(swap_count(entry), 0);
+	assert_true(folio_free_swap(folio));
+	/* mapped: the entry's contents may be needed again, and whoever unmaps it looks */
+	assert_int_equal(folio_alloc_swap(folio), 0);
+	assert_int_equal(folio_dup_swap(whole(folio)), 0);
+	entry = folio_swap_entry(folio, 0);
+	WRITE_ONCE(folio->mapcount, 1);
+	folio_unlock(folio);
+	swap_free_entries(entry, nr);
+	assert_true(folio_test_flag(folio, PG_swapcache));
+	WRITE_ONCE(folio->mapcount, 0);
+	folio_lock(folio);
+	assert_true(folio_free_swap(folio));
+	drop(folio);
+	down();
+}
+
+/* A run of slots that are of several folios, some cached, some not. */
+static void test_free_entries_of_a_mixed_run(void **state)
+{
+	struct folio *folio[3];
+	swp_entry_t entry[3], first;
+
+	up(TD_SYNC);
+	first = swap_out(make(0, 0));
+	for (unsigned int i = 0; i < 3; i++) {
+		folio[i] = make_cached(0, 0, &entry[i]);
+		assert_int_equal(folio_dup_swap(whole(folio[i])), 0);
+		assert_int_equal(swp_offset(entry[i]), swp_offset(first) + 1 + i);
+	}
+	assert_int_equal(swap_dup_entries(entry[0], 1), 0);
+	folio_unlock(folio[0]);
+	folio_unlock(folio[1]);
+	swap_free_entries(first, 4);
+	assert_int_equal(d->discards, 2);
+	assert_int_equal(swap_count(entry[0]), 1);
+	assert_true(folio_test_flag(folio[0], PG_swapcache));
+	assert_false(folio_test_flag(folio[1], PG_swapcache));
+	assert_true(folio_test_flag(folio[2], PG_swapcache));
+	assert_true(octavo_validate());
+	swap_free_entries(entry[0], 1);
+	assert_true(folio_free_swap(folio[2]));
+	folio_unlock(folio[2]);
+	for (unsigned int i = 0; i < 3; i++)
+		folio_put(folio[i]);
+	down();
+}
+
+/* ---- the cache ---- */
+
+COVERS("SX.8");
+static void test_add_is_all_or_nothing(void **state)
+{
+	unsigned int order = min(SWAP_MAX_ORDER, 3);
+	u32 nr = 1u << order;
+
+	for (u32 hole = 0; hole < nr; hole++) {
+		struct folio *folio, *other;
+		swp_entry_t entry;
+		u64 shadows[8] = { 0 };
+
+		up(TD_SYNC);
+		entry = swap_out(make(order, 0));
+		folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+		folio_lock(folio);
+		/* one of them is cached */
+		other = swap_in(entry_at(entry, hole), 0);
+		assert_int_equal(swap_cache_add(folio, entry, shadows), -EEXIST);
+		assert_int_equal(swap_cache_add(folio, entry, NULL), -EEXIST);
+		assert_int_equal(stat_of(-1).cached, 1);
+		/* one of them is free */
+		folio_unlock(other);
+		swap_free_entries(entry_at(entry, hole), 1);
+		folio_put(other);
+		assert_int_equal(swap_cache_add(folio, entry, shadows), -ENOENT);
+		assert_int_equal(stat_of(-1).cached, 0);
+		assert_int_equal(folio_ref_count(folio), 1);
+		assert_false(folio_test_flag(folio, PG_swapcache));
+		assert_null(folio->private);
+		drop(folio);
+		for (u32 i = 0; i < nr; i++)
+			if (i != hole)
+				swap_free_entries(entry_at(entry, i), 1);
+		down();
+	}
+}
+
+static void test_add_of_what_is_not_there(void **state)
+{
+	struct folio *folio;
+
+	up(TD_SYNC);
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	folio_lock(folio);
+	assert_int_equal(swap_cache_add(folio, swp_entry(d->type, 1), NULL), -ENOENT);
+	assert_int_equal(swap_cache_add(folio, swp_entry(d->type, 4 * CLUSTER), NULL), -ENOENT);
+	assert_int_equal(swap_cache_add(folio, swp_entry(d->type, 1ul << 45), NULL), -ENOENT);
+	assert_int_equal(swap_cache_add(folio, swp_entry(MAX_SWAPFILES - 1, 1), NULL), -ENOENT);
+	assert_int_equal(swap_cache_add(folio, swp_entry(SWP_PTE_MARKER, 1), NULL), -ENOENT);
+	assert_null(swap_cache_get_folio(swp_entry(d->type, 1)));
+	assert_null(swap_cache_get_folio(swp_entry(SWP_HWPOISON, 1)));
+	assert_false(swap_entry_valid(swp_entry(SWP_MIGRATION_READ, 1)));
+	assert_false(swap_entry_valid(swp_entry(d->type, 0)));
+	assert_int_equal(swap_uncached_run(swp_entry(SWP_MIGRATION_READ, 1), 5), 0);
+	drop(folio);
+	down();
+}
+
+static void test_del_with_and_without_frozen_count(void **state)
+{
+	unsigned int order = min(SWAP_MAX_ORDER, 2);
+	u32 nr = 1u << order;
+	struct folio *folio;
+	swp_entry_t entry;
+
+	up(TD_SYNC);
+	folio = make_cached(order, 0, &entry);
+	assert_int_equal(folio_dup_swap(folio_subrange(folio, 1, 2)), 0);
+	/* the caller's reference is one beside the cache's, which go; those without a count are free */
+	swap_cache_del(folio, ~0ul);
+	assert_int_equal(folio_ref_count(folio), 1);
+	assert_false(folio_test_flag(folio, PG_swapcache));
+	assert_int_equal(stat_of(-1).used, 2);
+	assert_int_equal(stat_of(-1).cached, 0);
+	assert_int_equal(d->discards, nr - 2);
+	assert_int_equal(swap_shadow(entry_at(entry, 1)), (1ul << 40) - 1);
+	assert_int_equal(swap_count(entry_at(entry, 1)), 1);
+	assert_int_equal(swap_shadow(entry), 0);
+	assert_true(octavo_validate());
+	put_entries(entry_at(entry, 1), 2, 1);
+	/* of a frozen one they are the caller's to forget */
+	assert_int_equal(folio_alloc_swap(folio), 0);
+	entry = folio_swap_entry(folio, 0);
+	assert_int_equal(folio_dup_swap(whole(folio)), 0);
+	assert_true(folio_ref_freeze(folio, 1 + nr));
+	swap_cache_del(folio, 0);
+	assert_int_equal(folio_ref_count(folio), 0);
+	folio_ref_unfreeze(folio, 1);
+	assert_int_equal(swap_shadow(entry), 0);
+	put_entries(entry, nr, 1);
+	drop(folio);
+	down();
+}
+
+static void test_replace_for_every_order(void **state)
+{
+	for (unsigned int order = 0; order <= SWAP_MAX_ORDER; order++) {
+		u32 nr = 1u << order;
+		struct folio *old, *new, *found;
+		swp_entry_t entry;
+
+		up(TD_SYNC);
+		old = make_cached(order, 0, &entry);
+		new = make(order, 50);
+		assert_int_equal(folio_dup_swap(whole(old)), 0);
+		assert_true(folio_ref_freeze(old, 1 + nr));
+		assert_null(swap_cache_get_folio(entry));
+		swap_cache_replace(old, new);
+		folio_ref_unfreeze(old, 1);
+		assert_false(folio_test_flag(old, PG_swapcache));
+		assert_true(folio_test_flag(new, PG_swapcache));
+		assert_int_equal(folio_ref_count(new), 1 + nr);
+		drop(old);
+		for (u32 i = 0; i < nr; i++) {
+			found = swap_cache_get_folio(entry_at(entry, i));
+			assert_ptr_equal(found, new);
+			assert_int_equal(swap_cache_index(found, entry_at(entry, i)), i);
+			assert_int_equal(swap_count(entry_at(entry, i)), 1);
+			folio_put(found);
+		}
+		assert_true(octavo_validate());
+		folio_put_swap(whole(new));
+		assert_true(folio_free_swap(new));
+		drop(new);
+		down();
+	}
+}
+
+/* The cache names pages: a split changes nothing in it. */
+COVERS("S2.26");
+static void test_split_in_the_cache(void **state)
+{
+	unsigned int order = min(SWAP_MAX_ORDER, 4);
+	u32 nr = 1u << order;
+	struct folio *folio;
+	swp_entry_t entry;
+	unsigned long pfn;
+
+	up(TD_SYNC);
+	folio = make_cached(order, 7, &entry);
+	pfn = folio_pfn(folio);
+	assert_int_equal(folio_dup_swap(whole(folio)), 0);
+	assert_int_equal(folio_split(folio, 1, nr, GFP_KERNEL), 0);
+	assert_true(octavo_validate());
+	for (u32 i = 0; i < nr; i++) {
+		struct folio *piece = swap_cache_get_folio(entry_at(entry, i));
+
+		assert_non_null(piece);
+		assert_int_equal(folio_pfn(piece), pfn + (i & ~1u));
+		assert_int_equal(swap_cache_index(piece, entry_at(entry, i)), i & 1);
+		folio_put(piece);
+	}
+	for (u32 i = 0; i < nr; i += 2) {
+		struct folio *piece = page_folio(pfn_to_page(pfn + i));
+
+		assert_int_equal(swap_writeout(piece), 0);
+		folio_lock(piece);
+		forget(piece);
+	}
+	/* in again in one piece */
+	folio = swap_in(entry, order);
+	assert_true(has_contents(folio, 7));
+	folio_put_swap(whole(folio));
+	assert_true(folio_free_swap(folio));
+	drop(folio);
+	down();
+}
+
+/* ---- finding ---- */
+
+static void test_uncached_run_and_next_used(void **state)
+{
+	unsigned int order = min(SWAP_MAX_ORDER, 3);
+	swp_entry_t entry, far;
+	struct folio *folio;
+	u32 nr = 1u << order;
+
+	up(TD_SYNC);
+	assert_int_equal(swap_next_used(d->type, 0), ~0ul);
+	assert_int_equal(swap_next_used(7, 0), ~0ul);
+	assert_int_equal(swap_next_used(-1, 0), ~0ul);
+	entry = swap_out(make(order, 0));
+	assert_int_equal(swap_next_used(d->type, 0), swp_offset(entry));
+	assert_int_equal(swap_uncached_run(entry, 100000), nr);
+	assert_int_equal(swap_uncached_run(entry, 1), 1);
+	assert_int_equal(swap_uncached_run(entry_at(entry, 1), nr), nr - 1);
+	folio = swap_in(entry_at(entry, 2), 0);
+	assert_int_equal(swap_uncached_run(entry, nr), 2);
+	assert_int_equal(swap_uncached_run(entry_at(entry, 2), nr), 0);
+	folio_unlock(folio);
+	swap_free_entries(entry_at(entry, 2), 1);
+	folio_put(folio);
+	assert_int_equal(swap_uncached_run(entry, nr), 2);
+	assert_int_equal(swap_next_used(d->type, swp_offset(entry) + 2), swp_offset(entry) + 3);
+	/* never beyond the cluster */
+	far = swap_out(make(SWAP_MAX_ORDER, 0));
+	assert_int_equal(swap_uncached_run(far, 100000), CLUSTER);
+	assert_int_equal(swap_next_used(d->type, swp_offset(entry) + nr), swp_offset(far));
+	assert_int_equal(swap_next_used(d->type, swp_offset(far) + CLUSTER), ~0ul);
+	assert_int_equal(swap_next_used(d->type, ~0ul), ~0ul);
+	put_entries(entry, 2, 1);
+	put_entries(entry_at(entry, 3), nr - 3, 1);
+	put_entries(far, CLUSTER, 1);
+	down();
+}
+
+static unsigned int lines;
+
+static void count_lines(enum octavo_log_level level, const char *line)
+{
+	lines += level == OCTAVO_LOG_DUMP;
+}
+
+static void test_dump_says_something_of_every_cluster_in_use(void **state)
+{
+	swp_entry_t entry;
+
+	up(TD_SYNC);
+	entry = swap_out(make(SWAP_MAX_ORDER, 0));
+	lines = 0;
+	sim_log_to(count_lines);
+	swap_dump(-1);
+	/* the device, its first cluster for slot 0, and the one in use */
+	assert_int_equal(lines, 3);
+	swap_dump(d->type + 1);
+	assert_int_equal(lines, 3);
+	sim_log_to(NULL);
+	put_entries(entry, CLUSTER, 1);
+	down();
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_out_and_in_by_every_order_and_device),
+		TEST(test_alloc_and_its_inverse),
+		TEST(test_counts_of_parts_of_a_folio),
+		TEST(test_dup_is_all_or_nothing),
+		TEST(test_dup_entries_across_clusters),
+		TEST(test_counts_that_are_not_there_are_fatal),
+		TEST(test_free_entries_of_cached_slots),
+		TEST(test_free_entries_of_a_mixed_run),
+		TEST(test_add_is_all_or_nothing),
+		TEST(test_add_of_what_is_not_there),
+		TEST(test_del_with_and_without_frozen_count),
+		TEST(test_replace_for_every_order),
+		TEST(test_split_in_the_cache),
+		TEST(test_uncached_run_and_next_used),
+		TEST(test_dump_says_something_of_every_cluster_in_use),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
