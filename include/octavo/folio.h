@@ -14,6 +14,7 @@
 #include <octavo/errno.h>
 #include <octavo/page.h>
 #include <octavo/plain.h>
+#include <octavo/swapops.h>
 
 /*
  * The descriptor. Who may touch what:
@@ -122,6 +123,7 @@ enum folio_kind { FOLIO_FILE = MEMDESC_FILE, FOLIO_ANON = MEMDESC_ANON };
  * memory (memremap.h). No frame has such a pfn: what takes the field for one gets nowhere.
  */
 #define FOLIO_DEVICE_PRIVATE (1ul << (FOLIO_PFN_BITS - 1))
+BUILD_BUG_ON(FOLIO_DEVICE_PRIVATE != SWP_PLACE_PRIVATE);
 
 /* Where the folio is: its first pfn, or FOLIO_DEVICE_PRIVATE and its first index. */
 static inline unsigned long folio_place(const struct folio *folio)

@@ -255,7 +255,7 @@ struct folio_vma_walk {
 	struct folio_subrange sr; /* what they map */
 	/* the walk's own */
 	unsigned long pfn, index,
-		nr_pages; /* what is looked for: the folio, as it was at the start */
+		nr_pages; /* what is looked for: the folio (its place), as it was at the start */
 	unsigned long next, end;
 	bool locked, started;
 };

@@ -16,8 +16,9 @@ typedef struct {
 
 /*
  * Types. The last ones are not swap devices. "Of a folio": the payload is a frame number (for
- * device-private memory an index of its own), and but for migration entries the entry counts as a mapping
- * and has a reference.
+ * device-private memory an index of its own, in a migration entry with SWP_PLACE_PRIVATE), and but for migration
+ * entries the entry counts as a mapping and has a reference. Whether pages that are mapped by entries of device-private
+ * memory are exclusive, these entries say, and not the folio; what may be written to is exclusive.
  */
 enum swp_type {
 	SWP_DEVICE_0 = 0,
@@ -112,6 +113,29 @@ static inline bool is_pfn_swap_entry(swp_entry_t e)
 static inline unsigned long swp_entry_pfn(swp_entry_t e)
 {
 	return swp_offset(e) & ((1ul << PTE_PFN_BITS) - 1);
+}
+
+/* Set in what is no frame number but an index of device-private memory: FOLIO_DEVICE_PRIVATE of folio.h. */
+#define SWP_PLACE_PRIVATE (1ul << (PTE_PFN_BITS - 1))
+
+/* The place (folio.h) of what a migration entry, or an entry of a device, is of. */
+static inline unsigned long swp_entry_place(swp_entry_t e)
+{
+	return swp_entry_pfn(e) | (is_device_private_entry(e) ? SWP_PLACE_PRIVATE : 0);
+}
+
+/* An entry of a page of device-private memory. @exclusive: its pages are this address space's alone */
+static inline pte_t device_private_pte(unsigned long place, bool write, bool exclusive)
+{
+	pte_t e = __swp_pte(write ? SWP_DEVICE_PRIVATE_WRITE : SWP_DEVICE_PRIVATE_READ,
+			    place & ~SWP_PLACE_PRIVATE);
+
+	return exclusive ? pte_swp_mkexclusive(e) : e;
+}
+
+static inline bool pte_is_device_private(pte_t e)
+{
+	return pte_is_swap(e) && is_device_private_entry(pte_to_swp_entry(e));
 }
 
 #endif /* OCTAVO_SWAPOPS_H */

@@ -29,7 +29,9 @@ static unsigned int entry_kind(pte_t e)
 	if (pte_none(e))
 		return KIND_NONE;
 	entry = pte_to_swp_entry(e);
-	return is_pfn_swap_entry(entry) ? KIND_SWAP + swp_type(entry) : KIND_NONE;
+	return is_pfn_swap_entry(entry) || is_device_private_entry(entry)
+		       ? KIND_SWAP + swp_type(entry)
+		       : KIND_NONE;
 }
 
 /* Index in the folio of what is at @addr. */
@@ -42,7 +44,7 @@ static inline unsigned long walk_index(const struct folio_vma_walk *w, unsigned 
 static unsigned int walk_match(const struct folio_vma_walk *w, pte_t e, unsigned long addr)
 {
 	unsigned int kind = entry_kind(e);
-	unsigned long pfn;
+	unsigned long place;
 	bool migration;
 
 	if (kind == KIND_NONE)
@@ -50,8 +52,8 @@ static unsigned int walk_match(const struct folio_vma_walk *w, pte_t e, unsigned
 	migration = kind != KIND_PRESENT && is_migration_entry(pte_to_swp_entry(e));
 	if (migration != !!(w->flags & FVW_MIGRATION))
 		return KIND_NONE;
-	pfn = kind == KIND_PRESENT ? pte_pfn(e) : swp_entry_pfn(pte_to_swp_entry(e));
-	return pfn == w->pfn + walk_index(w, addr) ? kind : KIND_NONE;
+	place = kind == KIND_PRESENT ? pte_pfn(e) : swp_entry_place(pte_to_swp_entry(e));
+	return place == w->pfn + walk_index(w, addr) ? kind : KIND_NONE;
 }
 
 /* A batch: @nr entries from w->pos on, which map @pages. */
@@ -169,7 +171,7 @@ static void walk_start(struct folio_vma_walk *w)
 
 	w->started = true;
 	if (w->folio) {
-		w->pfn = folio_pfn(w->folio);
+		w->pfn = folio_place(w->folio);
 		w->index = READ_ONCE(w->folio->index);
 		w->nr_pages = folio_nr_pages(w->folio);
 	}

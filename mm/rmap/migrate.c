@@ -31,7 +31,7 @@ static int migrate_refused(const struct folio *src)
 	if (folio_test_flag(src, PG_hwpoison))
 		return -EHWPOISON;
 	if (folio_test_flag(src, PG_writeback) || folio_test_flag(src, PG_swapcache) ||
-	    READ_ONCE(src->private))
+	    (READ_ONCE(src->private) && !folio_test_flag(src, PG_zone_device)))
 		return -EAGAIN;
 	return 0;
 }
@@ -91,7 +91,8 @@ int migrate_folio(struct folio *src, int nid, gfp_t gfp)
 	struct folio *dst;
 	int err = -EAGAIN;
 
-	if (!folio_test_anon(src))
+	/* what CPUs cannot read is its device's to move: migrate_vma_setup() */
+	if (!folio_test_anon(src) || folio_place(src) & FOLIO_DEVICE_PRIVATE)
 		return -EINVAL;
 	/* A look before the work; what holds is what is found when nothing maps it. */
 	if (folio_maybe_dma_pinned(src))

@@ -43,7 +43,42 @@ static pte_t migration_pte(pte_t e, bool exclusive)
 	return pte_uffd_wp(e) ? pte_swp_mkuffd_wp(m) : m;
 }
 
-/* The way back, for @pfn and with the area's protection. */
+/*
+ * The same of an entry of device-private memory. Nobody but the device knows what was used; what it could write to
+ * is dirty, so that nobody drops what it has written.
+ */
+static pte_t migration_of_private(pte_t e)
+{
+	swp_entry_t entry = pte_to_swp_entry(e);
+	enum swp_type type = SWP_MIGRATION_READ;
+	u64 payload = swp_entry_place(entry);
+	pte_t m;
+
+	if (swp_type(entry) == SWP_DEVICE_PRIVATE_WRITE) {
+		type = SWP_MIGRATION_WRITE;
+		payload |= SWP_MIG_YOUNG | SWP_MIG_DIRTY;
+	} else if (pte_swp_exclusive(e)) {
+		type = SWP_MIGRATION_READ_EXCLUSIVE;
+	}
+	m = swp_entry_to_pte(swp_entry(type, payload));
+	if (pte_swp_soft_dirty(e))
+		m = pte_swp_mksoft_dirty(m);
+	return pte_swp_uffd_wp(e) ? pte_swp_mkuffd_wp(m) : m;
+}
+
+/* The way back to device-private memory. */
+static pte_t private_pte(pte_t m, unsigned long place)
+{
+	enum swp_type type = swp_type(pte_to_swp_entry(m));
+	pte_t e =
+		device_private_pte(place, type == SWP_MIGRATION_WRITE, type != SWP_MIGRATION_READ);
+
+	if (pte_swp_soft_dirty(m))
+		e = pte_swp_mksoft_dirty(e);
+	return pte_swp_uffd_wp(m) ? pte_swp_mkuffd_wp(e) : e;
+}
+
+/* The way back to memory, for @pfn and with the area's protection. */
 static pte_t present_pte(pte_t m, unsigned long pfn, const struct vm_area_struct *vma,
 			 unsigned int level)
 {
@@ -85,17 +120,34 @@ static void store_migration(const struct unmap_run *run, bool exclusive)
 	unmap_run_end(run);
 }
 
+/*
+ * Entries of device-private memory: no CPU has a translation, nobody has pinned anything (S1.39), so nothing can be
+ * in the way.
+ */
+static void private_to_migration(const struct unmap_run *run)
+{
+	for (unsigned int i = 0; i < run->nr; i++)
+		set_pte(run->ptep + i, migration_of_private(ptep_get(run->ptep + i)));
+	unmap_run_end(run);
+}
+
 static enum unmap_next batch_to_migration(struct folio_unmap *u, const struct folio_vma_walk *w)
 {
 	const struct to_migration *t = container_of(u, struct to_migration, u);
 	struct unmap_run run, part;
 	bool exclusive;
 
-	/* A device has it for itself, or it may not be one entry any more. */
-	if (!pte_present(w->pos.pte) ||
-	    (w->pos.level != PGTABLE_LEVEL_PTE && (t->flags & TTM_NO_LEAVES)))
+	/* It may not be one entry any more. */
+	if (w->pos.level != PGTABLE_LEVEL_PTE && (t->flags & TTM_NO_LEAVES))
 		return UNMAP_STOP;
 	run = unmap_run_of(w);
+	if (pte_is_device_private(w->pos.pte)) {
+		private_to_migration(&run);
+		return UNMAP_GO_ON;
+	}
+	/* A device has it for itself. */
+	if (!pte_present(w->pos.pte))
+		return UNMAP_STOP;
 	unmap_run_begin(&run);
 	for (unsigned int at = 0; at < run.nr; at += part.nr) {
 		part = unmap_run_alike(&run, at, &exclusive);
@@ -149,20 +201,27 @@ struct anon_vma *try_to_migrate_owner(struct folio *folio, void *owner)
 
 struct restore {
 	unsigned long index, nr; /* as they were mapped */
-	unsigned long src_pfn, dst_pfn;
+	unsigned long src, dst;	 /* places */
 };
 
 /* Entries from @ptep on become those of @sr. Context: the ptl. */
 static void restore_run(const struct folio_vma_walk *w, pte_t *ptep, unsigned int nr,
 			struct folio_subrange sr)
 {
-	unsigned long pfn = folio_pfn(sr.folio) + sr.first;
+	unsigned long place = folio_place(sr.folio) + sr.first;
 	bool shared = swp_type(pte_to_swp_entry(ptep_get(ptep))) == SWP_MIGRATION_READ;
 
 	folio_ref_add(sr.folio, nr);
+	if (unlikely(place & FOLIO_DEVICE_PRIVATE)) {
+		/* the entries themselves say what is exclusive */
+		folio_restore_anon_rmap(sr, w->pos.level, RMAP_NONE);
+		for (unsigned int i = 0; i < nr; i++)
+			set_pte(ptep + i, private_pte(ptep_get(ptep + i), place + i));
+		return;
+	}
 	folio_restore_anon_rmap(sr, w->pos.level, shared ? RMAP_NONE : RMAP_EXCLUSIVE);
 	for (unsigned int i = 0; i < nr; i++)
-		set_pte(ptep + i, present_pte(ptep_get(ptep + i), pfn + i, w->vma, w->pos.level));
+		set_pte(ptep + i, present_pte(ptep_get(ptep + i), place + i, w->vma, w->pos.level));
 }
 
 /* A batch, whose frames may be in several folios by now. */
@@ -171,7 +230,7 @@ static void restore_batch(const struct folio_vma_walk *w, const struct restore *
 	u32 nr;
 
 	for (u32 at = 0; at < w->sr.nr; at += nr) {
-		struct page *page = pfn_to_page(r->dst_pfn + w->sr.first + at);
+		struct page *page = place_page(r->dst + w->sr.first + at);
 		struct folio *folio = page_folio(page);
 		unsigned long left = folio_nr_pages(folio) - folio_page_idx(folio, page);
 
@@ -190,7 +249,7 @@ static bool restore_one(struct folio *folio, struct vm_area_struct *vma, unsigne
 	struct folio_vma_walk w = {
 		.vma = vma,
 		.flags = FVW_MIGRATION,
-		.pfn = r->src_pfn,
+		.pfn = r->src,
 		.index = r->index,
 		.nr_pages = r->nr,
 	};
@@ -201,9 +260,9 @@ static bool restore_one(struct folio *folio, struct vm_area_struct *vma, unsigne
 }
 
 void restore_migration_entries(struct anon_vma *anon_vma, unsigned long index, unsigned long nr,
-			       unsigned long src_pfn, unsigned long dst_pfn)
+			       unsigned long src, unsigned long dst)
 {
-	struct restore r = { .index = index, .nr = nr, .src_pfn = src_pfn, .dst_pfn = dst_pfn };
+	struct restore r = { .index = index, .nr = nr, .src = src, .dst = dst };
 	const struct rmap_walk_control rwc = { .rmap_one = restore_one, .arg = &r };
 
 	/* It may be empty, or even another family's if it was found just before: there is nothing then. */
@@ -218,7 +277,7 @@ void remove_migration_ptes(struct folio *src, struct folio *dst, struct anon_vma
 	VM_BUG_ON(!folio_test_locked(src) || !folio_test_locked(dst));
 	VM_BUG_ON(folio_order(src) != folio_order(dst));
 	restore_migration_entries(anon_vma, READ_ONCE(src->index), folio_nr_pages(src),
-				  folio_pfn(src), folio_pfn(dst));
+				  folio_place(src), folio_place(dst));
 }
 
 void remove_migration_ptes_into(struct folio *src, struct folio *dst, unsigned long first,
@@ -227,7 +286,7 @@ void remove_migration_ptes_into(struct folio *src, struct folio *dst, unsigned l
 	VM_BUG_ON(!folio_test_locked(src) || !folio_test_locked(dst));
 	BUG_ON(first + folio_nr_pages(src) > folio_nr_pages(dst));
 	restore_migration_entries(anon_vma, READ_ONCE(src->index), folio_nr_pages(src),
-				  folio_pfn(src), folio_pfn(dst) + first);
+				  folio_place(src), folio_place(dst) + first);
 }
 
 /* ---- meanwhile ---- */
@@ -243,7 +302,7 @@ void migration_entry_wait(struct pt_pos *pos)
 	 * Live, because who has it locked cannot finish without this ptl. Refused for a moment while it is
 	 * frozen. If it is had before that, the migration fails and the entry comes back.
 	 */
-	folio = page_folio(pfn_to_page(swp_entry_pfn(entry)));
+	folio = page_folio(place_page(swp_entry_place(entry)));
 	got = folio_try_get(folio);
 	pte_unlock(pos);
 	if (!got) {

@@ -41,11 +41,11 @@ void rmap_walk_locked(struct anon_vma *anon_vma, unsigned long index, unsigned l
 struct anon_vma *folio_unmap_for_migration(struct folio *folio, u32 flags) __must_check;
 
 /*
- * Migration entries of @nr frames from @src_pfn on, which were mapped as pages @index and on of what @anon_vma is for,
- * become entries of the frames from @dst_pfn on, whatever folios these are in: all locked. Drops the reference of
+ * Migration entries of @nr places (folio.h) from @src on, which were mapped as pages @index and on of what @anon_vma is for,
+ * become entries of the places from @dst on, whatever folios these are in: all locked. Drops the reference of
  * @anon_vma.
  */
 void restore_migration_entries(struct anon_vma *anon_vma, unsigned long index, unsigned long nr,
-			       unsigned long src_pfn, unsigned long dst_pfn);
+			       unsigned long src, unsigned long dst);
 
 #endif /* MM_RMAP_RMAP_INTERNAL_H */

@@ -21,14 +21,15 @@ static struct folio *leaf_folio(const struct vm_area_struct *vma, unsigned long 
 		return vm_normal_folio(vma, addr, leaf, MAX_LEAF_LEVEL);
 	entry = pte_to_swp_entry(leaf);
 	/* migration entries have nothing, and so have their pieces */
-	if (is_migration_entry(entry) || !is_pfn_swap_entry(entry))
+	if (is_migration_entry(entry) ||
+	    !(is_pfn_swap_entry(entry) || is_device_private_entry(entry)))
 		return NULL;
-	return page_folio(pfn_to_page(swp_entry_pfn(entry)));
+	return page_folio(place_page(swp_entry_place(entry)));
 }
 
-static unsigned long leaf_pfn(pte_t leaf)
+static unsigned long leaf_place(pte_t leaf)
 {
-	return pte_present(leaf) ? pte_pfn(leaf) : swp_entry_pfn(pte_to_swp_entry(leaf));
+	return pte_present(leaf) ? pte_pfn(leaf) : swp_entry_place(pte_to_swp_entry(leaf));
 }
 
 /* Counts follow what the entries will be. Context: the ptl, the entry gone. */
@@ -40,7 +41,7 @@ static void split_counts(struct vm_area_struct *vma, unsigned long addr, pte_t l
 
 	if (!folio)
 		return;
-	sr = folio_subrange_page(folio, pfn_to_page(leaf_pfn(leaf)), nr);
+	sr = folio_subrange_page(folio, place_page(leaf_place(leaf)), nr);
 	folio_ref_add(folio, nr - 1);
 	if (folio_test_anon(folio)) {
 		/* entries of swap form say themselves whether they are */

@@ -101,7 +101,7 @@ static int split_mapped(struct folio *folio, unsigned int new_order, struct page
 			unsigned long keep)
 {
 	struct page *page = folio_page(folio, 0);
-	unsigned long pfn = folio_pfn(folio), nr = folio_nr_pages(folio), index;
+	unsigned long place = folio_place(folio), nr = folio_nr_pages(folio), index;
 	struct anon_vma *anon_vma;
 	int err;
 
@@ -122,7 +122,7 @@ static int split_mapped(struct folio *folio, unsigned int new_order, struct page
 	else
 		err = folio_split(folio, new_order, 0, GFP_KERNEL);
 	if (anon_vma)
-		restore_migration_entries(anon_vma, index, nr, pfn, pfn);
+		restore_migration_entries(anon_vma, index, nr, place, place);
 	if (!err)
 		release_pieces(page, nr, keep);
 	return err;

@@ -21,6 +21,8 @@ static vm_fault_t fault_swap_form(struct fault *f)
 {
 	swp_entry_t entry = pte_to_swp_entry(f->pos.pte);
 
+	if (is_device_private_entry(entry))
+		return fault_device(f);
 	if (is_migration_entry(entry) && fault_may_sleep(f)) {
 		migration_entry_wait(&f->pos);
 		return 0;

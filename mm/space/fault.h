@@ -5,6 +5,7 @@
  *	fault.c         entry, dispatch by what the entry is
  *	fault_anon.c    missing anonymous memory, with and without mmap_lock
  *	fault_object.c  missing memory of the embedder's objects
+ *	fault_device.c  memory that a device has for itself
  *	cow.c           writes to what may not be written to
  */
 #ifndef MM_SPACE_FAULT_H
@@ -183,6 +184,11 @@ vm_fault_t fault_anon_fast(struct fault *f);
 vm_fault_t fault_object_missing(struct fault *f);
 /* A write to a present entry of a shared area. Context: f->pos has its ptl held, which is given up. */
 vm_fault_t fault_object_mkwrite(struct fault *f);
+
+/* ---- fault_device.c ---- */
+
+/* An entry of device-private memory. Context: f->pos has its ptl held, which is given up. */
+vm_fault_t fault_device(struct fault *f);
 
 /* ---- cow.c ---- */
 

@@ -227,6 +227,27 @@ static void share_migration(struct fork *f, const struct fork_pos *pos, pte_t e,
 		set_pte(pos->dst + i, pte_swp_advance(e, i));
 }
 
+/*
+ * Pages that a device has for itself are shared like others, and cannot be pinned, so this cannot fail (S1.39). Both
+ * sides come back read-only, and neither is exclusive.
+ */
+static unsigned long copy_device(struct fork *f, const struct fork_pos *pos, pte_t e,
+				 struct folio_subrange sr, unsigned int level)
+{
+	u32 nr = level ? 1 : sr.nr;
+	pte_t shared = swap_form_retype(pte_swp_clear_exclusive(e), SWP_DEVICE_PRIVATE_READ);
+
+	folio_ref_add(sr.folio, nr);
+	if (folio_try_dup_anon_rmap(sr, f->dst, f->src, level))
+		bad_entry(f->src, pos->addr, e, "copy_page_range");
+	for (u32 i = 0; i < nr; i++) {
+		set_pte(pos->src + i, pte_swp_advance(shared, i));
+		set_pte(pos->dst + i, pte_swp_advance(pte_swp_clear_uffd_wp(shared), i));
+	}
+	f->rss[MM_ANONPAGES] += sr.nr;
+	return nr;
+}
+
 static unsigned long copy_slots(struct fork *f, const struct fork_pos *pos, pte_t e,
 				unsigned long max)
 {
@@ -267,6 +288,9 @@ static unsigned long copy_swap_form(struct fork *f, const struct fork_pos *pos, 
 		nr = migration_run(pos->src, e, max);
 		share_migration(f, pos, e, nr, PGTABLE_LEVEL_PTE);
 		return nr;
+	case SWP_DEVICE_PRIVATE_READ:
+	case SWP_DEVICE_PRIVATE_WRITE:
+		return copy_device(f, pos, e, device_run(pos->src, e, max), PGTABLE_LEVEL_PTE);
 	default:
 		/* slots; devices' entries have no maker yet */
 		if (is_swap_slot(entry) && octavo_state.hooks &&
@@ -312,9 +336,12 @@ static bool copy_leaf(struct fork *f, const struct pt_span *span, pte_t *dst)
 	struct mapped m;
 
 	if (unlikely(pte_is_swap(e))) {
-		if (!is_migration_entry(pte_to_swp_entry(e)))
+		if (is_migration_entry(pte_to_swp_entry(e)))
+			share_migration(f, &pos, e, 1, span->level);
+		else if (pte_is_device_private(e))
+			copy_device(f, &pos, e, device_leaf(e, span->level), span->level);
+		else
 			bad_entry(f->src, span->addr, e, "copy_page_range");
-		share_migration(f, &pos, e, 1, span->level);
 		return true;
 	}
 	m = pte_mapped(e);

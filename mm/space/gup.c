@@ -245,6 +245,9 @@ static int gup_longterm(struct page **pages, unsigned long nr)
 		struct folio *folio = page_folio(pages[i]);
 
 		if (!folio || gup_longterm_ok(page_to_pfn(pages[i]))) {
+			/* plain pages do not move, and these are a device's */
+			if (!folio && pfn_zone(page_to_pfn(pages[i])) == ZONE_DEVICE)
+				err = -EFAULT;
 			unpin_user_page(pages[i]);
 			continue;
 		}

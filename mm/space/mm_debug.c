@@ -177,6 +177,26 @@ static const char *check_present(const struct vm_area_struct *vma, const struct 
 	return NULL;
 }
 
+/* An entry of device-private memory. */
+static const char *check_device(const struct vm_area_struct *vma, const struct pt_pos *pos)
+{
+	struct page *page = place_page(swp_entry_place(pte_to_swp_entry(pos->pte)));
+	struct folio *folio = page_folio(page);
+	unsigned long nr = 1ul << level_order(pos->level), first;
+
+	if (!folio || !folio_test_anon(folio) || !folio_test_flag(folio, PG_zone_device))
+		return "of a device, but no folio of one";
+	first = folio_page_idx(folio, page);
+	if (first + nr > folio_nr_pages(folio))
+		return "reaches out of its folio";
+	if (folio->index + first != linear_page_index(vma, pos->addr))
+		return "the folio says that it is elsewhere";
+	if (swp_type(pte_to_swp_entry(pos->pte)) == SWP_DEVICE_PRIVATE_WRITE &&
+	    !pte_swp_exclusive(pos->pte))
+		return "writable, but may be shared";
+	return NULL;
+}
+
 static const char *check_entry(const struct vm_area_struct *vma, const struct pt_pos *pos,
 			       struct mm_sums *sums)
 {
@@ -190,13 +210,14 @@ static const char *check_entry(const struct vm_area_struct *vma, const struct pt
 	if (is_swap_slot(e)) {
 		sums->rss[MM_SWAPENTS]++;
 	} else if (is_pfn_swap_entry(e)) {
-		struct folio *folio = page_folio(pfn_to_page(swp_entry_pfn(e)));
+		struct folio *folio = page_folio(place_page(swp_entry_place(e)));
 
 		if (!folio)
 			return "migrates what is no folio";
 		sums->rss[mm_counter(folio)] += 1ul << level_order(pos->level);
 	} else if (is_device_private_entry(e)) {
 		sums->rss[MM_ANONPAGES] += 1ul << level_order(pos->level);
+		return check_device(vma, pos);
 	} else if (swp_type(e) >= (unsigned int)NR_SWP_TYPES) {
 		return "of no known type";
 	} else if (is_pte_marker(e) && swp_offset(e) & PTE_MARKER_GUARD &&

@@ -211,12 +211,19 @@ static inline unsigned long protect_present(struct protect *p, unsigned long add
 	return nr;
 }
 
-/* Migration comes back to what the entry says; all else of swap form to what the area says then. */
+/* Migration, and a device's memory, comes back to what the entry says; all else of swap form to what the area says then. */
 static void protect_swap_form(struct protect *p, pte_t *ptep, pte_t e)
 {
 	swp_entry_t entry = pte_to_swp_entry(e);
 
-	if (p->write || swp_type(entry) != SWP_MIGRATION_WRITE)
+	if (p->write)
+		return;
+	if (swp_type(entry) == SWP_DEVICE_PRIVATE_WRITE) {
+		/* exclusive still: what it comes back as may become writable again */
+		set_pte(ptep, swap_form_retype(e, SWP_DEVICE_PRIVATE_READ));
+		p->changed++;
+	}
+	if (swp_type(entry) != SWP_MIGRATION_WRITE)
 		return;
 	set_pte(ptep, swap_form_retype(e, migration_counter(e) == MM_ANONPAGES
 						  ? SWP_MIGRATION_READ_EXCLUSIVE

@@ -109,7 +109,7 @@ static inline struct folio_subrange mapped_subrange(struct folio *folio, unsigne
  */
 static inline enum mm_counter migration_counter(pte_t e)
 {
-	memdesc_t md = page_memdesc(pfn_to_page(swp_entry_pfn(pte_to_swp_entry(e))));
+	memdesc_t md = page_memdesc(place_page(swp_entry_place(pte_to_swp_entry(e))));
 
 	return memdesc_type(md) == MEMDESC_ANON ? MM_ANONPAGES : mm_counter(memdesc_ptr(md));
 }
@@ -117,13 +117,36 @@ static inline enum mm_counter migration_counter(pte_t e)
 /* How many of @max migration entries from @ptep on, the first one @e, are of one folio and alike. */
 static inline unsigned long migration_run(const pte_t *ptep, pte_t e, unsigned long max)
 {
-	const struct page *page = pfn_to_page(swp_entry_pfn(pte_to_swp_entry(e)));
+	const struct page *page = place_page(swp_entry_place(pte_to_swp_entry(e)));
 	unsigned long nr = swap_pte_batch(ptep, (unsigned int)max, e), n = 1;
 	memdesc_t md = page_memdesc(page);
 
 	while (n < nr && memdesc_eq(page_memdesc_relaxed(page + n), md))
 		n++;
 	return n;
+}
+
+/*
+ * What entries of device-private memory from the one at @ptep on map: pages of one folio, by entries that are alike.
+ * Context: the ptl, under which the folio of such an entry is as stable as that of a present one.
+ */
+static inline struct folio_subrange device_run(const pte_t *ptep, pte_t e, unsigned long max)
+{
+	struct page *page = place_page(swp_entry_place(pte_to_swp_entry(e)));
+	struct folio *folio = page_folio(page);
+	unsigned long left = folio_nr_pages(folio) - folio_page_idx(folio, page);
+
+	max = min(max, left);
+	return folio_subrange_page(folio, page,
+				   max > 1 ? swap_pte_batch(ptep, (unsigned int)max, e) : 1);
+}
+
+/* The same of a leaf. */
+static inline struct folio_subrange device_leaf(pte_t e, unsigned int level)
+{
+	struct page *page = place_page(swp_entry_place(pte_to_swp_entry(e)));
+
+	return folio_subrange_page(page_folio(page), page, 1ul << level_order(level));
 }
 
 /* The same place with another type, what the place has of its own kept. */

@@ -177,6 +177,20 @@ static unsigned long zap_slots(struct zap *z, pte_t *ptep, pte_t e, unsigned lon
 	return nr;
 }
 
+/* A device has the pages for itself: mappings and references as for present entries, and nothing to flush. */
+static unsigned long zap_device(struct zap *z, pte_t *ptep, struct folio_subrange sr,
+				unsigned int level)
+{
+	u32 nr = level ? 1 : sr.nr;
+
+	for (u32 i = 0; i < nr; i++)
+		pte_clear(ptep + i);
+	z->rss[MM_ANONPAGES] -= sr.nr;
+	folio_remove_rmap(sr, z->vma, level);
+	z->full |= tlb_remove_folio(z->tlb, sr.folio, nr);
+	return nr;
+}
+
 static unsigned long zap_swap_form(struct zap *z, unsigned long addr, pte_t *ptep, pte_t e,
 				   unsigned long max)
 {
@@ -194,6 +208,9 @@ static unsigned long zap_swap_form(struct zap *z, unsigned long addr, pte_t *pte
 	case SWP_MIGRATION_READ_EXCLUSIVE:
 	case SWP_MIGRATION_WRITE:
 		return zap_migration(z, ptep, e, max);
+	case SWP_DEVICE_PRIVATE_READ:
+	case SWP_DEVICE_PRIVATE_WRITE:
+		return zap_device(z, ptep, device_run(ptep, e, max), PGTABLE_LEVEL_PTE);
 	default:
 		/* slots; devices' entries have no maker yet */
 		if (is_swap_slot(entry) && octavo_state.hooks &&
@@ -240,6 +257,10 @@ static void zap_leaf(struct zap *z, const struct pt_span *span)
 
 	if (pte_is_swap(e) && is_migration_entry(pte_to_swp_entry(e))) {
 		z->rss[migration_counter(e)] -= (long)nr;
+		return;
+	}
+	if (pte_is_device_private(e)) {
+		zap_device(z, span->ptep, device_leaf(e, span->level), span->level);
 		return;
 	}
 	if (!pte_present(e))
