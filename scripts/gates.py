@@ -33,7 +33,7 @@ HEADER_LAYER = {
     'folio.h': 'mm/desc', 'slab.h': 'mm/desc', 'desc.h': 'mm/desc', 'pfnwalk.h': 'mm/desc',
     'pgtable.h': 'mm/table', 'tlb.h': 'mm/table', 'mmu_notifier.h': 'mm/table',
     'rmap.h': 'mm/rmap', 'mm.h': 'mm/space', 'gup.h': 'mm/space', 'migrate.h': 'mm/rmap',
-    'vmalloc.h': 'mm/kmap', 'swap.h': 'mm/swap', 'zpool.h': 'mm/swap', 'reclaim.h': 'mm/reclaim', 'memcontrol.h': 'mm/reclaim', 'memremap.h': 'mm/device',
+    'vmalloc.h': 'mm/kmap', 'swap.h': 'mm/swap', 'zpool.h': 'mm/swap', 'reclaim.h': 'mm/reclaim', 'memcontrol.h': 'mm/reclaim', 'memremap.h': 'mm/device', 'hmm.h': 'mm/device',
     'octavo.h': 'mm',
 }
 

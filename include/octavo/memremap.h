@@ -140,7 +140,10 @@ devidx_t folio_devidx(const struct folio *folio);
 
 /* ---- migration to and from devices: mm/device/migrate_vma*.c ---- */
 
-/* An element of the arrays: flags, and above them the frame or index. */
+/*
+ * An element of the arrays: flags, and above them where the page is. With MIGRATE and without VALID: a hole, where nothing is
+ * yet. The pages of a folio, or of a hole, after its first have 0.
+ */
 #define MIGRATE_PFN_VALID   (1ul << 0)
 #define MIGRATE_PFN_MIGRATE (1ul << 1)
 #define MIGRATE_PFN_WRITE   (1ul << 2)
@@ -151,6 +154,8 @@ devidx_t folio_devidx(const struct folio *folio);
 /* NULL: the element has no page. */
 struct page *migrate_pfn_to_page(unsigned long mpfn);
 unsigned long migrate_pfn(const struct page *page);
+/* Of what order the folio or hole of an element is: that many elements are its. Context: between setup and finalize. */
+unsigned int migrate_pfn_order(unsigned long mpfn);
 
 #define MIGRATE_VMA_SELECT_SYSTEM	   (1ul << 0)
 #define MIGRATE_VMA_SELECT_DEVICE_PRIVATE  (1ul << 1)
@@ -176,15 +181,55 @@ struct migrate_vma {
 	struct page *fault_page;
 };
 
-/* S1.20. Context: mmap_lock for reading; sleeps. Return: 0, also if nothing was collected; -EINVAL. */
+/**
+ * migrate_vma_setup() - collect and unmap what can be migrated of a range
+ * @args: the driver's fields filled; both arrays are cleared
+ *
+ * Anonymous memory only; holes count as memory of the system's. With MIGRATE_VMA_SELECT_COMPOUND a folio that is wholly in the range
+ * is one element, whatever its order; others are split. Best effort: what is locked, pinned or otherwise in use stays, and has 0.
+ * In args->src then: locked folios that nothing maps, each with a reference; and holes.
+ *
+ * Context: mmap_lock for reading, until after migrate_vma_finalize(); sleeps. Return: 0, also if nothing was collected, and
+ * migrate_vma_finalize() must follow; -EINVAL: no VMA, VM_SPECIAL, range empty or outside of it, no arrays, fault_page not
+ * device-private or not locked.
+ */
 int migrate_vma_setup(struct migrate_vma *args);
-/* Folios are exchanged where the driver has given one; it copies between this and finalize. */
+/**
+ * migrate_vma_pages() - exchange
+ * @args: dst filled: for each element that is to move, the first page of a locked folio with one reference, which are
+ *	the core's from here on
+ *
+ * Of the order of the source; smaller, and the source is split; or larger, if sources fill it that belong together. A hole's folio is
+ * mapped at once, so its contents must be there. An element without MIGRATE afterwards stays where it is.
+ *
+ * Context: as setup.
+ */
 void migrate_vma_pages(struct migrate_vma *args);
+/**
+ * migrate_vma_finalize() - end of the migration
+ * @args: as they are after migrate_vma_pages(), or after setup if nothing moves
+ *
+ * Contents have been copied. Entries come back, for the new folios or the old; all locks and references of both are
+ * dropped, but for those of the fault page.
+ *
+ * Context: as setup.
+ */
 void migrate_vma_finalize(struct migrate_vma *args);
 
-/* Eviction by frame or index, without a VMA: @src filled with locked, unmapped folios. */
+/**
+ * migrate_device_range() - eviction, without a VMA
+ * @pgmap: private or coherent
+ * @first: page of it
+ * @src: [nr] filled, as by migrate_vma_setup()
+ * @nr: pages
+ *
+ * Whoever maps what is there. Folios that reach out of the range are left alone. migrate_device_finalize() must follow.
+ *
+ * Context: sleeps. Return: 0; -EINVAL type or range.
+ */
 int migrate_device_range(struct dev_pagemap *pgmap, unsigned long first, unsigned long *src,
 			 unsigned long nr);
+/* As migrate_vma_pages() and migrate_vma_finalize(). */
 void migrate_device_pages(unsigned long *src, unsigned long *dst, unsigned long nr);
 void migrate_device_finalize(unsigned long *src, unsigned long *dst, unsigned long nr);
 

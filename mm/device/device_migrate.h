@@ -29,7 +29,8 @@ struct migration {
 	unsigned long start;	    /* address of the first element in @vma */
 };
 
-#define MIGRATE_PFN_FLAGS (MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | MIGRATE_PFN_WRITE | MIGRATE_PFN_COMPOUND)
+#define MIGRATE_PFN_FLAGS \
+	(MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | MIGRATE_PFN_WRITE | MIGRATE_PFN_COMPOUND)
 
 /* Is there a page, that is to be migrated still? */
 static inline bool mpfn_moves(unsigned long mpfn)

@@ -47,8 +47,8 @@ static int take_entry(const struct pt_pos *pos, struct folio *folio, struct page
 	unsigned long idx = folio_page_idx(folio, page);
 	pte_t e = ptep_get(pos->ptep);
 
-	if (!pte_present(e) || !pte_write(e) || pte_special(e) ||
-	    pte_pfn(e) != page_to_pfn(page) || !folio_test_anon_exclusive(folio, idx))
+	if (!pte_present(e) || !pte_write(e) || pte_special(e) || pte_pfn(e) != page_to_pfn(page) ||
+	    !folio_test_anon_exclusive(folio, idx))
 		return -EBUSY;
 	e = ptep_get_and_clear(pos->ptep);
 	flush_tlb_range(pos->mm, pos->addr, pos->addr + PAGE_SIZE, PGTABLE_LEVEL_PTE);

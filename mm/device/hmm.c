@@ -133,7 +133,8 @@ static unsigned long read_above(const struct hmm_walk *w, unsigned long addr, un
 	}
 	for (unsigned long at = addr; at < end; at += PAGE_SIZE) {
 		unsigned long *el = element(w, at), req = asked_for(w, *el);
-		unsigned long out = pte_none(pos->pte) ? 0 : entry_element(w, pos->pte, at, pos->level);
+		unsigned long out =
+			pte_none(pos->pte) ? 0 : entry_element(w, pos->pte, at, pos->level);
 
 		if (!satisfied(out, req)) {
 			end = at;
@@ -177,8 +178,7 @@ static int fault_in(const struct hmm_walk *w, unsigned long addr)
 		return 0;
 	if (vm_flags & (VM_IO | VM_PFNMAP))
 		return -EFAULT;
-	if (!(vm_flags & VM_ACCESS_FLAGS) ||
-	    (req & HMM_PFN_REQ_WRITE && !(vm_flags & VM_WRITE)))
+	if (!(vm_flags & VM_ACCESS_FLAGS) || (req & HMM_PFN_REQ_WRITE && !(vm_flags & VM_WRITE)))
 		return -EPERM;
 	if (req & HMM_PFN_REQ_WRITE)
 		flags |= FAULT_FLAG_WRITE;
@@ -222,8 +222,9 @@ static bool halves_join(const unsigned long *el, unsigned long i, unsigned int o
 {
 	unsigned long half = 1ul << (order - 1), a = el[i], b = el[i + half];
 
-	return a & HMM_PFN_VALID && hmm_pfn_order(a) == order - 1 && hmm_pfn_order(b) == order - 1 &&
-	       b == a + (half << HMM_PFN_SHIFT) && IS_ALIGNED(hmm_pfn_value(a), half * 2);
+	return a & HMM_PFN_VALID && hmm_pfn_order(a) == order - 1 &&
+	       hmm_pfn_order(b) == order - 1 && b == a + (half << HMM_PFN_SHIFT) &&
+	       IS_ALIGNED(hmm_pfn_value(a), half * 2);
 }
 
 /* Join halves, smallest first, as long as any joins. Only first elements of runs say what they are until the end. */
@@ -241,9 +242,8 @@ static void find_runs(const struct hmm_range *range)
 				continue;
 			any = true;
 			for (unsigned long k = i; k < i + size; k++)
-				range->hmm_pfns[k] =
-					(range->hmm_pfns[k] & ~HMM_PFN_ORDER_MASK) |
-					(unsigned long)order << HMM_PFN_ORDER_SHIFT;
+				range->hmm_pfns[k] = (range->hmm_pfns[k] & ~HMM_PFN_ORDER_MASK) |
+						     (unsigned long)order << HMM_PFN_ORDER_SHIFT;
 		}
 	}
 }

@@ -83,7 +83,8 @@ static bool busy(const struct folio *folio)
  * The folio that an entry maps, locked and with a reference, if it is selected. Context: the ptl: the entry's own
  * reference keeps it. NULL: passed over.
  */
-static struct folio *collect_folio(const struct collect *c, pte_t e, struct page **page, bool *write)
+static struct folio *collect_folio(const struct collect *c, pte_t e, struct page **page,
+				   bool *write)
 {
 	unsigned long place;
 	struct folio *folio;
@@ -154,8 +155,8 @@ static bool maps_run(const struct collect *c, unsigned long addr, unsigned long 
 	while (addr < end) {
 		bool last = pte_offset_lock(c->mm, addr, PGTABLE_LEVEL_PTE, &pos);
 
-		if (!last && (pos.level > MAX_LEAF_LEVEL ||
-			      !pte_offset_lock(c->mm, addr, pos.level, &pos)))
+		if (!last &&
+		    (pos.level > MAX_LEAF_LEVEL || !pte_offset_lock(c->mm, addr, pos.level, &pos)))
 			return false;
 		next = level_addr_end(addr, end, last ? PGTABLE_LEVEL_PMD : pos.level);
 		while (addr < next) {
@@ -278,9 +279,9 @@ static unsigned long collect_leaf(struct collect *c, unsigned long addr, struct 
 
 	if (!pte_offset_lock(c->mm, addr, pos->level, pos))
 		return addr;
-	folio = pte_table(pos->pte, pos->level) || pte_none(pos->pte) ?
-			NULL :
-			collect_folio(c, pos->pte, &page, &write);
+	folio = pte_table(pos->pte, pos->level) || pte_none(pos->pte)
+			? NULL
+			: collect_folio(c, pos->pte, &page, &write);
 	if (folio) {
 		c->large = folio;
 		c->idx = folio_page_idx(folio, page) +

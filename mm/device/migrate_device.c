@@ -3,8 +3,9 @@
  * migrate_device.c - a device takes folios of its memory from whoever maps them, by index or frame.
  *
  * The memory may be idle, or a folio's last reference may just be going: the folio is got as PFN walkers do, by the word, the
- * count, and the word again. Then it goes on as with an area; only that there is no area: nothing is inserted, and a
- * folio that would have to be split stays.
+ * count, and the word again. Then it goes on as with an area; only that there is none, so nothing is inserted. A folio
+ * for which the driver has smaller ones only is split: that needs no area here, and a device that is full cannot wait
+ * until the system has memory in one piece.
  *
  * What it does not do: choose.
  */
@@ -28,8 +29,8 @@ static struct folio *device_folio(struct page *page)
 
 static struct page *pagemap_page(struct dev_pagemap *pgmap, unsigned long at)
 {
-	return pgmap->type == MEMORY_DEVICE_PRIVATE ? pgmap->words + at :
-						      pfn_to_page(pgmap->pfn + at);
+	return pgmap->type == MEMORY_DEVICE_PRIVATE ? pgmap->words + at
+						    : pfn_to_page(pgmap->pfn + at);
 }
 
 static void collect_device(struct dev_pagemap *pgmap, unsigned long first, unsigned long *src,

@@ -63,11 +63,13 @@ static bool only_ours(struct folio *folio)
 	return true;
 }
 
-/* Its pages are nowhere but in it. */
+/* Its pages are nowhere but in it. A device's folio has the driver's private. */
 static bool is_plain_memory(struct folio *folio)
 {
-	return !folio_test_flag(folio, PG_hwpoison) && !folio_test_flag(folio, PG_writeback) &&
-	       !folio_test_flag(folio, PG_swapcache) && !READ_ONCE(folio->private);
+	if (folio_test_flag(folio, PG_hwpoison) || folio_test_flag(folio, PG_writeback) ||
+	    folio_test_flag(folio, PG_swapcache))
+		return false;
+	return folio_is_zone_device(folio) || !READ_ONCE(folio->private);
 }
 
 static bool unmap_folio(const struct migration *m, struct folio *folio)

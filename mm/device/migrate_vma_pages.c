@@ -47,16 +47,21 @@ static struct folio *dst_folio(const struct migration *m, unsigned long i)
 	return folio;
 }
 
-/* It stays where it is; so do all from @i on that a folio of @nr pages was given for. */
+/* What is there from @i on stays: a folio of @nr pages was to have it. */
 static void stays(const struct migration *m, unsigned long i, unsigned long nr)
 {
-	for (unsigned long k = i; k < min(i + nr, m->nr); k++)
-		m->src[k] &= ~(MIGRATE_PFN_MIGRATE | (m->src[k] & MIGRATE_PFN_VALID ? 0 : ~0ul));
+	for (unsigned long k = i; k < min(i + nr, m->nr); k++) {
+		if (m->src[k] & MIGRATE_PFN_VALID)
+			m->src[k] &= ~MIGRATE_PFN_MIGRATE;
+		else
+			m->src[k] = 0;
+	}
 }
 
 /* ---- smaller ---- */
 
-static void split_hole(const struct migration *m, unsigned long i, unsigned int from, unsigned int to)
+static void split_hole(const struct migration *m, unsigned long i, unsigned int from,
+		       unsigned int to)
 {
 	for (unsigned long k = 0; k < 1ul << from; k += 1ul << to)
 		m->src[i + k] = mpfn_of_hole(to);
@@ -82,7 +87,7 @@ static bool split_src(const struct migration *m, unsigned long i, struct folio *
 	struct anon_vma *anon_vma = READ_ONCE(folio->mapping);
 	struct page *page = folio_page(folio, 0);
 
-	if (!m->vma || split_folio_unmapped(folio, to, anon_vma))
+	if (split_folio_unmapped(folio, to, anon_vma))
 		return false;
 	split_anon_vma(anon_vma, nr >> to);
 	for (unsigned long k = 0; k < nr; k += 1ul << to)
@@ -227,8 +232,8 @@ static void insert_map(const struct insert *ins)
 	if (READ_ONCE(ins->vma->vm_flags) & VM_LOCKED)
 		folio_set_flag(ins->folio, PG_mlocked);
 	for (unsigned long i = 0; i < nr; i++)
-		set_pte(ins->pos.ptep + i, pte_present(e) ? pte_advance_pfn(e, i) :
-							    pte_swp_advance(e, i));
+		set_pte(ins->pos.ptep + i,
+			pte_present(e) ? pte_advance_pfn(e, i) : pte_swp_advance(e, i));
 	add_mm_counter(ins->vma->vm_mm, MM_ANONPAGES, (long)ins->nr);
 }
 
@@ -257,18 +262,17 @@ static bool insert_plan(struct insert *ins)
 
 	ins->nr = 1ul << order;
 	ins->level = PGTABLE_LEVEL_PTE;
-	if (order == level_order(MAX_LEAF_LEVEL) && IS_ALIGNED(ins->addr, level_size(MAX_LEAF_LEVEL)))
+	if (order == level_order(MAX_LEAF_LEVEL) &&
+	    IS_ALIGNED(ins->addr, level_size(MAX_LEAF_LEVEL)))
 		ins->level = MAX_LEAF_LEVEL;
-	return ins->level || level_addr_end(ins->addr, TASK_SIZE_MAX, PGTABLE_LEVEL_PMD) -
-					     ins->addr >=
-				     ins->nr << PAGE_SHIFT;
+	return ins->level ||
+	       level_addr_end(ins->addr, TASK_SIZE_MAX, PGTABLE_LEVEL_PMD) - ins->addr >=
+		       ins->nr << PAGE_SHIFT;
 }
 
 static bool insert_folio(const struct migration *m, unsigned long i, struct folio *folio)
 {
-	struct insert ins = {
-		.vma = m->vma, .folio = folio, .addr = m->start + (i << PAGE_SHIFT)
-	};
+	struct insert ins = { .vma = m->vma, .folio = folio, .addr = m->start + (i << PAGE_SHIFT) };
 	struct mmu_notifier_range range;
 	bool done;
 
