@@ -53,7 +53,8 @@ struct anon_vma *try_to_migrate_owner(struct folio *folio, void *owner) __must_c
 void remove_migration_ptes_into(struct folio *src, struct folio *dst, unsigned long first,
 				struct anon_vma *anon_vma);
 /*
- * What a copy has from the original but for the contents: mapping, index, flags, generation, group and its charge.
+ * What a copy has from the original but for the contents: mapping, index, flags, generation. Whose group's it is, is
+ * decided when it is allocated.
  * Context: nothing maps either, both are locked.
  */
 void folio_move_state(struct folio *dst, struct folio *src);

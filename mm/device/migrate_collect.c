@@ -16,6 +16,7 @@
  */
 #include <octavo/errno.h>
 #include <octavo/state.h>
+#include <octavo/swap.h>
 
 #include "device_migrate.h"
 
@@ -221,6 +222,9 @@ static unsigned long collect_large(struct collect *c, unsigned long addr)
 		add_folio(c, addr, folio, write);
 		return addr + left;
 	}
+	/* nobody splits what has slots */
+	if (folio_test_flag(folio, PG_swapcache))
+		folio_free_swap(folio);
 	if (is_fault_folio(fault, folio)) {
 		err = split_folio_mapped_keep(folio, piece_order(c, addr), fault);
 	} else {

@@ -17,7 +17,9 @@
  */
 #include <octavo/errno.h>
 #include <octavo/string.h>
+#include <octavo/swap.h>
 
+#include "../space/space.h"
 #include "device_migrate.h"
 
 /* ---- elements ---- */
@@ -63,11 +65,11 @@ static bool only_ours(struct folio *folio)
 	return true;
 }
 
-/* Its pages are nowhere but in it. A device's folio has the driver's private. */
+/* Its pages are nowhere but in it; slots are given up. A device's folio has the driver's private. */
 static bool is_plain_memory(struct folio *folio)
 {
 	if (folio_test_flag(folio, PG_hwpoison) || folio_test_flag(folio, PG_writeback) ||
-	    folio_test_flag(folio, PG_swapcache))
+	    (folio_test_flag(folio, PG_swapcache) && !folio_free_swap(folio)))
 		return false;
 	return folio_is_zone_device(folio) || !READ_ONCE(folio->private);
 }
@@ -157,6 +159,16 @@ void migrate_finish(struct migration *m)
 }
 
 /* ---- the calls ---- */
+
+struct folio *migrate_folio_alloc(struct vm_area_struct *vma, gfp_t gfp, unsigned int order)
+{
+	struct folio *folio = mm_folio_alloc(vma->vm_mm, gfp, order);
+
+	/* nobody waits for what nobody knows, but a PFN walker may have it for a moment */
+	if (folio)
+		folio_lock(folio);
+	return folio;
+}
 
 static struct migration migration_of(struct migrate_vma *args)
 {

@@ -6,7 +6,7 @@
  *
  * 2. Smaller: the source, which nothing maps, is split first, and goes on as pieces. A hole is split by counting.
  *
- * 3. Larger: only if sources fill it, each moving, and side by side in one anon_vma, group and order of addresses. Then it is what one
+ * 3. Larger: only if sources fill it, each moving, and side by side in one anon_vma and order of addresses. Then it is what one
  *    folio would be that had been mapped there from the start: one mapping, one index, exclusivity by page; and each source's
  *    entries become those of its part, one by one. With a gap in it the folio would have pages that nobody has,
  *    for ever; or pages of two families of areas, of which a reverse-map walk finds one. So then all of them stay.
@@ -15,7 +15,8 @@
  *    cannot be, because there is something now, or no memory for tables, leaves the element without MIGRATE, and
  *    nothing behind.
  *
- * What it does not do: charge groups for what is new: anonymous faults do not either.
+ * What it does not do: charge groups. The driver's folio is charged or not as it was allocated: migrate_folio_alloc();
+ * a device's own memory is the device's.
  */
 #include <octavo/errno.h>
 #include <octavo/mmu_notifier.h>
@@ -131,12 +132,8 @@ static unsigned int fit_src(const struct migration *m, unsigned long i)
 /* Does the folio at @i + @at continue the one at @i? */
 static bool continues(const struct folio *first, const struct folio *folio, unsigned long at)
 {
-	if ((READ_ONCE(first->pfn_order_group) ^ READ_ONCE(folio->pfn_order_group)) &
-	    FOLIO_GROUP_MASK)
-		return false;
 	return READ_ONCE(folio->mapping) == READ_ONCE(first->mapping) &&
-	       READ_ONCE(folio->index) == READ_ONCE(first->index) + at &&
-	       folio_test_flag(folio, PG_charged) == folio_test_flag(first, PG_charged);
+	       READ_ONCE(folio->index) == READ_ONCE(first->index) + at;
 }
 
 /* Do the sources from @i on fill @nr pages? */

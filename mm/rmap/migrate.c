@@ -38,20 +38,12 @@ static int migrate_refused(const struct folio *src)
 
 void folio_move_state(struct folio *dst, struct folio *src)
 {
-	u64 group = READ_ONCE(src->pfn_order_group) & FOLIO_GROUP_MASK;
-
 	/* relaxed: the release of mapcount, and then of the entries, publishes them */
-	WRITE_ONCE(dst->pfn_order_group, (dst->pfn_order_group & ~FOLIO_GROUP_MASK) | group);
 	WRITE_ONCE(dst->mapping, READ_ONCE(src->mapping));
 	WRITE_ONCE(dst->index, READ_ONCE(src->index));
 	WRITE_ONCE(dst->gen, READ_ONCE(src->gen));
 	/* A read-modify-write: a PFN walker may be at its flags already. */
 	fetch_or_relaxed(&dst->flags, READ_ONCE(src->flags) & FLAGS_MOVED);
-	/* The pages are the group's once: the copy's from here on. */
-	if (folio_test_flag(src, PG_charged)) {
-		folio_clear_flag(src, PG_charged);
-		folio_set_flag(dst, PG_charged);
-	}
 }
 
 /* With both locked. On failure the entries are as before. */
