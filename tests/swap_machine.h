@@ -7,9 +7,10 @@
 
 #include "swap_device.h"
 
-#define CLUSTER	 (1u << SWAP_MAX_ORDER)
-#define SWAP_MIB (OCTAVO_TREE_ORDER > 6 ? 64u : 4u)
-#define SHADOW	 0x77
+#define CLUSTER	    (1u << SWAP_MAX_ORDER)
+#define SWAP_MIB    (OCTAVO_TREE_ORDER > 6 ? 64u : 4u)
+#define SHADOW_TIME 0x77u
+#define SHADOW	    ((u64)SHADOW_TIME << SWAP_SHADOW_SET_BITS)
 
 static inline void swap_boot(void)
 {
@@ -69,7 +70,7 @@ static inline struct folio *make_cached(unsigned int order, u64 seed, swp_entry_
 static inline void forget(struct folio *folio)
 {
 	assert_true(folio_ref_freeze(folio, 1 + (u32)folio_nr_pages(folio)));
-	swap_cache_del(folio, SHADOW);
+	swap_cache_del(folio, SHADOW_TIME);
 	folio_ref_unfreeze(folio, 1);
 	drop(folio);
 }

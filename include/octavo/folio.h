@@ -273,6 +273,11 @@ struct folio_set {
 int folio_set_init(struct folio_set *set);
 /* No folio is of it any more. Context: sleeps. */
 void folio_set_destroy(struct folio_set *set);
+/* Number of the set that a folio is of; 0: none. */
+static inline u32 folio_set_nr(const struct folio *folio)
+{
+	return (u32)(READ_ONCE(folio->pfn_order_group) >> FOLIO_GROUP_SHIFT);
+}
 /* Whose is it? Stable with a reference. NULL: no set's. */
 struct folio_set *folio_set_of(const struct folio *folio);
 struct folio_set *folio_set_find(u32 nr);

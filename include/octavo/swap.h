@@ -209,12 +209,22 @@ int swap_cache_add(struct folio *folio, swp_entry_t entry, u64 shadows[]) __must
 /**
  * swap_cache_del() - out of the cache; slots with a count stay
  * @folio: locked, not under writeback; count frozen, or the caller has a reference beside the cache's
- * @shadow: 40 bits that swap_shadow() of the slots returns from then on; 0: none
+ * @shadow: 22 bits; swap_shadow() of the slots returns them from then on
  *
  * Drops the cache's references (of a frozen folio: does not).
  */
-void swap_cache_del(struct folio *folio, u64 shadow);
+void swap_cache_del(struct folio *folio, u32 shadow);
+
+/*
+ * What a slot that is not cached remembers of its folio: the shadow, and below it the number of its set (0: none), to which the
+ * slot is charged still, and which the folio that is read back has to be of. 0: nothing.
+ */
+#define SWAP_SHADOW_SET_BITS 18
 u64 swap_shadow(swp_entry_t entry);
+static inline u32 swap_shadow_set(u64 shadow)
+{
+	return (u32)(shadow & ((1u << SWAP_SHADOW_SET_BITS) - 1));
+}
 /*
  * @new is in the place of @old: same order, both locked, @old frozen; the cache's references of @new are taken, those of
  * @old are the caller's to forget when it is unfrozen. For migration.

@@ -18,7 +18,7 @@
 /* A folio that came by fork from another group goes by that one's clock. Context: the ptl, so it is mapped. */
 static inline void mark_used(struct folio *folio, const struct lruvec *lv)
 {
-	u64 set = READ_ONCE(folio->pfn_order_group) >> FOLIO_GROUP_SHIFT;
+	u32 set = folio_set_nr(folio);
 
 	folio_mark_used(folio, set == (lv->set ? lv->set->nr : 0) ? lv : folio_lruvec(folio));
 }

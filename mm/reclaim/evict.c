@@ -136,7 +136,7 @@ static void evict_free(struct eviction *ev, struct folio *folio)
 		return;
 	}
 	if (expected > 1)
-		swap_cache_del(folio, shadow_pack(folio));
+		swap_cache_del(folio, shadow_of(folio));
 	folio_unlock(folio);
 	__folio_put(folio);
 	ev->freed += nr;

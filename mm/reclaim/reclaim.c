@@ -15,15 +15,18 @@ struct lruvec *set_lruvec(u32 set)
 
 struct lruvec *folio_lruvec(const struct folio *folio)
 {
-	return set_lruvec((u32)(READ_ONCE(folio->pfn_order_group) >> FOLIO_GROUP_SHIFT));
+	return set_lruvec(folio_set_nr(folio));
 }
 
 /* A folio comes back that was taken away not long ago: it is needed, and the set is larger than memory. */
 static void reclaim_refault(struct folio *folio, u64 shadow)
 {
-	struct lruvec *lv = set_lruvec(shadow_set(shadow));
+	struct lruvec *lv = set_lruvec(swap_shadow_set(shadow));
 	u32 age = shadow_age(shadow, lv);
 
+	/* it left without being reclaimed */
+	if (!(shadow >> SWAP_SHADOW_SET_BITS))
+		return;
 	count_event(RECLAIM_REFAULTS, folio_nr_pages(folio));
 	folio_set_flag(folio, PG_workingset);
 	/* it starts as old as it is: a page that comes back at once is young, one that was away for long is like a new one */

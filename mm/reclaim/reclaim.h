@@ -18,6 +18,7 @@
 #include <octavo/folio.h>
 #include <octavo/reclaim.h>
 #include <octavo/state.h>
+#include <octavo/swap.h>
 
 /* ---- generations ---- */
 
@@ -56,28 +57,21 @@ struct lruvec *folio_lruvec(const struct folio *folio);
 struct lruvec *set_lruvec(u32 set);
 
 /*
- * What a slot remembers of the folio whose it was, in 40 bits: its set, and the time on that one's clock. Never 0.
+ * What a slot remembers of the folio whose it was beside its set: the time on that one's clock. Never 0.
  */
-#define SHADOW_SET_BITS 18u
 #define SHADOW_GEN_MASK ((1u << 22) - 1)
 
-static inline u64 shadow_pack(const struct folio *folio)
+static inline u32 shadow_of(const struct folio *folio)
 {
-	u64 set = READ_ONCE(folio->pfn_order_group) >> FOLIO_GROUP_SHIFT;
-	u64 gen = lruvec_now(folio_lruvec(folio)) & SHADOW_GEN_MASK;
+	u32 gen = lruvec_now(folio_lruvec(folio)) & SHADOW_GEN_MASK;
 
-	return (gen ? gen : 1) << SHADOW_SET_BITS | set;
-}
-
-static inline u32 shadow_set(u64 shadow)
-{
-	return (u32)(shadow & ((1u << SHADOW_SET_BITS) - 1));
+	return gen ? gen : 1;
 }
 
 /* How many generations ago, modulo 2^22. */
 static inline u32 shadow_age(u64 shadow, const struct lruvec *lv)
 {
-	return (lruvec_now(lv) - (u32)(shadow >> SHADOW_SET_BITS)) & SHADOW_GEN_MASK;
+	return (lruvec_now(lv) - (u32)(shadow >> SWAP_SHADOW_SET_BITS)) & SHADOW_GEN_MASK;
 }
 
 /* ---- scan.c ---- */

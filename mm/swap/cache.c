@@ -173,20 +173,20 @@ int swap_cache_add(struct folio *folio, swp_entry_t entry, u64 shadows[])
 /* ---- out ---- */
 
 /* Slots of a folio that leaves: those without a count are free. Lock held. */
-static void slots_uncache(const struct swap_ref *r, u32 nr, u64 shadow)
+static void slots_uncache(const struct swap_ref *r, u32 nr, const struct folio *folio, u32 shadow)
 {
+	u64 payload = ((u64)shadow << SWAP_SHADOW_SET_BITS & SLOT_PAYLOAD) | folio_set_nr(folio);
 	u32 free = 0;
 
 	WRITE_ONCE(r->c->cached, (u16)(r->c->cached - nr));
 	for (u32 i = 0; i < nr; i++) {
-		u64 w = r->word[i] & ~SLOT_IDENTITY;
+		u64 w = (r->word[i] & ~SLOT_IDENTITY) | payload;
 
+		WRITE_ONCE(r->word[i], w);
 		if (!slot_count(w)) {
-			WRITE_ONCE(r->word[i], w);
 			free++;
 			continue;
 		}
-		WRITE_ONCE(r->word[i], w | shadow);
 		if (free)
 			cluster_free(r->dev, r->c, r->at + i - free, free);
 		free = 0;
@@ -200,7 +200,7 @@ static struct swap_ref folio_slots(const struct folio *folio)
 	return swap_ref_of(folio_swap_entry(folio, 0));
 }
 
-void swap_cache_del(struct folio *folio, u64 shadow)
+void swap_cache_del(struct folio *folio, u32 shadow)
 {
 	u32 nr = (u32)folio_nr_pages(folio);
 	struct swap_ref r;
@@ -211,7 +211,7 @@ void swap_cache_del(struct folio *folio, u64 shadow)
 		octavo_panic("swap_cache_del() of a folio under writeback");
 	r = folio_slots(folio);
 	spin_lock(&r.c->lock);
-	slots_uncache(&r, nr, shadow & SLOT_PAYLOAD);
+	slots_uncache(&r, nr, folio, shadow);
 	spin_unlock(&r.c->lock);
 	cache_forget(folio, 0);
 	if (folio_ref_count(folio))
@@ -240,7 +240,7 @@ bool folio_free_swap(struct folio *folio)
 	spin_lock(&r.c->lock);
 	used = any_counted(&r, nr);
 	if (!used)
-		slots_uncache(&r, nr, 0);
+		slots_uncache(&r, nr, folio, 0);
 	spin_unlock(&r.c->lock);
 	if (used)
 		return false;

@@ -480,7 +480,7 @@ static bool alloc_owned(unsigned int cpu, struct folio *folio, bool *room)
 	return ok;
 }
 
-int folio_alloc_swap(struct folio *folio)
+static int alloc_slots(struct folio *folio)
 {
 	unsigned int order = folio_order(folio), cpu = octavo_port_cpu();
 	/* acquire: pairs with the release in swapon(): they are set up */
@@ -506,6 +506,21 @@ int folio_alloc_swap(struct folio *folio)
 	return room && order ? -EAGAIN : -ENOMEM;
 }
 
+int folio_alloc_swap(struct folio *folio)
+{
+	/* who is charged has been charged by it */
+	const struct reclaim_upcalls *up = octavo_state.upcalls.reclaim;
+	bool charged = folio_test_flag(folio, PG_charged);
+	int err = charged ? up->swap_charge(folio) : 0;
+
+	if (err)
+		return err;
+	err = alloc_slots(folio);
+	if (err && charged)
+		up->swap_uncharge(folio_set_nr(folio), folio_nr_pages(folio));
+	return err;
+}
+
 /* ---- giving back ---- */
 
 static void cluster_free_run(struct swap_device *dev, struct swap_cluster *c, unsigned int at,
@@ -520,10 +535,24 @@ static void cluster_free_run(struct swap_device *dev, struct swap_cluster *c, un
 	cluster_grew(dev, c, at, nr);
 }
 
+/* A run is mostly of one set, and mostly of none. */
+static void slots_uncharge(const struct swap_cluster *c, unsigned int at, unsigned int nr)
+{
+	for (unsigned int end = at + nr, n; at < end; at += n) {
+		u32 set = slot_set(c->words[at]);
+
+		for (n = 1; at + n < end && slot_set(c->words[at + n]) == set;)
+			n++;
+		if (set)
+			octavo_state.upcalls.reclaim->swap_uncharge(set, n);
+	}
+}
+
 void cluster_free(struct swap_device *dev, struct swap_cluster *c, unsigned int at, unsigned int nr)
 {
 	unsigned int first = at;
 
+	slots_uncharge(c, at, nr);
 	WRITE_ONCE(c->used, (u16)(c->used - nr));
 	for (unsigned int i = at; i < at + nr; i++) {
 		if (likely(!(c->words[i] & SLOT_FAILED))) {

@@ -42,6 +42,14 @@ static inline bool slot_used(u64 word)
 	return slot_count(word) || (word & SLOT_CACHED);
 }
 
+/* To which set's account a slot goes that is not cached, or is about to be freed. */
+static inline u32 slot_set(u64 word)
+{
+	return swap_shadow_set(word & SLOT_PAYLOAD);
+}
+
+BUILD_BUG_ON(SWAP_SHADOW_SET_BITS != 64 - FOLIO_GROUP_SHIFT);
+
 /* ---- clusters ---- */
 
 #define CLUSTER_ORDER	   OCTAVO_SWAP_CLUSTER_ORDER
