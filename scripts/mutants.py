@@ -7,7 +7,7 @@ the environment sets when a program starts. So one build has them all. The bugs 
 other, and the tests that are named for each must fail. A snippet that is no longer in its file is an error: the table is kept
 up with the code.
 
-usage: mutants.py [-j N] [--keep-going] [NAME...]
+usage: mutants.py [-j N] [NAME...]
 """
 import concurrent.futures
 import os

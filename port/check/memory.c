@@ -342,7 +342,7 @@ static struct loc *enter(const volatile void *p, unsigned int size, bool write, 
 	if (write)
 		plain_save(p);
 	/* a schedule may name any operation, whatever has been learnt since */
-	if ((l->sid || E.strategy == REPLAY) && !E.one_step) {
+	if (l->sid || E.strategy == REPLAY) {
 		v = (struct visible){ .loc = l, .write = write, .sc = order == _A_SEQ_CST };
 		preempt_point(&v);
 	}

@@ -284,7 +284,8 @@ void preempt_point(const struct visible *v)
 {
 	struct thread *t = E.cur;
 
-	may_switch(t, v);
+	if (!E.one_step)
+		may_switch(t, v);
 	if (E.reduce)
 		tell_preempted(v);
 }

@@ -92,7 +92,7 @@ static void walker_of_second(void)
 SCENARIO(rmap_migrate_walk) = {
 	SCENARIO_NAME(rmap_migrate_walk),	  MOVED,
 	.about = "the same with a PFN walker",	  .threads = { mover, writer, walker },
-	.roles = { "mover", "driver", "walker" }, .bound = 1,
+	.roles = { "mover", "driver", "walker" },
 };
 
 static void migrate_pin_done(void)
@@ -215,7 +215,7 @@ SCENARIO(rmap_split_get) = {
 	.rows = "S3.9",
 	.threads = { splitter, second_writer, walker_of_second },
 	.roles = { "splitter", "driver", "walker" },
-	.bound = 1,
+	.stale = 1,
 };
 
 /* ---- moving against unmapping, and waiting ---- */

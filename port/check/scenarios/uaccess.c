@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * uaccess.c - the kernel writes to user memory while the process forks and writes to the same page: what the kernel
+ * wrote is the parent's, and what the child has does not change any more.
+ */
+#include <octavo/gup.h>
+
+#include "user_space.h"
+
+/* The first page is written to by everybody at once: what a fork copies of it is this or that. */
+static void setup_forked_before(void)
+{
+	struct mm_struct *mm;
+	int err;
+
+	setup();
+	CHECK(!mm_fault(s.mm, ADDR, FAULT_FLAG_WRITE));
+	check_set_cpu(1);
+	mm = mm_fork(s.mm, &err);
+	CHECK(mm);
+	mmput(mm);
+	rcu_barrier();
+	check_set_cpu(0);
+	CHECK(!mm_fault(s.mm, ADDR, FAULT_FLAG_WRITE));
+	check_ignore_races(pfn_to_virt(pte_pfn(entry_of(s.mm, ADDR))), PAGE_SIZE);
+}
+
+static void kernel_writes(void)
+{
+	u64 value = 5;
+
+	CHECK(!copy_to_user(s.mm, ADDR + 8, &value, sizeof(value)));
+}
+
+static void forks(void)
+{
+	int err;
+
+	s.second = mm_fork(s.mm, &err);
+	CHECK(s.second);
+	s.words[0] = word_of(s.second, ADDR + 8);
+	s.words[1] = word_of(s.second, ADDR + 16);
+}
+
+static void program_writes(void)
+{
+	CHECK(store(s.mm, ADDR + 16, 2));
+}
+
+static void each_has_its_own(void)
+{
+	CHECK(word_of(s.mm, ADDR + 8) == 5 && word_of(s.mm, ADDR + 16) == 2);
+	CHECK(word_of(s.second, ADDR + 8) == s.words[0]);
+	CHECK(word_of(s.second, ADDR + 16) == s.words[1]);
+	CHECK(mm_validate(s.mm) && mm_validate(s.second));
+}
+
+SCENARIO(uaccess_fork) = { SCENARIO_NAME(uaccess_fork),
+			   .stale = 1,
+			   .threads = { kernel_writes, forks, program_writes },
+			   .roles = { "kernel", "fork", "program" },
+			   .frames = 128,
+			   .setup = setup_forked_before,
+			   .finish = each_has_its_own,
+			   .about = "the kernel copies to a page that is forked and written to" };
