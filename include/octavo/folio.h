@@ -397,6 +397,24 @@ static inline bool folio_try_get_refs(struct folio *folio, u32 nr)
 	return true;
 }
 
+/*
+ * The same where somebody decides by reading the count: he has changed what led here (a page-table entry, seq_cst), and then
+ * reads the count, seq_cst. We get the reference, and then read that again, seq_cst: one of us sees the other.
+ */
+static inline bool folio_try_get_refs_seq_cst(struct folio *folio, u32 nr)
+{
+	u32 old = READ_ONCE(folio->refcount);
+
+	if (octavo_fault(OCTAVO_FAULT_TRYGET))
+		return false;
+	do {
+		if ((s32)old <= 0 || unlikely((s32)(old + nr) < 0))
+			return false;
+		/* seq_cst: as above; acquire as in folio_try_get_refs() */
+	} while (!try_cmpxchg_seq_cst(&folio->refcount, &old, old + nr));
+	return true;
+}
+
 static inline bool folio_try_get(struct folio *folio)
 {
 	return folio_try_get_refs(folio, 1);

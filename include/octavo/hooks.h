@@ -10,6 +10,7 @@
 #include <octavo/swapops.h>
 
 struct folio;
+struct mm_struct;
 struct page;
 
 struct octavo_hooks {
@@ -35,6 +36,13 @@ struct octavo_hooks {
 	 */
 	void (*swap_free_entries)(swp_entry_t entry, u32 nr);
 	int (*swap_dup_entries)(swp_entry_t entry, u32 nr);
+	/*
+	 * A page of an address space is about to be named by a slot, instead of by its frame: what the port keeps beside a page's
+	 * contents (tags of its memory) has to be kept with @slot. Under a page-table lock: may not sleep. Called again if the
+	 * page stays after all. To have it also means: never more than one entry at a time. Return: 0; -errno: it stays.
+	 */
+	int (*swap_out)(struct mm_struct *mm, unsigned long addr, unsigned long pfn,
+			swp_entry_t slot);
 	/*
 	 * The direct map of @nr frames of vmalloc() is to be writable or not: set_memory_ro() and _rw(), and the end of an
 	 * area with VM_FLUSH_RESET_PERMS. May sleep, may not fail.

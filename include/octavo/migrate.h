@@ -77,7 +77,8 @@ int split_folio_unmapped(struct folio *folio, unsigned int new_order, struct ano
  * @nid: node to prefer, or NUMA_NO_NODE
  * @gfp: for the new folio
  *
- * Unmaps, checks that only expected references are left by freezing, copies, maps the copy.
+ * Unmaps, checks that only expected references are left by freezing, copies, maps the copy. If it is in the swap cache, the copy
+ * is in its place there. Waits for writeback if @gfp may sleep.
  *
  * Context: sleeps. Return: 0: @src is not mapped any more and the caller's reference its last; -EAGAIN locked or
  * in use: try again; -EBUSY pinned; -ENOMEM; -EINVAL not anonymous; -EHWPOISON cannot be read. On failure all is as
@@ -101,7 +102,15 @@ int split_folio_mapped(struct folio *folio, unsigned int new_order, struct page 
 /* The same, uniform; the piece that has @keep is the one that is locked and has the caller's reference. */
 int split_folio_mapped_keep(struct folio *folio, unsigned int new_order, struct page *keep);
 
-/* The leaf that maps @addr becomes a table. Context: mmap_lock or the anon_vma's lock; sleeps. Return: 0, -ENOMEM. */
-int split_leaf(struct vm_area_struct *vma, unsigned long addr);
+/*
+ * The leaf that maps @addr becomes a table. Context: mmap_lock, or the anon_vma's lock and then @gfp without reclaim, which may
+ * want that lock; sleeps as @gfp allows. Return: 0, -ENOMEM.
+ */
+int split_leaf_gfp(struct vm_area_struct *vma, unsigned long addr, gfp_t gfp);
+/* Context: mmap_lock; sleeps. */
+static inline int split_leaf(struct vm_area_struct *vma, unsigned long addr)
+{
+	return split_leaf_gfp(vma, addr, GFP_KERNEL);
+}
 
 #endif /* OCTAVO_MIGRATE_H */

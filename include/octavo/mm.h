@@ -285,6 +285,8 @@ int collapse_range(struct mm_struct *mm, unsigned long addr, unsigned int order,
 /* Sums over CPUs; exact when quiet. */
 unsigned long get_mm_counter(const struct mm_struct *mm, enum mm_counter member);
 unsigned long get_mm_rss(const struct mm_struct *mm);
+/* The most pages it ever had, before it has fewer. */
+void update_hiwater_rss(struct mm_struct *mm);
 /* Calls @fn for each VMA in order, under mmap_lock for reading, until it returns false. */
 void mm_for_each_vma(struct mm_struct *mm, bool (*fn)(const struct vm_area_struct *vma, void *arg),
 		     void *arg);

@@ -16,13 +16,11 @@ struct folio;
 /* ---- unmap: mm/reclaim/unmap*.c ---- */
 
 #define TTU_SPLIT_LEAVES \
-	0x01u /* entries above the last level are split first; else unmapped whole where that can be */
+	0x01u /* entries above the last level are split first; else they go as a whole */
 #define TTU_IGNORE_MLOCK 0x02u
 #define TTU_SYNC \
 	0x04u /* counts are settled when it returns: the walk takes locks where entries look empty */
 #define TTU_HWPOISON 0x08u /* leave hwpoison entries, page by page */
-#define TTU_BATCH_FLUSH \
-	0x10u /* try_to_unmap_flush() follows, before the pages are written, freed or looked at */
 #define TTU_SINGLE 0x20u /* one entry at a time: to measure what batches are worth */
 
 /**
@@ -31,14 +29,16 @@ struct folio;
  *	slots); not swapbacked: lazily freed (entries go, if it is clean and nobody else has it)
  * @flags: TTU_...
  *
- * Works on runs of entries: each is cleared, (flushed,) asked once about pins, and committed or put back as a whole. What cannot
- * go, because it is pinned, locked in memory, or written to meanwhile, stays mapped exactly as it was.
+ * Works on runs of entries: each is made unusable, flushed, asked once about pins, and then goes or comes back. What cannot
+ * go, because it is pinned, locked in memory (then it is marked PG_mlocked), or written to meanwhile, stays mapped exactly as it
+ * was, and ends the work: what had gone before is gone. Lazily freed memory that was written to is PG_swapbacked after. Memory
+ * is needed for entries above the last level alone, one table for each.
+ *
+ * With TTU_HWPOISON bad pages go whatever else does; of the others, those that can.
  *
  * Context: sleeps; no lock of an anon_vma held. Return: true: nothing maps it any more.
  */
 bool try_to_unmap(struct folio *folio, u32 flags);
-/* What was put off with TTU_BATCH_FLUSH. */
-void try_to_unmap_flush(void);
 
 /* ---- reclaim ---- */
 

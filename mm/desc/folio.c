@@ -462,7 +462,7 @@ bool folio_try_pin(struct folio *folio, u32 nr)
 	VM_BUG_ON(nr == 0);
 	if (!lf)
 		return try_pin_small(folio, nr);
-	if (nr > FOLIO_MAX_PINS || !folio_try_get_refs(folio, nr))
+	if (nr > FOLIO_MAX_PINS || !folio_try_get_refs_seq_cst(folio, nr))
 		return false;
 	/*
 	 * seq_cst: pairs with the seq_cst load in folio_maybe_dma_pinned(). We: pin, then read the

@@ -5,9 +5,8 @@
  * Some at a time, in steps that each are done for all of them:
  *
  *	1. lock; was it used after all?; slots; all entries become entries of slots. What fails anywhere here stays, as it was
- *	2. one flush for all translations that were put off
- *	3. what is dirty is written, all of it begun before any is waited for
- *	4. what is clean, unmapped and nobody else's is freed: its count is frozen at the references of who is known
+ *	2. what is dirty is written, all of it begun before any is waited for
+ *	3. what is clean, unmapped and nobody else's is freed: its count is frozen at the references of who is known
  *
  * A folio that was written to between its unmapping and its freeing, through a reference, is dirty again, and stays. One for which no
  * run of slots of its size can be had is split. Lazily freed memory needs neither slots nor writing: it is gone if it is
@@ -108,14 +107,14 @@ static void evict_begin(struct eviction *ev, struct folio *folio)
 		evict_pieces(ev, folio);
 		return;
 	}
-	if (err || (folio_mapped(folio) && !try_to_unmap(folio, TTU_BATCH_FLUSH))) {
+	if (err || (folio_mapped(folio) && !try_to_unmap(folio, 0))) {
 		keep(folio);
 		return;
 	}
 	ev->folio[ev->nr++] = folio;
 }
 
-/* ---- 4: free ---- */
+/* ---- 3: free ---- */
 
 /*
  * Clean, unmapped, locked; the caller's reference is dropped either way. What was done through references that are gone is
@@ -142,7 +141,7 @@ static void evict_free(struct eviction *ev, struct folio *folio)
 	ev->freed += nr;
 }
 
-/* ---- 3: write ---- */
+/* ---- 2: write ---- */
 
 /* Return: true: it is locked still, or again, and clean. False: under way, unlocked; or given up, and NULL. */
 static bool evict_write(struct eviction *ev, u32 i)
@@ -197,7 +196,6 @@ u64 reclaim_folios(struct folio **folios, u32 nr, u32 flags)
 	while (done < nr) {
 		while (done < nr && ev.nr < RECLAIM_BATCH)
 			evict_begin(&ev, folios[done++]);
-		try_to_unmap_flush();
 		evict_write_all(&ev);
 	}
 	count_event(RECLAIM_FREED, ev.freed);

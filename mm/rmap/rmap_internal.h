@@ -8,7 +8,24 @@
 #include <octavo/migrate.h>
 #include <octavo/mmu_notifier.h>
 #include <octavo/rmap.h>
+#include <octavo/swap.h>
 #include <octavo/tlb.h>
+
+/* ---- the swap cache ---- */
+
+/* References that it has. Context: folio lock. */
+static inline u32 folio_cache_refs(const struct folio *folio)
+{
+	return folio_test_flag(folio, PG_swapcache) ? (u32)folio_nr_pages(folio) : 0;
+}
+
+/* A locked folio is not being written, and will not be: waits if @gfp may sleep. Return: false: it is being written. */
+static inline bool folio_settle_writeback(struct folio *folio, gfp_t gfp)
+{
+	if (gfp & __GFP_DIRECT_RECLAIM && folio_test_flag(folio, PG_writeback))
+		folio_wait_writeback(folio);
+	return !folio_test_flag(folio, PG_writeback);
+}
 
 /* ---- anon_vma.c ---- */
 

@@ -54,14 +54,14 @@ static void split_counts(struct vm_area_struct *vma, unsigned long addr, pte_t l
 	folio_remove_rmap(sr, vma, MAX_LEAF_LEVEL);
 }
 
-int split_leaf(struct vm_area_struct *vma, unsigned long addr)
+int split_leaf_gfp(struct vm_area_struct *vma, unsigned long addr, gfp_t gfp)
 {
 	struct mm_struct *mm = vma->vm_mm;
 	struct ptdesc *pt;
 	struct pt_pos pos;
 
 	addr = ALIGN_DOWN(addr, level_size(MAX_LEAF_LEVEL));
-	pt = pagetable_alloc(GFP_KERNEL, 0);
+	pt = pagetable_alloc(gfp, 0);
 	if (!pt)
 		return -ENOMEM;
 	if (pte_offset_lock_rcu(mm, addr, MAX_LEAF_LEVEL, &pos)) {

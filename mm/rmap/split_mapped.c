@@ -13,6 +13,7 @@
 #include <octavo/errno.h>
 
 #include "rmap_internal.h"
+#include "unmap_run.h"
 
 struct leaf_search {
 	u32 flags; /* FVW_...: entries of what kind */
@@ -40,7 +41,7 @@ static bool split_leaves_one(struct folio *folio, struct vm_area_struct *vma, un
 	struct leaf_search *s = arg;
 
 	while (!s->err && find_leaf(folio, vma, s->flags, &addr))
-		s->err = split_leaf(vma, addr);
+		s->err = split_leaf_gfp(vma, addr, GFP_UNMAP);
 	return !s->err;
 }
 
@@ -77,7 +78,7 @@ int split_folio_unmapped(struct folio *folio, unsigned int new_order, struct ano
 		return -EINVAL;
 	if (new_order < level_order(MAX_LEAF_LEVEL))
 		err = split_migration_leaves(folio, anon_vma);
-	return err ? err : folio_split(folio, new_order, 0, GFP_KERNEL);
+	return err ? err : folio_split(folio, new_order, folio_cache_refs(folio), GFP_KERNEL);
 }
 
 /* The pieces but the one with page @keep: unlocked, and left to their entries. */
@@ -108,8 +109,9 @@ static int split_mapped(struct folio *folio, unsigned int new_order, struct page
 	BUG_ON(!folio_test_locked(folio));
 	if (!folio_test_anon(folio) || new_order >= folio_order(folio) || keep >= nr)
 		return -EINVAL;
-	if (folio_test_flag(folio, PG_swapcache) || folio_maybe_dma_pinned(folio))
+	if (folio_maybe_dma_pinned(folio))
 		return -EBUSY;
+	(void)folio_settle_writeback(folio, GFP_KERNEL);
 	err = split_leaves(folio);
 	if (err)
 		return err;
@@ -118,9 +120,10 @@ static int split_mapped(struct folio *folio, unsigned int new_order, struct page
 	if (folio_mapped(folio))
 		err = -EBUSY;
 	else if (target)
-		err = folio_split_out(folio, target, new_order, 0, GFP_KERNEL);
+		err = folio_split_out(folio, target, new_order, folio_cache_refs(folio),
+				      GFP_KERNEL);
 	else
-		err = folio_split(folio, new_order, 0, GFP_KERNEL);
+		err = folio_split(folio, new_order, folio_cache_refs(folio), GFP_KERNEL);
 	if (anon_vma)
 		restore_migration_entries(anon_vma, index, nr, place, place);
 	if (!err)

@@ -23,6 +23,12 @@
 #include <octavo/mmu_notifier.h>
 #include <octavo/rmap.h>
 
+/*
+ * For tables that take the place of leaves: out of what is kept for those who free memory, and never by reclaiming more, which may
+ * want the lock of the anon_vma that is held.
+ */
+#define GFP_UNMAP (__GFP_HIGH | __GFP_MEMALLOC | __GFP_NOWARN)
+
 /* Entries of one table, one area and one folio, which map consecutive pages. */
 struct unmap_run {
 	struct vm_area_struct *vma;

@@ -92,7 +92,7 @@ static unsigned long gup_take(const struct gup_run *run, u32 flags)
 		return 0;
 	/* 3 and 5 */
 	if (!(flags & FOLL_PIN ? folio_try_pin(folio, (u32)nr)
-			       : folio_try_get_refs(folio, (u32)nr)))
+			       : folio_try_get_refs_seq_cst(folio, (u32)nr)))
 		return 0;
 	/* 4; acquire in 3 pairs with the release of who published, split or merged the folio */
 	good = folio_contains(folio, run->pfn) &&

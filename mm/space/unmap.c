@@ -58,15 +58,6 @@ void unmap_abort(struct vma_unmap *u)
 	vma_split_abort(&u->tail);
 }
 
-/* The most pages it ever had, before it has fewer. */
-static void update_hiwater_rss(struct mm_struct *mm)
-{
-	unsigned long rss = get_mm_rss(mm);
-
-	if (READ_ONCE(mm->hiwater_rss) < rss)
-		WRITE_ONCE(mm->hiwater_rss, rss);
-}
-
 /* Entries of a part of an area, and what it was counted in. Return: pages that were promised. */
 static unsigned long zap_part(struct mmu_gather *tlb, struct vm_area_struct *vma,
 			      unsigned long start, unsigned long end)

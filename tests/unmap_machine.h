@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unmap_machine.h - a swap device in the host's memory beside the areas of rmap_machine.h, and pictures of what is in slots.
+ */
+#ifndef OCTAVO_UNMAP_MACHINE_H
+#define OCTAVO_UNMAP_MACHINE_H
+
+#include <octavo/migrate.h>
+#include <octavo/reclaim.h>
+#include <octavo/swap.h>
+
+#include "rmap_picture.h"
+
+#define UNMAP_SLOTS 4096ul
+
+static struct {
+	struct mm_struct *mm;
+	struct vm_area_struct *vma;
+	int type;
+	unsigned char store[UNMAP_SLOTS]
+			   [16]; /* tests look at numbers only: the first 16 bytes of a page */
+	long anon, swapped;	 /* counters, as they were */
+} um;
+
+static void um_submit(struct swap_device *dev, struct swap_io *io)
+{
+	for (u32 i = 0; i < io->nr; i++) {
+		void *page = (char *)io->addr + i * PAGE_SIZE;
+
+		if (io->op == SWAP_WRITE)
+			memcpy(um.store[io->slot + i], page, 16);
+		else
+			memcpy(page, um.store[io->slot + i], 16);
+	}
+	swap_io_done(io, 0);
+}
+
+static const struct swap_device_ops um_ops = { .submit = um_submit };
+
+static inline void um_boot(void)
+{
+	hand_boot();
+	um.mm = table_mm();
+	um.vma = hand_vma(um.mm, 4 * PMD_NR, 6 * PMD_NR);
+	assert_int_equal(anon_vma_prepare(um.vma), 0);
+	add_mm_counter(um.mm, MM_ANONPAGES, 100000);
+	um.type = swapon(&um_ops, NULL, UNMAP_SLOTS, 0, SWAP_FLAG_SYNC);
+	assert_int_equal(um.type, 0);
+}
+
+/* Entries of slots and of memory go, with what they held. */
+static inline void um_zap(struct vm_area_struct *vma)
+{
+	for (unsigned long addr = vma->vm_start; addr < vma->vm_end; addr += PAGE_SIZE) {
+		struct pt_pos pos;
+		pte_t e;
+
+		if (!pgtable_walk(vma->vm_mm, addr, 0, &pos) || !pte_is_swap(pos.pte))
+			continue;
+		e = table_unmap(vma->vm_mm, addr, 0);
+		if (is_swap_slot(pte_to_swp_entry(e)))
+			swap_free_entries(pte_to_swp_entry(e), 1);
+	}
+	hand_zap(vma, vma->vm_start, vma->vm_end);
+}
+
+static inline void um_shutdown(void)
+{
+	struct swap_stat st;
+
+	assert_true(octavo_validate());
+	assert_true(swap_validate());
+	um_zap(um.vma);
+	hand_vma_free(um.vma);
+	table_mm_end(um.mm);
+	assert_true(swap_stat(um.type, &st));
+	assert_int_equal(st.used, 0);
+	assert_int_equal(swap_device_close_begin(um.type), 0);
+	assert_int_equal(swap_device_close_end(um.type), 0);
+	hand_shutdown();
+}
+
+/* A locked folio of the cache, with one reference that is the caller's beside the cache's. */
+static inline struct folio *cached(unsigned int order)
+{
+	struct folio *folio = anon(order);
+
+	folio_lock(folio);
+	folio_set_flag(folio, PG_uptodate);
+	assert_int_equal(folio_alloc_swap(folio), 0);
+	return folio;
+}
+
+/* It is mapped by nothing: out of the cache if no slot is used, and gone. */
+static inline void drop(struct folio *folio)
+{
+	folio_free_swap(folio);
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+static inline pte_t entry_at(struct vm_area_struct *vma, unsigned long index)
+{
+	struct pt_pos pos;
+
+	pgtable_walk(vma->vm_mm, hand_addr(vma, index), 0, &pos);
+	return pos.pte;
+}
+
+/* The entries of pages @first on are those of their slots, exclusive as told, with the marks of @like. */
+static inline void assert_slots(struct vm_area_struct *vma, unsigned long index,
+				const struct folio *folio, unsigned long first, unsigned long nr,
+				bool exclusive, pte_t like)
+{
+	for (unsigned long i = first; i < first + nr; i++) {
+		pte_t e = entry_at(vma, index + i);
+
+		assert_true(pte_is_swap(e));
+		assert_int_equal(pte_to_swp_entry(e).v, folio_swap_entry(folio, i).v);
+		assert_int_equal(pte_swp_exclusive(e), exclusive);
+		assert_int_equal(pte_swp_soft_dirty(e), pte_soft_dirty(like));
+		assert_int_equal(pte_swp_uffd_wp(e), pte_uffd_wp(like));
+	}
+}
+
+static inline void assert_counts(const struct folio *folio, unsigned int want)
+{
+	for (unsigned long i = 0; i < folio_nr_pages(folio); i++)
+		assert_int_equal(swap_count(folio_swap_entry(folio, i)), want);
+}
+
+static inline void counters_note(void)
+{
+	um.anon = (long)get_mm_counter(um.mm, MM_ANONPAGES);
+	um.swapped = (long)get_mm_counter(um.mm, MM_SWAPENTS);
+}
+
+/* Since then @gone pages fewer are there, and @slots more in slots. */
+static inline void assert_counters(long gone, long slots)
+{
+	assert_int_equal((long)get_mm_counter(um.mm, MM_ANONPAGES), um.anon - gone);
+	assert_int_equal((long)get_mm_counter(um.mm, MM_SWAPENTS), um.swapped + slots);
+}
+
+/* The references that are not of the cache. */
+static inline unsigned int refs_beside_cache(const struct folio *folio)
+{
+	return folio_ref_count(folio) -
+	       (folio_test_flag(folio, PG_swapcache) ? (unsigned int)folio_nr_pages(folio) : 0);
+}
+
+#endif /* OCTAVO_UNMAP_MACHINE_H */
