@@ -272,6 +272,7 @@ static void test_several_address_spaces(void **state)
 		index = um.vma->vm_pgoff + (leaf ? 2 * PMD_NR : PMD_NR - 3);
 		for (unsigned int i = 0; i < 2; i++)
 			mms[i] = table_mm();
+		memset(mms[0]->cpu, 0, TABLE_CPUS * sizeof(struct mm_cpu));
 		if (leaf) {
 			folio = cached_leaf(index);
 		} else {
@@ -643,6 +644,7 @@ static void test_translations_are_flushed(void **state)
 		sim_mm_forget(um.mm);
 		um_zap(um.vma);
 		drop(folio);
+		table_mm_empty(um.mm);
 	}
 	um_shutdown();
 }

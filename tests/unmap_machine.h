@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * unmap_machine.h - a swap device in the host's memory beside the areas of rmap_machine.h, and pictures of what is in slots.
+ * unmap_machine.h - a swap device beside the areas of rmap_machine.h, and what entries of slots say.
  */
 #ifndef OCTAVO_UNMAP_MACHINE_H
 #define OCTAVO_UNMAP_MACHINE_H
@@ -10,32 +10,16 @@
 #include <octavo/swap.h>
 
 #include "rmap_picture.h"
+#include "swap_device.h"
 
 #define UNMAP_SLOTS 4096ul
 
 static struct {
 	struct mm_struct *mm;
 	struct vm_area_struct *vma;
-	int type;
-	unsigned char store[UNMAP_SLOTS]
-			   [16]; /* tests look at numbers only: the first 16 bytes of a page */
-	long anon, swapped;	 /* counters, as they were */
+	struct test_device *dev;
+	long anon, swapped; /* counters, as they were */
 } um;
-
-static void um_submit(struct swap_device *dev, struct swap_io *io)
-{
-	for (u32 i = 0; i < io->nr; i++) {
-		void *page = (char *)io->addr + i * PAGE_SIZE;
-
-		if (io->op == SWAP_WRITE)
-			memcpy(um.store[io->slot + i], page, 16);
-		else
-			memcpy(page, um.store[io->slot + i], 16);
-	}
-	swap_io_done(io, 0);
-}
-
-static const struct swap_device_ops um_ops = { .submit = um_submit };
 
 static inline void um_boot(void)
 {
@@ -44,8 +28,7 @@ static inline void um_boot(void)
 	um.vma = hand_vma(um.mm, 4 * PMD_NR, 6 * PMD_NR);
 	assert_int_equal(anon_vma_prepare(um.vma), 0);
 	add_mm_counter(um.mm, MM_ANONPAGES, 100000);
-	um.type = swapon(&um_ops, NULL, UNMAP_SLOTS, 0, SWAP_FLAG_SYNC);
-	assert_int_equal(um.type, 0);
+	um.dev = test_device_on(UNMAP_SLOTS, 0, TD_SYNC);
 }
 
 /* Entries of slots and of memory go, with what they held. */
@@ -73,10 +56,9 @@ static inline void um_shutdown(void)
 	um_zap(um.vma);
 	hand_vma_free(um.vma);
 	table_mm_end(um.mm);
-	assert_true(swap_stat(um.type, &st));
+	assert_true(swap_stat(um.dev->type, &st));
 	assert_int_equal(st.used, 0);
-	assert_int_equal(swap_device_close_begin(um.type), 0);
-	assert_int_equal(swap_device_close_end(um.type), 0);
+	test_device_off(um.dev);
 	hand_shutdown();
 }
 

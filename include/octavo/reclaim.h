@@ -21,7 +21,7 @@ struct folio;
 #define TTU_SYNC \
 	0x04u /* counts are settled when it returns: the walk takes locks where entries look empty */
 #define TTU_HWPOISON 0x08u /* leave hwpoison entries, page by page */
-#define TTU_SINGLE 0x20u /* one entry at a time: to measure what batches are worth */
+#define TTU_SINGLE   0x20u /* one entry at a time: to measure what batches are worth */
 
 /**
  * try_to_unmap() - take a folio out of all page tables

@@ -111,7 +111,6 @@ static int split_mapped(struct folio *folio, unsigned int new_order, struct page
 		return -EINVAL;
 	if (folio_maybe_dma_pinned(folio))
 		return -EBUSY;
-	(void)folio_settle_writeback(folio, GFP_KERNEL);
 	err = split_leaves(folio);
 	if (err)
 		return err;
