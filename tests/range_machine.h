@@ -10,7 +10,6 @@
 #define OCTAVO_RANGE_MACHINE_H
 
 #include <octavo/gup.h>
-#include <octavo/hooks.h>
 #include <octavo/mm.h>
 #include <octavo/mmu_notifier.h>
 #include <octavo/pgtable.h>
@@ -22,6 +21,7 @@
 #include "../mm/space/space.h"
 #include "../mm/space/vma_lock.h"
 #include "mmu.h"
+#include "swap_device.h"
 #include "test.h"
 
 #define TABLE_PAGES PTRS_PER_TABLE
@@ -127,42 +127,22 @@ static inline struct vm_area_struct *map_file(unsigned long page, unsigned long 
 	return area_of(as, page);
 }
 
-/* ---- swap: nothing but counts ---- */
+/* ---- swap ---- */
 
-#define NR_SLOTS 64u
-
-static struct {
-	u32 users[NR_SLOTS];
-	u32 dup_fails; /* the how manieth call from now on fails; 0: none */
-} swap;
-
-static void swap_free_slots(swp_entry_t entry, u32 nr)
-{
-	for (u32 i = 0; i < nr; i++) {
-		assert_true(swap.users[swp_offset(entry) + i] > 0);
-		swap.users[swp_offset(entry) + i]--;
-	}
-}
-
-static int swap_dup_slots(swp_entry_t entry, u32 nr)
-{
-	if (swap.dup_fails && !--swap.dup_fails)
-		return -ENOMEM;
-	for (u32 i = 0; i < nr; i++)
-		swap.users[swp_offset(entry) + i]++;
-	return 0;
-}
+static struct test_device *range_dev;
 
 static inline void range_boot_with_swap(void)
 {
-	static const struct octavo_hooks hooks = {
-		.swap_free_entries = swap_free_slots,
-		.swap_dup_entries = swap_dup_slots,
-	};
-
-	memset(&swap, 0, sizeof(swap));
-	octavo_set_hooks(&hooks);
 	range_boot();
+	range_dev = test_device_on(256, 0, TD_SYNC);
+}
+
+static inline u64 slots_in_use(void)
+{
+	struct swap_stat st;
+
+	assert_true(swap_stat(range_dev->type, &st));
+	return st.used;
 }
 
 /* ---- entries ---- */
@@ -325,18 +305,50 @@ static inline struct placed *place_migration(struct vm_area_struct *vma, unsigne
 	return p;
 }
 
-/* @nr pages from @page on are in consecutive slots. */
-static inline void place_slots(struct vm_area_struct *vma, unsigned long page, u64 slot,
-			       unsigned long nr, bool is_exclusive)
+/* Entries for slots that others have too. */
+static inline void place_slots_again(struct vm_area_struct *vma, unsigned long page,
+				     swp_entry_t slot, u32 nr)
 {
-	for (unsigned long i = 0; i < nr; i++) {
-		pte_t e = swp_entry_to_pte(swp_entry(SWP_DEVICE_0, slot + i));
+	assert_int_equal(swap_dup_entries(slot, nr), 0);
+	for (u32 i = 0; i < nr; i++)
+		store_entry(vma->vm_mm, page + i, PGTABLE_LEVEL_PTE,
+			    pte_swp_advance(swp_entry_to_pte(slot), i));
+	add_mm_counter(vma->vm_mm, MM_SWAPENTS, (long)nr);
+}
+
+/* @nr pages from @page on are in consecutive slots, and nowhere else. Return: the first. */
+static inline swp_entry_t place_slots(struct vm_area_struct *vma, unsigned long page, u32 nr,
+				      bool is_exclusive)
+{
+	unsigned int order = nr > 1 ? (unsigned int)ilog2(nr - 1) + 1 : 0;
+	struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+	swp_entry_t slot;
+
+	assert_non_null(folio);
+	folio_lock(folio);
+	folio_set_flag(folio, PG_uptodate);
+	assert_int_equal(folio_alloc_swap(folio), 0);
+	slot = folio_swap_entry(folio, 0);
+	assert_int_equal(folio_dup_swap(folio_subrange(folio, 0, nr)), 0);
+	assert_int_equal(swap_writeout(folio), 0);
+	folio_lock(folio);
+	swap_cache_del(folio, 0);
+	folio_unlock(folio);
+	folio_put(folio);
+	for (u32 i = 0; i < nr; i++) {
+		pte_t e = pte_swp_advance(swp_entry_to_pte(slot), i);
 
 		store_entry(vma->vm_mm, page + i, PGTABLE_LEVEL_PTE,
 			    is_exclusive ? pte_swp_mkexclusive(e) : e);
-		swap.users[slot + i]++;
 	}
 	add_mm_counter(vma->vm_mm, MM_SWAPENTS, (long)nr);
+	return slot;
+}
+
+/* The @i-th slot from @slot on. */
+static inline unsigned int count_of(swp_entry_t slot, u32 i)
+{
+	return swap_count(swp_entry(swp_type(slot), swp_offset(slot) + i));
 }
 
 static inline void place_zero(struct vm_area_struct *vma, unsigned long page)
@@ -497,8 +509,10 @@ static inline void range_down(void)
 	sim_mm_forget(as);
 	mmput(as);
 	forget_placed();
+	if (range_dev)
+		test_device_off(range_dev);
+	range_dev = NULL;
 	shutdown_clean();
-	octavo_set_hooks(NULL);
 }
 
 #endif /* OCTAVO_RANGE_MACHINE_H */

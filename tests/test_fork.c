@@ -320,6 +320,16 @@ static void test_fork_file_folios(void **state)
 	range_down();
 }
 
+/* As many entries of a slot as it can count, or those less. */
+static void count_to_the_end(swp_entry_t slot, bool up)
+{
+	for (u32 i = 0; i < (1u << 20) - 2; i++)
+		if (up)
+			assert_int_equal(swap_dup_entries(slot, 1), 0);
+		else
+			swap_free_entries(slot, 1);
+}
+
 /* Slots get a user for each entry, and are nobody's alone any more; all or none of a run. */
 static void test_fork_of_slots(void **state)
 {
@@ -328,28 +338,36 @@ static void test_fork_of_slots(void **state)
 
 	range_boot_with_swap();
 	for (u32 fails = 0; fails < 4; fails++) {
+		swp_entry_t six, one, full;
 		int err;
 
 		vma = map_area(0, RANGE_PAGES, PROT_READ | PROT_WRITE);
-		place_slots(vma, TABLE_PAGES - 3, 8, 6, true);
-		place_slots(vma, 0, 20, 1, false);
-		swap.dup_fails = fails;
+		six = place_slots(vma, TABLE_PAGES - 3, 6, true);
+		one = place_slots(vma, 0, 1, false);
+		/* the single one, or the last of the first table, or of the second */
+		full = fails == 1 ? one : swp_entry(swp_type(six), swp_offset(six) + fails * 3 - 4);
+		if (fails)
+			count_to_the_end(full, true);
 		child = mm_fork(as, &err);
+		if (fails)
+			count_to_the_end(full, false);
 		assert_int_equal(!child, fails != 0);
 		if (child) {
 			for (unsigned long i = 0; i < RANGE_PAGES; i++)
 				assert_true(pte_same(entry_in(as, i), entry_in(child, i)));
 			assert_false(pte_swp_exclusive(entry_in(as, TABLE_PAGES)));
-			for (u32 i = 8; i < 14; i++)
-				assert_int_equal(swap.users[i], 2);
+			for (u32 i = 0; i < 6; i++)
+				assert_int_equal(count_of(six, i), 2);
+			assert_int_equal(count_of(one, 0), 2);
 			assert_int_equal(get_mm_counter(child, MM_SWAPENTS), 7);
 			check_all();
 			end_child(child);
 		} else {
 			assert_int_equal(err, -ENOMEM);
 		}
-		for (u32 i = 0; i < NR_SLOTS; i++)
-			assert_int_equal(swap.users[i], (i >= 8 && i < 14) || i == 20);
+		for (u32 i = 0; i < 6; i++)
+			assert_int_equal(count_of(six, i), 1);
+		assert_int_equal(slots_in_use(), 7);
 		check_all();
 		assert_int_equal(vm_munmap(as, at(0), RANGE_PAGES << PAGE_SHIFT), 0);
 	}

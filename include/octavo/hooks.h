@@ -30,13 +30,6 @@ struct octavo_hooks {
 	/* A poisoned frame is in use by a folio, or owned by somebody. May be called while sleeping is legal. */
 	void (*memory_failure)(unsigned long pfn);
 	/*
-	 * Page tables lost, or are about to get, an entry for each of @nr consecutive slots. Under a page-table lock: may
-	 * not sleep. To lose one never fails; to get them is all or nothing: 0 or -ENOMEM. NULL: there is no swap,
-	 * and an entry of a slot is fatal.
-	 */
-	void (*swap_free_entries)(swp_entry_t entry, u32 nr);
-	int (*swap_dup_entries)(swp_entry_t entry, u32 nr);
-	/*
 	 * A page of an address space is about to be named by a slot, instead of by its frame: what the port keeps beside a page's
 	 * contents (tags of its memory) has to be kept with @slot. Under a page-table lock: may not sleep. Called again if the
 	 * page stays after all. To have it also means: never more than one entry at a time. Return: 0; -errno: it stays.

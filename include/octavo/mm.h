@@ -208,6 +208,22 @@ vm_fault_t handle_mm_fault(struct vm_area_struct *vma, unsigned long addr, u32 f
 long populate_vma_page_range(struct vm_area_struct *vma, unsigned long start, unsigned long end,
 			     bool write);
 
+/* ---- swap ---- */
+
+/**
+ * swapoff() - empty a swap device and let go of it
+ * @type: its number, from swapon()
+ *
+ * Brings in all that is there. Processes go on meanwhile, and may end and fork.
+ *
+ * Context: sleeps; no lock held. Return: 0: the device is the caller's again. -EINVAL there is no such device; -EBUSY
+ * somebody else is at it; -ENOMEM there is not enough memory; -EIO, -EHWPOISON contents cannot be had;
+ * -EINTR swapoff_interrupt(). Then the device is in use as before, with what has not been brought in.
+ */
+int swapoff(int type);
+/* A swapoff() of this device that is under way, if any, gives up. Context: any. */
+void swapoff_interrupt(int type);
+
 /* ---- VMAs, for callers that hold mmap_lock ---- */
 
 /* As rwsem.h's. Giving back the write side ends the marks of vma_start_write(). */

@@ -89,7 +89,7 @@ bool folio_maps_only_vma(const struct folio *folio, const struct vm_area_struct 
  * @addr: of the first page of @sr in @vma
  * @level: one entry above level 0, or sr.nr entries at level 0
  *
- * Sets mapping and index, PG_swapbacked unless the VMA is droppable, exclusive. No atomic operation.
+ * Sets mapping and index, PG_uptodate, PG_swapbacked unless the VMA is droppable, exclusive.
  */
 void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma,
 			     unsigned long addr, unsigned int level);

@@ -162,6 +162,21 @@ int folio_alloc_swap(struct folio *folio) __must_check;
  */
 bool folio_free_swap(struct folio *folio);
 
+/* What nothing maps any more leaves the cache, if no page table names its slots, and its lock is to be had. */
+void folio_leave_swap(struct folio *folio);
+
+/**
+ * folio_put_unmapped() - drop references of entries that are gone
+ *
+ * As folio_put_refs(), but the cache does not keep what was kept for these entries. Context: any.
+ */
+static inline void folio_put_unmapped(struct folio *folio, u32 nr)
+{
+	if (unlikely(folio_test_flag(folio, PG_swapcache)))
+		folio_leave_swap(folio);
+	folio_put_refs(folio, nr);
+}
+
 /**
  * folio_dup_swap() - the slots of pages of a folio are about to be named by @sr.nr more entries, one each
  * @sr: of a folio in the cache, locked
@@ -183,6 +198,8 @@ void swap_free_entries(swp_entry_t entry, u32 nr);
 bool swap_entry_valid(swp_entry_t entry);
 /* Count of one slot, now. */
 unsigned int swap_count(swp_entry_t entry);
+/* Does its device have few free slots, or is it about to go? Then slots that are not needed are given back. A hint. */
+bool swap_slots_short(swp_entry_t entry);
 /* Of entries from @entry on, at most @nr: how many consecutive slots are used, not cached, and on one device and cluster. For swap-in of a run. */
 u32 swap_uncached_run(swp_entry_t entry, u32 nr);
 

@@ -30,6 +30,7 @@ struct swap_state {
 	/* made by the first swapon(), one a CPU: stored once with release under the lock; acquire */
 	struct swap_cpu *cpu;
 	struct swap_waitq wait[SWAP_WAITQS];
+	u32 stop; /* (a) relaxed: a bit a device, swapoff() of it is to give up */
 };
 
 #endif /* OCTAVO_SWAP_STATE_H */

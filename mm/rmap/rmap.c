@@ -107,7 +107,10 @@ void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vm
 			     unsigned long addr, unsigned int level)
 {
 	struct folio *folio = sr.folio;
-	u32 nr, set = READ_ONCE(vma->vm_flags) & VM_DROPPABLE ? 0 : 1u << PG_swapbacked;
+	u32 nr, set = 1u << PG_uptodate;
+
+	if (likely(!(READ_ONCE(vma->vm_flags) & VM_DROPPABLE)))
+		set |= 1u << PG_swapbacked;
 
 	rmap_check(sr, FOLIO_ANON);
 	nr = rmap_entries(sr, level);
@@ -123,7 +126,7 @@ void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vm
 		set |= 1u << PG_anon_exclusive;
 	/*
 	 * The one thing here that others may be changing: a PFN walker can have a reference of a folio that nobody
-	 * has mapped yet, and lock it. Not stored for that, but once for both flags, and not if
+	 * has mapped yet, and lock it. Not stored for that, but once for all flags, and not if
 	 * they are there.
 	 */
 	if (set & ~READ_ONCE(folio->flags))

@@ -5,12 +5,12 @@
  * Advice is about folios, and a folio that somebody else maps too, or that reaches out of the range, is
  * left as it is: all that is lost is the advice. So nothing here splits a leaf but what guards need.
  *
- * What it does not do: reclaim anything, look into files or swap for what is not mapped, check what areas are fit
+ * What it does not do: reclaim anything, look into files for what is not mapped, check what areas are fit
  * for (madvise.c and its neighbours do).
  */
 #include <octavo/errno.h>
-#include <octavo/hooks.h>
 #include <octavo/string.h>
+#include <octavo/swap.h>
 
 #include "span.h"
 
@@ -41,8 +41,13 @@ struct advice {
 /* @nr entries, all that there are of it, map a whole folio: it may be dropped until it is written to. */
 static bool folio_free_lazily(struct folio *folio)
 {
-	if (folio_test_flag(folio, PG_swapcache) || !folio_trylock(folio))
+	if (!folio_trylock(folio))
 		return false;
+	/* slots that others name, or that it is being written to, are contents that somebody wants */
+	if (folio_test_flag(folio, PG_swapcache) && !folio_free_swap(folio)) {
+		folio_unlock(folio);
+		return false;
+	}
 	folio_clear_flag(folio, PG_dirty);
 	folio_clear_flag(folio, PG_referenced);
 	folio_clear_flag(folio, PG_swapbacked);
@@ -70,19 +75,16 @@ static void advise_run(struct advice *a, struct folio *folio, bool anon, pte_t *
 }
 
 /* A slot's contents are as little wanted as a page's. Return: how many entries. */
-static unsigned long free_slots(struct advice *a, unsigned long addr, pte_t *ptep, pte_t e,
-				unsigned long max)
+static unsigned long free_slots(struct advice *a, pte_t *ptep, pte_t e, unsigned long max)
 {
 	unsigned long nr;
 
 	if (!a->free || !is_swap_slot(pte_to_swp_entry(e)))
 		return 1;
-	if (!octavo_state.hooks || !octavo_state.hooks->swap_free_entries)
-		bad_entry(a->vma, addr, e, "madvise_free_range");
 	nr = swap_pte_batch(ptep, (unsigned int)max, e);
 	for (unsigned long i = 0; i < nr; i++)
 		pte_clear(ptep + i);
-	octavo_state.hooks->swap_free_entries(pte_to_swp_entry(e), (u32)nr);
+	swap_free_entries(pte_to_swp_entry(e), (u32)nr);
 	a->slots += (long)nr;
 	return nr;
 }
@@ -99,7 +101,7 @@ static void advise_entries(struct advice *a, const struct pt_span *span)
 		if (pte_none(e)) {
 			nr = pte_none_run(ptep, max);
 		} else if (!pte_present(e)) {
-			nr = free_slots(a, addr, ptep, e, max);
+			nr = free_slots(a, ptep, e, max);
 		} else {
 			const struct mapped m = pte_mapped(e);
 
@@ -257,6 +259,19 @@ int guard_remove_range(struct vm_area_struct *vma, unsigned long start, unsigned
 
 /* ---- mincore, mlock ---- */
 
+/* Are the contents of a slot in memory? */
+static bool slot_is_there(swp_entry_t entry)
+{
+	struct folio *folio = swap_cache_get_folio(entry);
+	bool there;
+
+	if (!folio)
+		return false;
+	there = folio_test_flag(folio, PG_uptodate);
+	folio_put(folio);
+	return there;
+}
+
 /* Is there memory behind an entry, if perhaps not reachable just now? */
 static bool entry_is_there(pte_t e)
 {
@@ -265,7 +280,7 @@ static bool entry_is_there(pte_t e)
 	if (!pte_is_swap(e))
 		return pte_present(e);
 	entry = pte_to_swp_entry(e);
-	return !is_swap_slot(entry) && !is_pte_marker(entry);
+	return is_swap_slot(entry) ? slot_is_there(entry) : !is_pte_marker(entry);
 }
 
 void mincore_range(struct vm_area_struct *vma, unsigned long start, unsigned long end,

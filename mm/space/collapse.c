@@ -9,16 +9,19 @@
  *    then on no program reaches the old pages.
  *
  * 3. Who has a reference could. Folios with an exclusive page in the range may be written to through one, so
- *    they are frozen: the count must be that of their entries here and nothing else, and while it is 0
- *    nobody gets in. A page that is shared is never written to through a reference, and may be mapped by others, so
+ *    they are frozen: the count must be that of their entries here, and of the swap cache, and nothing else; while it is
+ *    0 nobody gets in. A page that is shared is never written to through a reference, and may be mapped by others, so
  *    it is not frozen: copying it is what a write fault would do.
  *
- * 4. Copied, mapped, the old folios thawed, unmapped, put. Anything that fails before the copying puts all
+ * 4. What is in swap slots is brought in first, with faults going on; what is gone again by then is in the way.
+ *
+ * 5. Copied, mapped, the old folios thawed, unmapped, put. Anything that fails before the copying puts all
  *    entries back as they were; after it nothing fails.
  */
 #include <octavo/errno.h>
 #include <octavo/slab.h>
 #include <octavo/string.h>
+#include <octavo/swap.h>
 
 #include "fault.h"
 #include "vma_lock.h"
@@ -26,7 +29,7 @@
 /* Consecutive pages of one folio. A folio that comes twice is one that cannot be locked twice. */
 struct old_run {
 	struct folio_subrange sr;
-	bool frozen;
+	u32 frozen; /* at this count; 0: not */
 };
 
 struct collapse {
@@ -72,7 +75,9 @@ static int look_at(struct collapse *c, unsigned long i, unsigned int *none)
 	if (pte_none(e) || (pte_present(e) && pte_special(e) && is_zero_pfn(pte_pfn(e))))
 		return ++*none > c->max_none ? -EINVAL : 0;
 	if (pte_is_swap(e))
-		return is_migration_entry(pte_to_swp_entry(e)) ? -EBUSY : -EINVAL;
+		return is_migration_entry(pte_to_swp_entry(e)) || is_swap_slot(pte_to_swp_entry(e))
+			       ? -EBUSY
+			       : -EINVAL;
 	if (pte_protnone(e))
 		return -EINVAL;
 	page = vm_normal_page(c->vma, addr, e, PGTABLE_LEVEL_PTE);
@@ -134,20 +139,22 @@ static bool freeze_all(struct collapse *c)
 	for (i = 0; i < c->nr_runs; i++) {
 		struct old_run *run = &c->run[i];
 		struct folio *folio = run->sr.folio;
+		u32 refs = run->sr.nr;
 
 		if (!folio_anon_exclusive_count(run->sr))
 			continue;
+		if (folio_test_flag(folio, PG_swapcache) && !folio_free_swap(folio))
+			refs += (u32)folio_nr_pages(folio);
 		/* mapped elsewhere too: others count on their references */
-		if (folio_mapcount(folio) != (int)run->sr.nr ||
-		    !folio_ref_freeze(folio, run->sr.nr))
+		if (folio_mapcount(folio) != (int)run->sr.nr || !folio_ref_freeze(folio, refs))
 			break;
-		run->frozen = true;
+		run->frozen = refs;
 	}
 	if (i == c->nr_runs)
 		return true;
 	while (i--)
 		if (c->run[i].frozen)
-			folio_ref_unfreeze(c->run[i].sr.folio, c->run[i].sr.nr);
+			folio_ref_unfreeze(c->run[i].sr.folio, c->run[i].frozen);
 	return false;
 }
 
@@ -208,11 +215,11 @@ static void drop_old(struct collapse *c)
 		struct folio_subrange sr = c->run[i].sr;
 
 		if (c->run[i].frozen)
-			folio_ref_unfreeze(sr.folio, sr.nr);
+			folio_ref_unfreeze(sr.folio, c->run[i].frozen);
 		folio_remove_rmap(sr, c->vma, PGTABLE_LEVEL_PTE);
 		add_mm_counter(c->mm, MM_ANONPAGES, -(long)sr.nr);
 		folio_unlock(sr.folio);
-		folio_put_refs(sr.folio, sr.nr);
+		folio_put_unmapped(sr.folio, sr.nr);
 	}
 }
 
@@ -278,6 +285,19 @@ static int collapse_vma(struct collapse *c)
 	return err;
 }
 
+/* Return: 0 if there is nothing to bring in, too; -ENOMEM; -EINVAL: contents that cannot be had. */
+static int collapse_swapin(struct collapse *c)
+{
+	int err = 0;
+
+	mmap_read_lock(c->mm);
+	c->vma = vma_lookup(c->mm, c->addr);
+	if (may_collapse(c))
+		err = swapin_range(c->vma, c->addr, c->addr + (c->nr << PAGE_SHIFT), -1);
+	mmap_read_unlock(c->mm);
+	return err && err != -ENOMEM ? -EINVAL : err;
+}
+
 int collapse_range(struct mm_struct *mm, unsigned long addr, unsigned int order,
 		   unsigned int max_none)
 {
@@ -291,7 +311,9 @@ int collapse_range(struct mm_struct *mm, unsigned long addr, unsigned int order,
 	c.folio = mm_folio_alloc(mm, GFP_HIGHUSER_MOVABLE, order);
 	c.old = kmalloc(c.nr * sizeof(*c.old), GFP_KERNEL);
 	c.run = kmalloc(c.nr * sizeof(*c.run), GFP_KERNEL);
-	if (c.folio && c.old && c.run) {
+	if (c.folio && c.old && c.run)
+		err = collapse_swapin(&c);
+	if (!err) {
 		mmap_write_lock(mm);
 		err = collapse_vma(&c);
 		mmap_write_unlock(mm);

@@ -20,6 +20,7 @@
  */
 #include <octavo/plain.h>
 #include <octavo/string.h>
+#include <octavo/swap.h>
 
 #include "fault.h"
 
@@ -27,6 +28,22 @@
 #define COW_MAX_ORDER 4u
 
 /* ---- reuse ---- */
+
+/*
+ * References of the cache of swap slots are nobody's who could read the page, if no entry names a slot. Then they go, for
+ * a page that may be this area's alone.
+ */
+static void leave_swap_cache(const struct fault *f, struct folio *folio)
+{
+	u32 mapped = (u32)folio_mapcount(folio);
+
+	if (mapped != 1 && !(folio_test_large(folio) && folio_maps_only_vma(folio, f->vma)))
+		return;
+	if (folio_ref_count(folio) != mapped + folio_nr_pages(folio) || !folio_trylock(folio))
+		return;
+	folio_free_swap(folio);
+	folio_unlock(folio);
+}
 
 /*
  * Nobody else can reach the page: all references are those of entries, and those entries are this area's. A mapping
@@ -64,6 +81,8 @@ static bool can_reuse(struct fault *f, struct folio *folio)
 
 	if (folio_test_anon_exclusive(folio, idx))
 		return true;
+	if (folio_test_flag(folio, PG_swapcache))
+		leave_swap_cache(f, folio);
 	if (!entry_is_last(folio) && !(folio_test_large(folio) && large_is_ours(f, folio)))
 		return false;
 	folio_set_anon_exclusive(folio_subrange(folio, idx, 1));
@@ -246,7 +265,7 @@ static void cow_replace(struct fault *f, struct cow *c)
 static void cow_put_old(const struct cow *c)
 {
 	if (c->from)
-		folio_put_refs(c->from, c->level ? 1 : 1u << c->order);
+		folio_put_unmapped(c->from, c->level ? 1 : 1u << c->order);
 	else if (c->page)
 		put_page(c->page);
 }

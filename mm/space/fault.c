@@ -21,6 +21,8 @@ static vm_fault_t fault_swap_form(struct fault *f)
 {
 	swp_entry_t entry = pte_to_swp_entry(f->pos.pte);
 
+	if (likely(is_swap_slot(entry) && !f->pos.level))
+		return fault_swap_slot(f);
 	if (is_device_private_entry(entry))
 		return fault_device(f);
 	if (is_migration_entry(entry) && fault_may_sleep(f)) {
@@ -50,8 +52,7 @@ static void restore_protnone(struct fault *f)
 	set_pte(f->pos.ptep, f->pos.pte);
 }
 
-/* A present entry, a leaf too. Context: f->pos has its ptl held, which is given up. */
-static vm_fault_t fault_present(struct fault *f)
+vm_fault_t fault_present(struct fault *f)
 {
 	if (pte_protnone(f->pos.pte) && f->vma->vm_flags & VM_ACCESS_FLAGS)
 		restore_protnone(f);

@@ -6,6 +6,8 @@
  *	fault_anon.c    missing anonymous memory, with and without mmap_lock
  *	fault_object.c  missing memory of the embedder's objects
  *	fault_device.c  memory that a device has for itself
+ *	fault_swap.c    memory that is in a slot of a swap device
+ *	swap_ahead.c    slots that are read before they are needed
  *	cow.c           writes to what may not be written to
  */
 #ifndef MM_SPACE_FAULT_H
@@ -120,6 +122,11 @@ static inline void fault_new_mapping(const struct vm_area_struct *vma, struct fo
 		folio_set_flag(folio, PG_mlocked);
 }
 
+/* ---- fault.c ---- */
+
+/* A present entry, a leaf too. Context: f->pos has its ptl held, which is given up. */
+vm_fault_t fault_present(struct fault *f);
+
 /* ---- fault_anon.c ---- */
 
 /**
@@ -196,5 +203,42 @@ vm_fault_t fault_device(struct fault *f);
 vm_fault_t fault_wp(struct fault *f);
 /* The same for a leaf. */
 vm_fault_t fault_wp_leaf(struct fault *f);
+
+/* ---- fault_swap.c ---- */
+
+/* An entry of a slot. Context: as fault_present(). */
+vm_fault_t fault_swap_slot(struct fault *f);
+
+/* Of an aligned run of @nr slots the first, given one of them. */
+static inline swp_entry_t swap_run_start(swp_entry_t entry, u32 nr)
+{
+	return swp_entry(swp_type(entry), swp_offset(entry) & ~((u64)nr - 1));
+}
+
+/**
+ * swapin_begin() - a folio for a slot, in the cache, that is being read
+ * @mm: for whom
+ * @entry: one of the slots
+ * @orders: that it may have, bits: the largest that memory can be had for
+ * @err: why not: -ENOMEM; -EEXIST, -ENOENT as swap_cache_add()
+ *
+ * Return: with a reference for the caller; locked until it has been read.
+ */
+struct folio *swapin_begin(struct mm_struct *mm, swp_entry_t entry, u32 orders, gfp_t gfp,
+			   int *err);
+
+/**
+ * swapin_range() - no entry of a range is one of a slot
+ * @type: of this device; -1: of any
+ *
+ * Entries may come to be again at once. Context: mmap_lock held at all; sleeps. Return: 0; -ENOMEM; -EIO and -EHWPOISON: contents
+ * that cannot be had; what comes before is done.
+ */
+int swapin_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, int type);
+
+/* ---- swap_ahead.c ---- */
+
+/* Slots near that of a fault which has begun to read its own. Context: mmap_lock, no ptl, f->pos as the walk left it. */
+void swap_read_around(const struct fault *f, swp_entry_t entry);
 
 #endif /* MM_SPACE_FAULT_H */

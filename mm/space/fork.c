@@ -15,9 +15,9 @@
  * What it does not do: flush, change areas or anon_vmas, or take tables back when it fails.
  */
 #include <octavo/errno.h>
-#include <octavo/hooks.h>
 #include <octavo/plain.h>
 #include <octavo/string.h>
+#include <octavo/swap.h>
 
 #include "span.h"
 
@@ -253,7 +253,7 @@ static unsigned long copy_slots(struct fork *f, const struct fork_pos *pos, pte_
 {
 	unsigned long nr = swap_pte_batch(pos->src, (unsigned int)max, e);
 
-	f->err = octavo_state.hooks->swap_dup_entries(pte_to_swp_entry(e), (u32)nr);
+	f->err = swap_dup_entries(pte_to_swp_entry(e), (u32)nr);
 	if (f->err)
 		return 0;
 	e = pte_swp_clear_exclusive(e);
@@ -293,8 +293,7 @@ static unsigned long copy_swap_form(struct fork *f, const struct fork_pos *pos, 
 		return copy_device(f, pos, e, device_run(pos->src, e, max), PGTABLE_LEVEL_PTE);
 	default:
 		/* slots; devices' entries have no maker yet */
-		if (is_swap_slot(entry) && octavo_state.hooks &&
-		    octavo_state.hooks->swap_dup_entries)
+		if (is_swap_slot(entry))
 			return copy_slots(f, pos, e, max);
 		bad_entry(f->src, pos->addr, e, "copy_page_range");
 	}

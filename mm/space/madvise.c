@@ -152,7 +152,8 @@ static int advise_pages(struct vm_area_struct *vma, unsigned long start, unsigne
 		return guard_install(vma, start, end);
 	case MADV_GUARD_REMOVE:
 		return guard_ok(vma, true) ? guard_remove_range(vma, start, end) : -EINVAL;
-	default: /* MADV_WILLNEED: there is nothing to read ahead from */
+	default: /* MADV_WILLNEED */
+		madvise_willneed_range(vma, start, end);
 		return 0;
 	}
 }

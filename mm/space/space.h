@@ -10,6 +10,7 @@
  *	span.h span.c   the tables of a range, one after the other, locked
  *	zap.c fork.c protect.c move.c   page tables of a range: emptied, copied, restricted, moved
  *	advise.c   the same for madvise, mincore and mlock
+ *	fault_swap.c swap_ahead.c swapoff.c     memory in slots of swap devices: fault.h
  *	gup.c uaccess.c insert.c        pages by address, for and from the embedder
  */
 #ifndef MM_SPACE_SPACE_H
@@ -134,6 +135,8 @@ unsigned long move_page_tables(struct vm_area_struct *old, unsigned long old_add
 int madvise_free_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
 /* MADV_COLD: not young any more. */
 int madvise_cold_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
+/* MADV_WILLNEED: what is in slots is read, as far as there is memory; swap_ahead.c. */
+void madvise_willneed_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
 /* MADV_GUARD_INSTALL and _REMOVE. Return: 0, -ENOMEM, -EAGAIN too often disturbed. */
 int guard_install_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
 int guard_remove_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);

@@ -8,12 +8,11 @@
  * comes before the reverse map goes too, because a CPU may store through its old translation until
  * then, and who has found no mapping left believes that nobody writes any more.
  *
- * What it does not do: free tables (free_pgtables()), notify (except zap_page_range_single()), tell
- * swap anything but that slots lost a user.
+ * What it does not do: free tables (free_pgtables()), notify (except zap_page_range_single()).
  */
-#include <octavo/hooks.h>
 #include <octavo/plain.h>
 #include <octavo/string.h>
+#include <octavo/swap.h>
 
 #include "span.h"
 
@@ -172,7 +171,7 @@ static unsigned long zap_slots(struct zap *z, pte_t *ptep, pte_t e, unsigned lon
 
 	for (unsigned long i = 0; i < nr; i++)
 		pte_clear(ptep + i);
-	octavo_state.hooks->swap_free_entries(pte_to_swp_entry(e), (u32)nr);
+	swap_free_entries(pte_to_swp_entry(e), (u32)nr);
 	z->rss[MM_SWAPENTS] -= (long)nr;
 	return nr;
 }
@@ -213,8 +212,7 @@ static unsigned long zap_swap_form(struct zap *z, unsigned long addr, pte_t *pte
 		return zap_device(z, ptep, device_run(ptep, e, max), PGTABLE_LEVEL_PTE);
 	default:
 		/* slots; devices' entries have no maker yet */
-		if (is_swap_slot(entry) && octavo_state.hooks &&
-		    octavo_state.hooks->swap_free_entries)
+		if (is_swap_slot(entry))
 			return zap_slots(z, ptep, e, max);
 		bad_entry(z->vma, addr, e, "unmap_page_range");
 	}

@@ -249,6 +249,15 @@ bool folio_free_swap(struct folio *folio)
 	return true;
 }
 
+void folio_leave_swap(struct folio *folio)
+{
+	if (folio_mapped(folio) || !folio_trylock(folio))
+		return;
+	if (!folio_mapped(folio))
+		folio_free_swap(folio);
+	folio_unlock(folio);
+}
+
 /* ---- another folio in its place ---- */
 
 void swap_cache_replace(struct folio *old, struct folio *new)

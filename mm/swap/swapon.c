@@ -207,6 +207,38 @@ bool swap_entry_sync(swp_entry_t entry)
 	return sync;
 }
 
+/* So few that those which CPUs have for themselves may be all that have room. */
+#define FEW_CLUSTERS 16u
+
+/* Less than an eighth is free, as far as can be told by a few loads. */
+static bool slots_short(const struct swap_device *dev)
+{
+	const u32 roomy = (1u << CLUSTER_ORDERS) - 1;
+	u64 used = 0;
+
+	if (READ_ONCE(dev->closing))
+		return true;
+	if (READ_ONCE(dev->fresh) < dev->nr_clusters || READ_ONCE(dev->mask) & roomy)
+		return false;
+	if (dev->nr_clusters > FEW_CLUSTERS)
+		return true;
+	for (u32 i = 0; i < dev->nr_clusters; i++)
+		used += READ_ONCE(swap_cluster_at(dev, i)->used);
+	return used > dev->nr_slots / 8 * 7;
+}
+
+bool swap_slots_short(swp_entry_t entry)
+{
+	struct swap_device *dev;
+	bool is_short;
+
+	rcu_read_lock();
+	dev = is_swap_slot(entry) ? swap_device_of(swp_type(entry)) : NULL;
+	is_short = dev && slots_short(dev);
+	rcu_read_unlock();
+	return is_short;
+}
+
 /* ---- off ---- */
 
 /* Context: the lock. */

@@ -11,6 +11,7 @@
  */
 #include <octavo/pgtable.h>
 #include <octavo/plain.h>
+#include <octavo/swap.h>
 #include <octavo/tlb.h>
 
 /* What the low bits of tlb_run.obj say it is. */
@@ -190,6 +191,8 @@ static const struct tlb_run *drop_folios(const struct tlb_run *run, const struct
 
 	for (; run < end && n < DROP_FOLIOS && !((unsigned long)run->obj & RUN_PAGE); run++, n++) {
 		folios[n] = run->obj;
+		if (unlikely(folio_test_flag(folios[n], PG_swapcache)))
+			folio_leave_swap(folios[n]);
 		refs[n] = (u32)run->nr;
 	}
 	folios_put_refs(folios, refs, n);

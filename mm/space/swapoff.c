@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+/*
+ * swapoff.c - emptying a swap device, and letting go of it.
+ *
+ * From the beginning on no slot of it is given to anybody. So what is there only becomes less: entries that name its slots are
+ * brought in, address space by address space, and then folios that are in the cache without any entry leave it.
+ *
+ * Both are done again until nothing is left, because entries move. A folio that is in the cache with the slots it had may be unmapped
+ * once more behind our back; a process that ends frees its slots itself, when it comes to them; and a child that is
+ * made meanwhile is in the list, behind its parent, before it has an entry.
+ *
+ * What it does not do: wait for memory, or give up contents that cannot be read: it stops, and the device goes on as before.
+ */
+#include <octavo/swap.h>
+
+#include "fault.h"
+#include "vma.h"
+
+/* ---- address spaces ---- */
+
+/* Does somebody want us to stop? */
+static int interrupted(int type)
+{
+	return READ_ONCE(octavo_state.swap.stop) & 1u << type ? -EINTR : 0;
+}
+
+/*
+ * Part of an address space from *@addr on: as much as may be done with mmap_lock held. Return: 0 with *@addr where to go on, or
+ * TASK_SIZE_MAX; -errno.
+ */
+static int bring_in_some(struct mm_struct *mm, unsigned long *addr, int type)
+{
+	struct vm_area_struct *vma;
+	unsigned long end;
+	int err = 0;
+
+	mmap_read_lock(mm);
+	vma = find_vma(mm, *addr);
+	end = TASK_SIZE_MAX;
+	if (vma) {
+		*addr = max(*addr, vma->vm_start);
+		end = level_addr_end(*addr, vma->vm_end, PGTABLE_LEVEL_PUD);
+		/* what was never anonymous memory has no slots */
+		if (READ_ONCE(vma->anon_vma))
+			err = swapin_range(vma, *addr, end, type);
+		else
+			end = vma->vm_end;
+	}
+	mmap_read_unlock(mm);
+	*addr = end;
+	return err;
+}
+
+static int bring_in(struct mm_struct *mm, int type)
+{
+	unsigned long addr = 0;
+	int err = 0;
+
+	/* a hint: what it misses is found in the next round */
+	if (!get_mm_counter(mm, MM_SWAPENTS))
+		return 0;
+	while (!err && addr < TASK_SIZE_MAX) {
+		err = bring_in_some(mm, &addr, type);
+		if (!err)
+			err = interrupted(type);
+	}
+	return err;
+}
+
+/* The one after @mm, NULL: the first, that has users: the caller is one of them then. NULL: no more. */
+static struct mm_struct *next_mm(struct mm_struct *mm)
+{
+	struct space_state *space = &octavo_state.space;
+	struct list_head *at;
+
+	/* acquire: pairs with the release in space_init(): there is a list */
+	if (!smp_load_acquire(&space->ready))
+		return NULL;
+	spin_lock(&space->lock);
+	for (at = mm ? mm->all.next : space->mms.next; at != &space->mms; at = at->next)
+		if (mmget_not_zero(list_entry(at, struct mm_struct, all)))
+			break;
+	spin_unlock(&space->lock);
+	return at == &space->mms ? NULL : list_entry(at, struct mm_struct, all);
+}
+
+static int bring_in_all(int type)
+{
+	struct mm_struct *mm = NULL, *next;
+	int err = 0;
+
+	/* each stays in the list until the next one is known, because we use it */
+	while (!err && (next = next_mm(mm))) {
+		if (mm)
+			mmput(mm);
+		mm = next;
+		err = bring_in(mm, type);
+	}
+	if (mm)
+		mmput(mm);
+	return err;
+}
+
+/* ---- the cache ---- */
+
+static void let_go(struct folio *folio)
+{
+	swap_lock_folio(folio);
+	folio_wait_writeback(folio);
+	/* it was read for nobody, and could not be: the slot has what there is */
+	if (folio_test_flag(folio, PG_swapcache) && !folio_test_flag(folio, PG_uptodate))
+		swap_cache_del(folio, 0);
+	else
+		folio_free_swap(folio);
+	folio_unlock(folio);
+}
+
+static void empty_cache(int type)
+{
+	unsigned long slot = 0;
+
+	while ((slot = swap_next_used(type, slot)) != ~0ul) {
+		struct folio *folio = swap_cache_get_folio(swp_entry((enum swp_type)type, slot));
+
+		slot++;
+		if (!folio)
+			continue;
+		let_go(folio);
+		folio_put(folio);
+	}
+}
+
+/* ---- both ---- */
+
+int swapoff(int type)
+{
+	int err = swap_device_close_begin(type);
+
+	if (err)
+		return err;
+	fetch_and_relaxed(&octavo_state.swap.stop, ~(1u << type));
+	do {
+		err = bring_in_all(type);
+		if (err)
+			break;
+		empty_cache(type);
+		err = swap_device_close_end(type);
+		/* a process that ends has the rest, or a fault that is not over */
+		if (err == -EBUSY) {
+			octavo_port_relax();
+			err = interrupted(type) ? -EINTR : -EBUSY;
+		}
+	} while (err == -EBUSY);
+	if (err)
+		swap_device_close_abort(type);
+	return err;
+}
+
+void swapoff_interrupt(int type)
+{
+	if (type >= 0 && type < MAX_SWAPFILES)
+		fetch_or_relaxed(&octavo_state.swap.stop, 1u << type);
+}
