@@ -11,10 +11,12 @@
 #include <octavo/page.h>
 
 enum mf_result {
-	MF_RECOVERED = 0, /* free: taken out of use for good; its word is HWPOISON */
-	MF_DELAYED = 1,	  /* in use: will be kept out when it is freed */
-	MF_IGNORED = 2,	  /* reserved or device memory: recorded, nothing to do */
-	MF_ALREADY = 3,	  /* known before */
+	MF_RECOVERED =
+		0, /* free: taken out of use for good; its word is HWPOISON, or it is idle memory of a device */
+	MF_DELAYED = 1, /* in use: will be kept out when it is freed */
+	MF_IGNORED =
+		2, /* reserved, or idle memory of a device that did not deal with it: recorded */
+	MF_ALREADY = 3, /* known before */
 };
 
 /**

@@ -42,7 +42,7 @@ struct dev_pagemap_ops {
 	void (*folio_split)(struct folio *original, struct folio *new);
 	/* A CPU touched private memory: bring it back by migrate_vma. Return: 0 or VM_FAULT_SIGBUS, ... */
 	u32 (*migrate_to_ram)(struct vm_fault *vmf);
-	/* Frames are bad. Return: 0: dealt with. */
+	/* Frames are bad; while they are idle nobody gets them any more. Return: 0: dealt with. */
 	int (*memory_failure)(struct dev_pagemap *pgmap, unsigned long pfn, unsigned long nr);
 };
 
@@ -60,7 +60,8 @@ struct dev_pagemap_ops {
  * @base: of private memory: index of its first page
  * @words: of private memory
  * @ref: bit 63 DEAD, else live references: compare-and-swap; see docs/device.md
- * @done: somebody waits for the last reference
+ * @done: the last reference is gone
+ * @frees: MEMORY_DEVICE_FS_DAX: grows by 2 with each folio that becomes idle; bit 0: somebody waits for that
  */
 struct dev_pagemap {
 	enum memory_type type;
@@ -75,6 +76,7 @@ struct dev_pagemap {
 	struct page *words;
 	u64 ref;
 	u32 done;
+	u32 frees;
 };
 
 /**
@@ -121,11 +123,43 @@ struct folio *zone_device_folio_init(struct page *page, struct dev_pagemap *pgma
 /* Plain counted pages of subtype Device, for drivers without folios. Return: 0, -EINVAL, -ENODEV, -EHWPOISON. */
 int zone_device_page_init(struct page *page, struct dev_pagemap *pgmap, unsigned int order);
 
+/* ---- files in memory of a device (MEMORY_DEVICE_FS_DAX) ---- */
+
+/**
+ * zone_device_wait_idle() - wait until nobody has any page of a range
+ * @pgmap: MEMORY_DEVICE_FS_DAX
+ * @first: index in it of the first page
+ * @nr: pages
+ *
+ * Every mapping and every other user has a reference; that a file has the memory is none. So who truncates the file keeps
+ * new users out, unmaps, and then waits here for those who are left. Context: sleeps; the caller has no reference of them.
+ */
+void zone_device_wait_idle(struct dev_pagemap *pgmap, unsigned long first, unsigned long nr);
+
+/*
+ * In how many places of files a folio is, beyond the first: those who share it have no reference either. In private, so
+ * that is not the driver's with this. put: fatal if it was 0. Context: a reference or the lock of the files' own.
+ */
+void fsdax_share_get(struct folio *folio);
+void fsdax_share_put(struct folio *folio);
+unsigned long fsdax_share_count(const struct folio *folio);
+
 /* ---- which is what ---- */
 
 static inline bool folio_is_zone_device(const struct folio *folio)
 {
 	return folio_test_flag(folio, PG_zone_device);
+}
+/* The driver's word for a folio. Whoever has the memory; a piece of a split has NULL until folio_split() says else. */
+static inline void *folio_zone_device_data(const struct folio *folio)
+{
+	VM_BUG_ON(!folio_is_zone_device(folio));
+	return READ_ONCE(folio->private);
+}
+static inline void folio_set_zone_device_data(struct folio *folio, void *data)
+{
+	VM_BUG_ON(!folio_is_zone_device(folio));
+	WRITE_ONCE(folio->private, data);
 }
 /* Of memory that CPUs cannot access. */
 bool folio_is_device_private(const struct folio *folio);

@@ -49,6 +49,8 @@ struct device_upcalls {
 	u32 (*migrate_to_ram)(struct vm_fault *vmf);
 	/* A folio with PG_zone_device was split: @new is a piece, NULL: the split is over. No sleep. */
 	void (*folio_split)(struct folio *original, struct folio *new);
+	/* A frame of a device is bad, and in the set. May sleep. Return: the device has dealt with it. */
+	bool (*memory_failure)(unsigned long pfn);
 };
 
 struct upcalls_state {

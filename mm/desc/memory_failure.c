@@ -89,6 +89,16 @@ static int fail_once(unsigned long pfn, u32 *claims)
 	}
 }
 
+/* Idle or not: what it means its driver knows. That nobody gets it any more while it is idle, the set sees to. */
+static int fail_device(unsigned long pfn, int ret)
+{
+	/* acquire: pairs with the release in device_up(), before there was such a frame */
+	const struct device_upcalls *device = smp_load_acquire(&octavo_state.upcalls.device);
+	bool dealt_with = device && device->memory_failure(pfn);
+
+	return ret == MF_IGNORED && dealt_with ? MF_RECOVERED : ret;
+}
+
 int memory_failure(unsigned long pfn)
 {
 	u32 claims = 0;
@@ -119,6 +129,8 @@ int memory_failure(unsigned long pfn)
 		octavo_port_relax();
 	}
 	spin_unlock(&octavo_state.desc.failure_lock);
+	if (pfn_zone(pfn) == ZONE_DEVICE)
+		ret = fail_device(pfn, ret);
 	if (ret == MF_DELAYED && octavo_state.hooks && octavo_state.hooks->memory_failure)
 		octavo_state.hooks->memory_failure(pfn);
 	return ret;

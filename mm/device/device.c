@@ -72,6 +72,7 @@ static const struct device_upcalls device_upcalls = {
 	.page_free = zone_device_page_free,
 	.migrate_to_ram = device_private_migrate_to_ram,
 	.folio_split = zone_device_folio_split,
+	.memory_failure = device_memory_failure,
 };
 static const struct octavo_layer device_layer = { .exit = device_exit,
 						  .validate = device_validate };

@@ -26,5 +26,9 @@ void zone_device_folio_free(struct folio *folio);
 void zone_device_page_free(struct page *page, unsigned int order);
 void zone_device_folio_split(struct folio *original, struct folio *new);
 u32 device_private_migrate_to_ram(struct vm_fault *vmf);
+bool device_memory_failure(unsigned long pfn);
+
+/* fsdax.c: a folio of it is idle from now on; the words say so. */
+void fsdax_freed(struct dev_pagemap *pgmap);
 
 #endif /* MM_DEVICE_DEVICE_H */

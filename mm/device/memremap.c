@@ -248,6 +248,7 @@ int memremap_pages(struct dev_pagemap *pgmap)
 	pgmap->words = NULL;
 	WRITE_ONCE(pgmap->ref, 0ull);
 	WRITE_ONCE(pgmap->done, 0u);
+	WRITE_ONCE(pgmap->frees, 0u);
 	down_write(&st->lock);
 	device_up();
 	r = range_unused();

@@ -185,6 +185,8 @@ void zone_device_folio_free(struct folio *folio)
 	zone_device_reset(folio_page(folio, 0), nr);
 	if (pgmap->ops && pgmap->ops->folio_free)
 		pgmap->ops->folio_free(folio);
+	if (pgmap->type == MEMORY_DEVICE_FS_DAX)
+		fsdax_freed(pgmap);
 	folio_desc_free(folio);
 	pgmap_put(pgmap, nr);
 }
@@ -208,4 +210,25 @@ void zone_device_folio_split(struct folio *original, struct folio *new)
 
 	if (pgmap->ops && pgmap->ops->folio_split)
 		pgmap->ops->folio_split(original, new);
+}
+
+/* ---- bad frames ---- */
+
+/* The pagemap is kept from going while its driver is asked; one that is going has nobody to ask. */
+bool device_memory_failure(unsigned long pfn)
+{
+	struct dev_pagemap *pgmap;
+	bool dealt_with = false;
+
+	rcu_read_lock();
+	pgmap = place_pgmap(pfn);
+	if (pgmap && !pgmap_tryget(pgmap, 1))
+		pgmap = NULL;
+	rcu_read_unlock();
+	if (!pgmap)
+		return false;
+	if (pgmap->ops && pgmap->ops->memory_failure)
+		dealt_with = !pgmap->ops->memory_failure(pgmap, pfn, 1);
+	pgmap_put(pgmap, 1);
+	return dealt_with;
 }

@@ -30,17 +30,29 @@ void __rmap_bad(const struct folio *folio, const char *what)
 }
 
 /*
+ * Where the word of its first page is. The hot functions exist twice: for folios whose word is in the memory map, and out of
+ * line for the others, so that the first ones call nothing that returns.
+ */
+enum where { IN_MEMORY_MAP, ANYWHERE };
+
+static __always_inline bool in_memory_map(const struct folio *folio)
+{
+	return likely(!(folio_place(folio) & FOLIO_DEVICE_PRIVATE));
+}
+
+/*
  * That it is a live folio and has the pages. What is no folio is told by the word of what would be its
  * first page, which the caller has come by and is in the cache. Return: the type of that word.
  */
-static __always_inline enum memdesc_type rmap_check_any(struct folio_subrange sr)
+static __always_inline enum memdesc_type rmap_check_any(struct folio_subrange sr, enum where where)
 {
 	const struct folio *folio = sr.folio;
 	memdesc_t md;
 
 	if (unlikely(folio_ref_count(folio) == 0))
 		__rmap_bad(folio, "mapped, but is free");
-	md = page_memdesc(folio_page(folio, 0));
+	md = page_memdesc(where == IN_MEMORY_MAP ? pfn_to_page(folio_place(folio))
+						 : folio_page(folio, 0));
 	if (unlikely(!memdesc_is_folio(md) || memdesc_ptr(md) != folio))
 		__rmap_bad(folio, "mapped, but is no folio");
 	if (unlikely(sr.nr == 0 || (u64)sr.first + sr.nr > folio_nr_pages(folio)))
@@ -48,9 +60,10 @@ static __always_inline enum memdesc_type rmap_check_any(struct folio_subrange sr
 	return memdesc_type(md);
 }
 
-static __always_inline void rmap_check(struct folio_subrange sr, enum folio_kind kind)
+static __always_inline void rmap_check(struct folio_subrange sr, enum folio_kind kind,
+				       enum where where)
 {
-	if (unlikely(rmap_check_any(sr) != (enum memdesc_type)kind))
+	if (unlikely(rmap_check_any(sr, where) != (enum memdesc_type)kind))
 		__rmap_bad(sr.folio, "mapped, but is a folio of the other kind");
 }
 
@@ -103,8 +116,8 @@ static void rmap_set_anon(struct folio_subrange sr, const struct vm_area_struct 
 	WRITE_ONCE(sr.folio->index, linear_page_index(vma, addr) - sr.first);
 }
 
-void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma,
-			     unsigned long addr, unsigned int level)
+static __always_inline void add_new(struct folio_subrange sr, struct vm_area_struct *vma,
+				    unsigned long addr, unsigned int level, enum where where)
 {
 	struct folio *folio = sr.folio;
 	u32 nr, set = 1u << PG_uptodate;
@@ -112,7 +125,7 @@ void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vm
 	if (likely(!(READ_ONCE(vma->vm_flags) & VM_DROPPABLE)))
 		set |= 1u << PG_swapbacked;
 
-	rmap_check(sr, FOLIO_ANON);
+	rmap_check(sr, FOLIO_ANON, where);
 	nr = rmap_entries(sr, level);
 	if (unlikely(READ_ONCE(folio->mapcount) != 0))
 		__rmap_bad(folio, "mapped as new, but is mapped");
@@ -133,13 +146,28 @@ void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vm
 		fetch_or_relaxed(&folio->flags, set);
 }
 
+static __noinline void add_new_anywhere(struct folio_subrange sr, struct vm_area_struct *vma,
+					unsigned long addr, unsigned int level)
+{
+	add_new(sr, vma, addr, level, ANYWHERE);
+}
+
+void folio_add_new_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma,
+			     unsigned long addr, unsigned int level)
+{
+	if (in_memory_map(sr.folio))
+		add_new(sr, vma, addr, level, IN_MEMORY_MAP);
+	else
+		add_new_anywhere(sr, vma, addr, level);
+}
+
 void folio_add_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned long addr,
 			 unsigned int level, u32 flags)
 {
 	struct folio *folio = sr.folio;
 	u32 nr;
 
-	rmap_check(sr, FOLIO_ANON);
+	rmap_check(sr, FOLIO_ANON, ANYWHERE);
 	nr = rmap_entries(sr, level);
 	if (!folio_mapped(folio)) {
 		struct anon_vma *anon_vma = READ_ONCE(vma->anon_vma);
@@ -157,7 +185,7 @@ void folio_add_anon_rmap(struct folio_subrange sr, struct vm_area_struct *vma, u
 
 void folio_restore_anon_rmap(struct folio_subrange sr, unsigned int level, u32 flags)
 {
-	rmap_check(sr, FOLIO_ANON);
+	rmap_check(sr, FOLIO_ANON, ANYWHERE);
 	VM_BUG_ON(!folio_test_locked(sr.folio) || !sr.folio->mapping);
 	/* Before the entry is stored, with release: a pin through it finds the bit. */
 	if (flags & RMAP_EXCLUSIVE)
@@ -165,9 +193,19 @@ void folio_restore_anon_rmap(struct folio_subrange sr, unsigned int level, u32 f
 	mapcount_add(sr.folio, rmap_entries(sr, level), level);
 }
 
+static __noinline void remove_anywhere(struct folio_subrange sr, unsigned int level)
+{
+	rmap_check_any(sr, ANYWHERE);
+	mapcount_sub(sr.folio, rmap_entries(sr, level), level);
+}
+
 void folio_remove_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned int level)
 {
-	rmap_check_any(sr);
+	if (!in_memory_map(sr.folio)) {
+		remove_anywhere(sr, level);
+		return;
+	}
+	rmap_check_any(sr, IN_MEMORY_MAP);
 	mapcount_sub(sr.folio, rmap_entries(sr, level), level);
 }
 
@@ -200,7 +238,7 @@ static int dup_large(struct folio_subrange sr, unsigned int level)
 int folio_try_dup_anon_rmap(struct folio_subrange sr, struct vm_area_struct *dst_vma,
 			    struct vm_area_struct *src_vma, unsigned int level)
 {
-	rmap_check(sr, FOLIO_ANON);
+	rmap_check(sr, FOLIO_ANON, ANYWHERE);
 	VM_BUG_ON(!(READ_ONCE(src_vma->vm_mm->write_protect_seq) & 1));
 	if (unlikely(folio_class(sr.folio) != FOLIO_CLASS_SMALL || level))
 		return dup_large(sr, level);
@@ -214,7 +252,7 @@ int folio_try_dup_anon_rmap(struct folio_subrange sr, struct vm_area_struct *dst
 
 int folio_try_share_anon_rmap(struct folio_subrange sr, unsigned int level)
 {
-	rmap_check(sr, FOLIO_ANON);
+	rmap_check(sr, FOLIO_ANON, ANYWHERE);
 	if (unlikely(level != PGTABLE_LEVEL_PTE && (level > MAX_LEAF_LEVEL || sr.nr != 1)))
 		__rmap_bad(sr.folio, "one page stands for the entry that is shared");
 	VM_BUG_ON(folio_anon_exclusive_count(sr) != sr.nr);
@@ -232,12 +270,12 @@ int folio_try_share_anon_rmap(struct folio_subrange sr, unsigned int level)
 
 void folio_add_file_rmap(struct folio_subrange sr, struct vm_area_struct *vma, unsigned int level)
 {
-	rmap_check(sr, FOLIO_FILE);
+	rmap_check(sr, FOLIO_FILE, ANYWHERE);
 	mapcount_add(sr.folio, rmap_entries(sr, level), level);
 }
 
 void folio_dup_file_rmap(struct folio_subrange sr, unsigned int level)
 {
-	rmap_check(sr, FOLIO_FILE);
+	rmap_check(sr, FOLIO_FILE, ANYWHERE);
 	mapcount_add(sr.folio, rmap_entries(sr, level), level);
 }
