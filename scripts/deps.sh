@@ -6,7 +6,7 @@
 # usage: deps.sh build|test|bench|format
 set -u
 
-build="gcc libc6-dev binutils meson ninja-build pkgconf|pkg-config liburcu-dev"
+build="gcc libc6-dev binutils meson ninja-build pkgconf|pkg-config liburcu-dev liblz4-dev libzstd-dev liburing-dev"
 case "${1:-}" in
 build)	want="$build" ;;
 bench)	want="$build libmimalloc-dev valgrind" ;;
