@@ -271,7 +271,9 @@ struct folio_set {
 
 /* A set without folios. Context: sleeps. Return: 0; -ENOMEM; -ENOSPC there are too many. */
 int folio_set_init(struct folio_set *set);
-/* No folio is of it any more. Context: sleeps. */
+/* No folio is of it any more: its number is free, and nobody finds it by it from here on. Any context. */
+void folio_set_remove(struct folio_set *set);
+/* After that. Context: sleeps. */
 void folio_set_destroy(struct folio_set *set);
 /* Number of the set that a folio is of; 0: none. */
 static inline u32 folio_set_nr(const struct folio *folio)

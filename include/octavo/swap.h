@@ -219,7 +219,8 @@ long swap_cache_index(const struct folio *folio, swp_entry_t entry);
  * @entry: of its first page; aligned for its order
  * @shadows: NULL, or where to put swap_shadow() of each page
  *
- * Sets PG_swapbacked, PG_swapcache, folio->swap; takes a reference for each page. Return: 0; -EEXIST one of the slots is cached; -ENOENT one has no count (it was freed meanwhile). All or nothing.
+ * Sets PG_swapbacked, PG_swapcache, folio->swap; takes a reference for each page. Return: 0; -EEXIST one of the slots is cached; -ENOENT one has no count (it was freed
+ * meanwhile), or is of another set than the folio. All or nothing.
  */
 int swap_cache_add(struct folio *folio, swp_entry_t entry, u64 shadows[]) __must_check;
 

@@ -84,15 +84,20 @@ int folio_set_init(struct folio_set *set)
 	return -ENOSPC;
 }
 
-void folio_set_destroy(struct folio_set *set)
+void folio_set_remove(struct folio_set *set)
 {
 	struct folio_set **sets = octavo_state.desc.sets;
 
 	VM_BUG_ON(!set->nr || sets[set->nr] != set);
-	/* no folio has the number any more; its caches wait for who looks at dead ones */
+	/* relaxed: who looks it up without having a folio of it has a lock against this */
 	WRITE_ONCE(sets[set->nr], NULL);
-	set_caches_destroy(set);
 	set->nr = 0;
+}
+
+void folio_set_destroy(struct folio_set *set)
+{
+	VM_BUG_ON(set->nr);
+	set_caches_destroy(set);
 }
 
 struct folio *folio_alloc_set(gfp_t gfp, unsigned int order, enum folio_kind kind, int nid,

@@ -29,7 +29,9 @@ static struct page_counter *counter(struct mem_cgroup *memcg, enum memcg_limit l
 static void counter_sub(struct mem_cgroup *memcg, struct mem_cgroup *end, enum memcg_limit limit,
 			u64 nr)
 {
-	for (struct mem_cgroup *g = memcg; g != end; g = g->parent) {
+	for (struct mem_cgroup *g = memcg, *up; g != end; g = up) {
+		/* what this takes from it may be the last thing that kept it; what is above it is kept by what follows */
+		up = g->parent;
 		/* release: pairs with the acquire in memcg_is_gone() */
 		u64 old = fetch_sub_release(&counter(g, limit)->usage, nr);
 
@@ -120,11 +122,16 @@ struct folio *memcg_folio_alloc(struct mm_struct *mm, gfp_t gfp, unsigned int or
 
 struct folio *memcg_folio_alloc_set(u32 set, gfp_t gfp, unsigned int order)
 {
-	struct mem_cgroup *memcg = memcg_of_set(folio_set_find(set));
+	struct mem_cgroup *memcg = memcg_get_set(set);
+	struct folio *folio = NULL;
 
-	if (memcg_charge(memcg, 1ul << order, gfp))
-		return NULL;
-	return alloc_charged(memcg, gfp, order, NUMA_NO_NODE);
+	/* the slot is somebody else's by now, so this is not the folio for it, and the cache will say so */
+	if (!memcg)
+		return folio_alloc(gfp, order, FOLIO_ANON);
+	if (!memcg_charge(memcg, 1ul << order, gfp))
+		folio = alloc_charged(memcg, gfp, order, NUMA_NO_NODE);
+	memcg_put(memcg);
+	return folio;
 }
 
 struct folio *memcg_folio_alloc_like(const struct folio *folio, gfp_t gfp, int nid)

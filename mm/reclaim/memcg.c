@@ -35,6 +35,18 @@ void memcg_put(struct mem_cgroup *memcg)
 	spin_unlock(&RS->groups_lock);
 }
 
+struct mem_cgroup *memcg_get_set(u32 nr)
+{
+	struct folio_set *set;
+
+	spin_lock(&RS->groups_lock);
+	set = folio_set_find(nr);
+	if (set)
+		memcg_of_set(set)->refs++;
+	spin_unlock(&RS->groups_lock);
+	return set ? memcg_of_set(set) : NULL;
+}
+
 struct mem_cgroup *memcg_next(struct mem_cgroup *top, struct mem_cgroup *last)
 {
 	struct mem_cgroup *next = NULL;
@@ -75,6 +87,7 @@ static struct mem_cgroup *memcg_take_gone(void)
 		if (!memcg_is_gone(memcg))
 			continue;
 		list_del_init(&memcg->all);
+		folio_set_remove(&memcg->set);
 		if (memcg->parent) {
 			memcg->parent->refs--;
 			memcg->parent->nr_children--;
@@ -129,6 +142,7 @@ struct mem_cgroup *mem_cgroup_create(struct mem_cgroup *parent, int *err)
 	spin_unlock(&RS->groups_lock);
 	if (!*err)
 		return memcg;
+	folio_set_remove(&memcg->set);
 	folio_set_destroy(&memcg->set);
 	kfree(memcg);
 	return NULL;

@@ -45,6 +45,8 @@ static inline struct mem_cgroup *memcg_of_set(struct folio_set *set)
  */
 struct mem_cgroup *memcg_next(struct mem_cgroup *top, struct mem_cgroup *last);
 void memcg_put(struct mem_cgroup *memcg);
+/* By the number of a set that may be gone. NULL: it is. With a reference. */
+struct mem_cgroup *memcg_get_set(u32 nr);
 /* Those that nothing is left of. Context: sleeps. */
 void memcg_reap(void);
 bool memcg_validate(void);

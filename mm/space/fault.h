@@ -147,6 +147,8 @@ u32 anon_orders(struct mm_struct *mm, const struct vm_area_struct *vma, unsigned
  * Return: NULL: not even the smallest.
  */
 struct folio *anon_folio_alloc(struct mm_struct *mm, gfp_t gfp, u32 *orders);
+/* The same for what is read back from slots of a set, which it is charged to as it was; 0: to none. */
+struct folio *slot_folio_alloc(u32 set, gfp_t gfp, u32 *orders);
 
 /**
  * anon_map_folio() - the entries of a folio that nobody has seen yet
@@ -217,15 +219,13 @@ static inline swp_entry_t swap_run_start(swp_entry_t entry, u32 nr)
 
 /**
  * swapin_begin() - a folio for a slot, in the cache, that is being read
- * @mm: for whom
  * @entry: one of the slots
  * @orders: that it may have, bits: the largest that memory can be had for
  * @err: why not: -ENOMEM; -EEXIST, -ENOENT as swap_cache_add()
  *
  * Return: with a reference for the caller; locked until it has been read.
  */
-struct folio *swapin_begin(struct mm_struct *mm, swp_entry_t entry, u32 orders, gfp_t gfp,
-			   int *err);
+struct folio *swapin_begin(swp_entry_t entry, u32 orders, gfp_t gfp, int *err);
 
 /**
  * swapin_range() - no entry of a range is one of a slot

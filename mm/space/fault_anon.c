@@ -43,19 +43,32 @@ u32 anon_orders(struct mm_struct *mm, const struct vm_area_struct *vma, unsigned
 	return fit;
 }
 
-struct folio *anon_folio_alloc(struct mm_struct *mm, gfp_t gfp, u32 *orders)
+/* For an address space, or (NULL) for a set. */
+static struct folio *alloc_largest(struct mm_struct *mm, u32 set, gfp_t gfp, u32 *orders)
 {
 	const gfp_t easy = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_NORETRY | __GFP_NOWARN;
 
 	while (*orders) {
 		unsigned int order = (unsigned int)ilog2(*orders);
-		struct folio *folio = mm_folio_alloc(mm, order ? easy : gfp, order);
+		gfp_t how = order ? easy : gfp;
+		struct folio *folio =
+			mm ? mm_folio_alloc(mm, how, order) : set_folio_alloc(set, how, order);
 
 		if (likely(folio))
 			return folio;
 		*orders &= ~(1u << order);
 	}
 	return NULL;
+}
+
+struct folio *anon_folio_alloc(struct mm_struct *mm, gfp_t gfp, u32 *orders)
+{
+	return alloc_largest(mm, 0, gfp, orders);
+}
+
+struct folio *slot_folio_alloc(u32 set, gfp_t gfp, u32 *orders)
+{
+	return alloc_largest(NULL, set, gfp, orders);
 }
 
 bool ptes_none(const pte_t *ptep, unsigned long nr)

@@ -86,10 +86,10 @@ static void tell_refault(struct folio *folio, u64 shadow)
 		reclaim->refault(folio, shadow);
 }
 
-struct folio *swapin_begin(struct mm_struct *mm, swp_entry_t entry, u32 orders, gfp_t gfp, int *err)
+struct folio *swapin_begin(swp_entry_t entry, u32 orders, gfp_t gfp, int *err)
 {
-	struct folio *folio = anon_folio_alloc(mm, gfp, &orders);
 	u64 shadow = swap_shadow(entry);
+	struct folio *folio = slot_folio_alloc(swap_shadow_set(shadow), gfp, &orders);
 	u32 nr;
 
 	*err = -ENOMEM;
@@ -115,10 +115,10 @@ static int swapin_read(const struct fault *f, struct swapin *si)
 	int err;
 
 	si->orders = orders_uncached(si->entry, si->orders);
-	si->folio = swapin_begin(f->mm, si->entry, si->orders, fault_gfp(f), &err);
+	si->folio = swapin_begin(si->entry, si->orders, fault_gfp(f), &err);
 	/* one of several slots is freed or cached by now; perhaps not ours */
 	if (!si->folio && si->orders > 1 && err != -ENOMEM)
-		si->folio = swapin_begin(f->mm, si->entry, 1, fault_gfp(f), &err);
+		si->folio = swapin_begin(si->entry, 1, fault_gfp(f), &err);
 	if (!si->folio)
 		return err == -ENOMEM ? -ENOMEM : 0;
 	si->major = VM_FAULT_MAJOR;

@@ -45,6 +45,14 @@ static inline struct folio *mm_folio_alloc(struct mm_struct *mm, gfp_t gfp, unsi
 	return octavo_state.upcalls.reclaim->folio_alloc(mm, gfp, order);
 }
 
+/* The same for a set, 0: for none. */
+static inline struct folio *set_folio_alloc(u32 set, gfp_t gfp, unsigned int order)
+{
+	if (likely(!set))
+		return folio_alloc(gfp, order, FOLIO_ANON);
+	return octavo_state.upcalls.reclaim->folio_alloc_set(set, gfp, order);
+}
+
 /* folio_alloc_bulk(). */
 unsigned long mm_folio_alloc_bulk(struct mm_struct *mm, gfp_t gfp, unsigned long n,
 				  struct folio **folios);

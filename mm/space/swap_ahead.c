@@ -26,7 +26,7 @@ static bool read_ahead(struct mm_struct *mm, swp_entry_t entry, gfp_t gfp)
 
 	if (!swap_uncached_run(entry, 1))
 		return true;
-	folio = swapin_begin(mm, entry, 1, gfp, &err);
+	folio = swapin_begin(entry, 1, gfp, &err);
 	if (folio)
 		folio_put(folio);
 	return err != -ENOMEM;

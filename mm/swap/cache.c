@@ -107,14 +107,17 @@ struct folio *swap_cache_get_folio(swp_entry_t entry)
 
 /* ---- in ---- */
 
-static int add_refused(const struct swap_ref *r, unsigned long nr)
+/* A slot is charged to the set that it remembers: nobody else's folio can be read from it. Lock held. */
+static int add_refused(const struct swap_ref *r, const struct folio *folio)
 {
+	unsigned long nr = folio_nr_pages(folio);
+
 	for (unsigned long i = 0; i < nr; i++) {
 		u64 w = r->word[i];
 
 		if (w & SLOT_CACHED)
 			return -EEXIST;
-		if (!slot_count(w))
+		if (!slot_count(w) || slot_set(w) != folio_set_nr(folio))
 			return -ENOENT;
 	}
 	return 0;
@@ -152,7 +155,7 @@ int swap_cache_add(struct folio *folio, swp_entry_t entry, u64 shadows[])
 	VM_BUG_ON(!IS_ALIGNED(swp_offset(entry), nr) || nr > CLUSTER_SLOTS);
 	if (!is_swap_slot(entry) || !add_lock(entry, &r))
 		return -ENOENT;
-	err = add_refused(&r, nr);
+	err = add_refused(&r, folio);
 	if (!err) {
 		cache_insert(folio, entry, 1u << PG_swapbacked);
 		for (unsigned long i = 0; i < nr; i++) {
