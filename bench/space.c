@@ -273,6 +273,37 @@ COUNTS(0)
 COUNTS(4)
 COUNTS(9)
 
+/* A page of its own for each write, one fault each; tables are there, as they are for most faults of a program. */
+static void count_faults(unsigned long n)
+{
+	struct bench_space s = bench_space_make(0, 512ul << PAGE_SHIFT);
+
+	for (unsigned long i = 0; i < n; i++) {
+		if (i % 512 == 0)
+			bench_space_empty(&s);
+		check(mm_fault(s.mm, s.addr + (i % 512 << PAGE_SHIFT),
+			       FAULT_FLAG_WRITE | FAULT_FLAG_USER)
+			      ? -EFAULT
+			      : 0,
+		      "mm_fault");
+	}
+}
+
+/* What is in it and no fault: the same pages had and cleared, and given back. */
+static void count_fault_pages(unsigned long n)
+{
+	struct bench_space s = bench_space_make(0, 512ul << PAGE_SHIFT);
+	struct folio *folios[512];
+
+	for (unsigned long i = 0; i < n; i++) {
+		folios[i % 512] = folio_alloc(GFP_HIGHUSER_MOVABLE | __GFP_ZERO, 0, FOLIO_ANON);
+		check(folios[i % 512] ? 0 : -ENOMEM, "folio_alloc");
+		if (i % 512 == 511)
+			folios_put_refs(folios, NULL, 512);
+	}
+	bench_use(&s);
+}
+
 /* POPULATE is making and populating; the others do that and one thing more, or two. */
 #define COUNT_ROWS(o)                                                             \
 	{ "space/populate/" #o, NULL, count_##o##_POPULATE, NULL, NULL },         \
@@ -285,7 +316,12 @@ COUNTS(9)
 		"space/mremap-odd/" #o, NULL, count_##o##_MREMAP_ODD, NULL, NULL  \
 	}
 
-const struct bench_count space_counts[] = { COUNT_ROWS(0), COUNT_ROWS(4), COUNT_ROWS(9) };
+const struct bench_count space_counts[] = {
+	COUNT_ROWS(0),
+	COUNT_ROWS(4),
+	COUNT_ROWS(9),
+	{ "space/fault", NULL, count_faults, "folio_alloc", count_fault_pages },
+};
 const unsigned int nr_space_counts = ARRAY_SIZE(space_counts);
 
 /* What a case does before the thing itself: the index of a row of its order. */
@@ -315,6 +351,9 @@ static void count_rows(void)
 			bench_value(name, "in", n, NULL, 0);
 		}
 	}
+	/* with MADV_DONTNEED of what was faulted in */
+	bench_value("fault+zap/4K/instructions", "in", bench_count_one("space/fault", "octavo"),
+		    "folio_alloc+put", bench_count_one("space/fault", "peer"));
 }
 
 void bench_vs_linux(void)

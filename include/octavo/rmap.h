@@ -179,6 +179,34 @@ static __always_inline struct folio *rmap_small_anon(unsigned long pfn, u32 *fla
 	return folio;
 }
 
+/**
+ * folio_add_new_anon_rmap_small() - folio_add_new_anon_rmap() of a folio of class SMALL
+ * @folio: nobody else can see it yet
+ * @vma: anon_vma prepared
+ * @addr: of its page in @vma
+ */
+static __always_inline void folio_add_new_anon_rmap_small(struct folio *folio,
+							  const struct vm_area_struct *vma,
+							  unsigned long addr)
+{
+	u32 set = 1u << PG_anon_exclusive;
+	struct anon_vma *anon_vma = READ_ONCE(vma->anon_vma);
+
+	if (unlikely(folio_ref_count(folio) == 0 || READ_ONCE(folio->mapcount)))
+		__rmap_bad(folio, "mapped as new, but is mapped or free");
+	if (unlikely(page_memdesc(folio_page(folio, 0)).v !=
+		     memdesc_pointer(MEMDESC_ANON, folio).v))
+		__rmap_bad(folio, "mapped, but is a folio of the other kind, or none");
+	VM_BUG_ON(!anon_vma || addr < vma->vm_start || addr >= vma->vm_end);
+	if (likely(!(READ_ONCE(vma->vm_flags) & VM_DROPPABLE)))
+		set |= 1u << PG_swapbacked;
+	WRITE_ONCE(folio->mapping, (void *)anon_vma);
+	WRITE_ONCE(folio->index, linear_page_index(vma, addr));
+	WRITE_ONCE(folio->mapcount, 1);
+	/* as in folio_add_new_anon_rmap() */
+	fetch_or_relaxed(&folio->flags, set);
+}
+
 /* folio_remove_rmap() of what rmap_small_anon() returned. */
 static __always_inline void folio_remove_rmap_small(struct folio *folio)
 {

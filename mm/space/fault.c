@@ -155,8 +155,14 @@ static __noinline vm_fault_t fault_locked(struct fault *f)
 
 vm_fault_t mm_fault(struct mm_struct *mm, unsigned long addr, u32 flags)
 {
-	struct fault f = { .mm = mm, .addr = ALIGN_DOWN(addr, PAGE_SIZE), .flags = flags };
-	vm_fault_t ret = fault_anon_fast(&f);
+	struct fault f; /* the place is the walk's to fill in */
+	vm_fault_t ret;
+
+	f.mm = mm;
+	f.vma = NULL;
+	f.addr = ALIGN_DOWN(addr, PAGE_SIZE);
+	f.flags = flags;
+	ret = fault_anon_fast(&f);
 
 	return likely(ret != FAULT_NEEDS_LOCK) ? ret : fault_locked(&f);
 }

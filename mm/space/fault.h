@@ -129,6 +129,9 @@ vm_fault_t fault_present(struct fault *f);
 
 /* ---- fault_anon.c ---- */
 
+/* anon_orders(), when there may be others than 0. */
+u32 __anon_orders(struct mm_struct *mm, const struct vm_area_struct *vma, unsigned long addr);
+
 /**
  * anon_orders() - which orders a fault may use
  * @vma: the area, or a copy
@@ -136,7 +139,13 @@ vm_fault_t fault_present(struct fault *f);
  *
  * Return: bit n: the aligned run of 2^n pages at @addr lies in the area, and policy allows it. Bit 0 always.
  */
-u32 anon_orders(struct mm_struct *mm, const struct vm_area_struct *vma, unsigned long addr);
+static inline u32 anon_orders(struct mm_struct *mm, const struct vm_area_struct *vma,
+			      unsigned long addr)
+{
+	if (likely(!(READ_ONCE(mm->folio_orders) & ~1u) && !(vma->vm_flags & VM_HUGEPAGE)))
+		return 1;
+	return __anon_orders(mm, vma, addr);
+}
 
 /**
  * anon_folio_alloc() - a folio of the largest order of a set that can be had

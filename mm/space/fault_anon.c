@@ -23,13 +23,13 @@
 
 /* ---- policy ---- */
 
-u32 anon_orders(struct mm_struct *mm, const struct vm_area_struct *vma, unsigned long addr)
+u32 __anon_orders(struct mm_struct *mm, const struct vm_area_struct *vma, unsigned long addr)
 {
 	u32 orders = READ_ONCE(mm->folio_orders), fit = 1;
 
 	if (vma->vm_flags & VM_HUGEPAGE)
 		orders |= 1u << LEAF_ORDER;
-	if (likely(!(orders & ~1u)) || vma->vm_flags & VM_NOHUGEPAGE)
+	if (vma->vm_flags & VM_NOHUGEPAGE)
 		return 1;
 	orders &= (2u << min(LEAF_ORDER, MAX_FOLIO_ORDER)) - 2;
 	for (unsigned int order = 1; orders >> order; order++) {
@@ -105,8 +105,8 @@ static u32 orders_none(const struct pt_pos *pos, unsigned long addr, u32 orders)
 
 /* ---- entries ---- */
 
-void anon_map_folio(struct vm_area_struct *vma, struct folio *folio, const struct pt_pos *pos,
-		    pte_t e)
+static __noinline void map_large(struct vm_area_struct *vma, struct folio *folio,
+				 const struct pt_pos *pos, pte_t e)
 {
 	unsigned long nr = folio_nr_pages(folio);
 
@@ -122,6 +122,25 @@ void anon_map_folio(struct vm_area_struct *vma, struct folio *folio, const struc
 	add_mm_counter(pos->mm, MM_ANONPAGES, (long)nr);
 }
 
+/* A folio of class SMALL at the last level. */
+static __always_inline void map_small(struct vm_area_struct *vma, struct folio *folio,
+				      const struct pt_pos *pos, pte_t e)
+{
+	folio_add_new_anon_rmap_small(folio, vma, pos->addr);
+	fault_new_mapping(vma, folio);
+	set_pte(pos->ptep, e);
+	add_mm_counter(pos->mm, MM_ANONPAGES, 1);
+}
+
+void anon_map_folio(struct vm_area_struct *vma, struct folio *folio, const struct pt_pos *pos,
+		    pte_t e)
+{
+	if (likely(folio_class(folio) == FOLIO_CLASS_SMALL && !pos->level))
+		map_small(vma, folio, pos, e);
+	else
+		map_large(vma, folio, pos, e);
+}
+
 static pte_t zero_entry(const struct vm_area_struct *vma)
 {
 	unsigned long pfn = READ_ONCE(octavo_state.space.zero_pfn);
@@ -133,7 +152,7 @@ static pte_t zero_entry(const struct vm_area_struct *vma)
 /* Is the whole of what goes at @pos none? Context: its ptl. */
 static bool place_is_none(const struct pt_pos *pos, const struct folio *folio)
 {
-	if (pos->level || !folio)
+	if (pos->level || !folio || likely(!folio_test_large(folio)))
 		return pte_none(pos->pte);
 	return ptes_none(pos->ptep, folio_nr_pages(folio));
 }
@@ -302,7 +321,7 @@ static inline int fast_lock_here(struct fault *f, struct fast_fault *w)
 }
 
 /* F5: present already, or now. Context: as fast_lock() left it. */
-static vm_fault_t fast_do(struct fault *f, struct fast_fault *w)
+static __noinline vm_fault_t fast_do(struct fault *f, struct fast_fault *w)
 {
 	if (!pte_present(f->pos.pte) || w->folio) {
 		/* something else than at the first look: tried again, it is found */
@@ -316,6 +335,18 @@ static vm_fault_t fast_do(struct fault *f, struct fast_fault *w)
 	if (fault_wants_own(f) && !pte_write(f->pos.pte) && !fault_maps_exclusive(f))
 		return FAULT_NEEDS_LOCK;
 	fault_allow(f);
+	return 0;
+}
+
+/* The same in the section of the look: a folio that we have is of order 0, and the place is of the last level. */
+static inline vm_fault_t fast_do_here(struct fault *f, struct fast_fault *w)
+{
+	struct folio *folio = w->folio;
+
+	if (unlikely(!folio || !pte_none(f->pos.pte)))
+		return fast_do(f, w);
+	map_small(f->vma, folio, &f->pos, anon_entry(f->vma, folio_pfn(folio), f->flags));
+	w->folio = NULL;
 	return 0;
 }
 
@@ -372,7 +403,7 @@ vm_fault_t fault_anon_fast(struct fault *f)
 	if (likely(fast_look(f, &w)))
 		r = likely(!w.no_table && w.orders <= 1) ? fast_lock_here(f, &w) : -EAGAIN;
 	if (likely(r > 0)) {
-		ret = fast_do(f, &w);
+		ret = fast_do_here(f, &w);
 		pte_unlock(&f->pos);
 	}
 	rcu_read_unlock();

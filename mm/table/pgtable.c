@@ -16,6 +16,8 @@ bool pgtable_walk(struct mm_struct *mm, unsigned long addr, unsigned int level, 
 {
 	struct pt_above above;
 
+	if (likely(level == PGTABLE_LEVEL_PTE))
+		return pgtable_descend(mm, addr, PGTABLE_LEVEL_PTE, pos, &above);
 	return pgtable_descend(mm, addr, level, pos, &above);
 }
 

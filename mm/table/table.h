@@ -14,32 +14,55 @@ struct pt_above {
 	pte_t pte;
 };
 
-/* pgtable_walk() that says by which entry it came to pos->pt. Context: as that. */
-static inline bool pgtable_descend(struct mm_struct *mm, unsigned long addr, unsigned int level,
-				   struct pt_pos *pos, struct pt_above *above)
-{
-	unsigned int l = PGTABLE_LEVEL_TOP;
-	pte_t *table = mm->pgd_table;
+/* A way down: the table to look into next, the entry looked at last, and the one that led to its table. */
+struct pt_way {
+	pte_t *table, *ptep;
+	pte_t pte;
+	struct pt_above above;
+	unsigned int level;
+};
 
-	*above = (struct pt_above){ 0 };
-	for (;;) {
-		pos->ptep = table + level_index(addr, l);
-		/* seq_cst: pairs with pgtable_link() and with the marking of areas, see mm_types.h */
-		pos->pte = ptep_get_seq_cst(pos->ptep);
-		if (l == level || !pte_table(pos->pte, l))
-			break;
-		above->ptep = pos->ptep;
-		above->pte = pos->pte;
-		table = pte_to_table(pos->pte);
-		l--;
-	}
+/* Look at level @l. Return: false: the way ends here. */
+static __always_inline bool pt_way_down(struct pt_way *w, unsigned long addr, unsigned int l,
+					unsigned int level)
+{
+	w->level = l;
+	w->ptep = w->table + level_index(addr, l);
+	/* seq_cst: pairs with pgtable_link() and with the marking of areas, see mm_types.h */
+	w->pte = ptep_get_seq_cst(w->ptep);
+	if (l == level || !pte_table(w->pte, l))
+		return false;
+	w->above.ptep = w->ptep;
+	w->above.pte = w->pte;
+	w->table = pte_to_table(w->pte);
+	return true;
+}
+
+/*
+ * pgtable_walk() that says by which entry it came to pos->pt. Context: as that. The levels are written out: what is on the
+ * way stays in registers.
+ */
+static __always_inline bool pgtable_descend(struct mm_struct *mm, unsigned long addr,
+					    unsigned int level, struct pt_pos *pos,
+					    struct pt_above *above)
+{
+	struct pt_way w = { .table = mm->pgd_table };
+
+	if (PGTABLE_LEVEL_TOP < 4 || pt_way_down(&w, addr, 4, level))
+		if (PGTABLE_LEVEL_TOP < 3 || pt_way_down(&w, addr, 3, level))
+			if (pt_way_down(&w, addr, 2, level) && pt_way_down(&w, addr, 1, level))
+				pt_way_down(&w, addr, 0, level);
+	*above = w.above;
 	pos->mm = mm;
 	pos->addr = addr;
-	pos->level = l;
-	pos->pt = above->ptep ? pte_to_ptdesc(above->pte) : mm->pgd;
+	pos->level = w.level;
+	pos->ptep = w.ptep;
+	pos->pte = w.pte;
+	pos->pt = w.above.ptep ? pte_to_ptdesc(w.above.pte) : mm->pgd;
 	VM_BUG_ON(!pos->pt);
-	return l == level;
+	return w.level == level;
 }
+BUILD_BUG_ON(PGTABLE_LEVEL_TOP<2 || PGTABLE_LEVEL_TOP> 4);
 
 /* With the ptl of the table held: does the entry above still lead there? Then it goes on doing so. */
 static inline bool pgtable_still_linked(const struct pt_above *above)
