@@ -8,7 +8,7 @@
 
 static struct mig m;
 
-static const enum mig_to kinds[] = { TO_SYSTEM, TO_COHERENT };
+static const enum mig_to kinds[] = { TO_SYSTEM, TO_PRIVATE, TO_COHERENT };
 #define for_each_kind(to) \
 	for (unsigned int k_ = 0; k_ < ARRAY_SIZE(kinds) && ((to) = kinds[k_], 1); k_++)
 

@@ -54,7 +54,7 @@ static bool entry_place(pte_t e, unsigned long *place, bool *write)
 	if (!pte_is_swap(e))
 		return false;
 	entry = pte_to_swp_entry(e);
-	*place = swp_entry_pfn(entry) | FOLIO_DEVICE_PRIVATE;
+	*place = swp_entry_place(entry);
 	*write = swp_type(entry) == SWP_DEVICE_PRIVATE_WRITE;
 	return is_device_private_entry(entry);
 }

@@ -204,10 +204,8 @@ static pte_t insert_entry(const struct insert *ins)
 	pte_t e;
 
 	if (folio_is_device_private(ins->folio)) {
-		e = swp_entry_to_pte(
-			swp_entry(write ? SWP_DEVICE_PRIVATE_WRITE : SWP_DEVICE_PRIVATE_READ,
-				  folio_devidx(ins->folio).v));
-		return pte_swp_mksoft_dirty(pte_swp_mkexclusive(e));
+		e = device_private_pte(folio_place(ins->folio), write, true);
+		return pte_swp_mksoft_dirty(e);
 	}
 	e = pte_mkyoung(pfn_pte(folio_pfn(ins->folio), prot));
 	if (write)

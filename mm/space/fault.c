@@ -25,6 +25,8 @@ static vm_fault_t fault_swap_form(struct fault *f)
 		return fault_swap_slot(f);
 	if (is_device_private_entry(entry))
 		return fault_device(f);
+	if (swp_type(entry) == SWP_DEVICE_EXCLUSIVE)
+		return fault_device_exclusive(f);
 	if (is_migration_entry(entry) && fault_may_sleep(f)) {
 		migration_entry_wait(&f->pos);
 		return 0;

@@ -207,6 +207,8 @@ vm_fault_t fault_object_mkwrite(struct fault *f);
 
 /* An entry of device-private memory. Context: f->pos has its ptl held, which is given up. */
 vm_fault_t fault_device(struct fault *f);
+/* A page that a device has for itself for a while. Context: the same. */
+vm_fault_t fault_device_exclusive(struct fault *f);
 
 /* ---- cow.c ---- */
 

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * fault_device.c - a CPU touched memory that a device has for itself: its driver brings it back.
+ * fault_device.c - a CPU touched memory that a device has for itself: its driver brings it back; or a page of the
+ * system's that a device has for itself for a while: its time is over.
  *
  * The entry has a reference, and under its ptl its page is its folio's; so there is one to be had, and that keeps folio
  * and device. The lock is what keeps the entry from now on: who changes it other than by unmapping has the folio locked. It
  * is only tried for under the ptl; who cannot have it waits for it without, and looks at the entry again.
  *
  * The driver may split the folio. The reference and the lock are then those of the piece that has the page.
+ *
+ * What a device has for itself for a while (hmm.h) is mapped and referenced all the time, and exclusive. The lock makes who
+ * touches it wait while the device is just getting it; the notifier makes the device forget it; then the entry is what it was.
  */
 #include <octavo/upcalls.h>
 
@@ -51,4 +55,53 @@ vm_fault_t fault_device(struct fault *f)
 	folio_unlock(folio);
 	folio_put(folio);
 	return ret;
+}
+
+/* ---- exclusive access ---- */
+
+pte_t device_exclusive_pte(const struct vm_area_struct *vma, pte_t e)
+{
+	unsigned long pfn = swp_entry_pfn(pte_to_swp_entry(e));
+	pte_t present = pte_mkyoung(pfn_pte(pfn, vma->vm_page_prot));
+
+	/* the device has written to it, perhaps */
+	present = pte_mkdirty(present);
+	if (vma->vm_flags & VM_WRITE)
+		present = pte_mkwrite(present);
+	present = pte_swp_soft_dirty(e) ? pte_mksoft_dirty(present) : pte_clear_soft_dirty(present);
+	return pte_swp_uffd_wp(e) ? pte_wrprotect(pte_mkuffd_wp(present)) : present;
+}
+
+/* Context: the folio is locked, which keeps it; no ptl. */
+static void end_exclusive(struct fault *f, pte_t old)
+{
+	struct mmu_notifier_range range;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_EXCLUSIVE, f->mm, f->addr, f->addr + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	if (pte_offset_lock(f->mm, f->addr, PGTABLE_LEVEL_PTE, &f->pos)) {
+		if (pte_same(f->pos.pte, old))
+			set_pte(f->pos.ptep, device_exclusive_pte(f->vma, old));
+		pte_unlock(&f->pos);
+	}
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+vm_fault_t fault_device_exclusive(struct fault *f)
+{
+	pte_t old = f->pos.pte;
+	struct folio *folio;
+
+	if (!fault_may_sleep(f)) {
+		pte_unlock(&f->pos);
+		return VM_FAULT_RETRY;
+	}
+	folio = page_folio(pfn_to_page(swp_entry_pfn(pte_to_swp_entry(old))));
+	folio_get(folio);
+	pte_unlock(&f->pos);
+	folio_lock(folio);
+	end_exclusive(f, old);
+	folio_unlock(folio);
+	folio_put(folio);
+	return 0;
 }

@@ -291,8 +291,12 @@ static unsigned long copy_swap_form(struct fork *f, const struct fork_pos *pos, 
 	case SWP_DEVICE_PRIVATE_READ:
 	case SWP_DEVICE_PRIVATE_WRITE:
 		return copy_device(f, pos, e, device_run(pos->src, e, max), PGTABLE_LEVEL_PTE);
+	case SWP_DEVICE_EXCLUSIVE:
+		/* the device has been told of the fork, and has it no more */
+		e = device_exclusive_pte(f->src, e);
+		set_pte(pos->src, e);
+		return copy_present(f, pos, e, 1);
 	default:
-		/* slots; devices' entries have no maker yet */
 		if (is_swap_slot(entry))
 			return copy_slots(f, pos, e, max);
 		bad_entry(f->src, pos->addr, e, "copy_page_range");

@@ -210,8 +210,9 @@ static unsigned long zap_swap_form(struct zap *z, unsigned long addr, pte_t *pte
 	case SWP_DEVICE_PRIVATE_READ:
 	case SWP_DEVICE_PRIVATE_WRITE:
 		return zap_device(z, ptep, device_run(ptep, e, max), PGTABLE_LEVEL_PTE);
+	case SWP_DEVICE_EXCLUSIVE:
+		return zap_device(z, ptep, device_run(ptep, e, 1), PGTABLE_LEVEL_PTE);
 	default:
-		/* slots; devices' entries have no maker yet */
 		if (is_swap_slot(entry))
 			return zap_slots(z, ptep, e, max);
 		bad_entry(z->vma, addr, e, "unmap_page_range");

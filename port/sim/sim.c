@@ -119,11 +119,21 @@ struct sim_thread {
 	void *arg;
 };
 
+void sim_thread_begin(unsigned int cpu)
+{
+	sim_cpu = cpu;
+	shim_register();
+}
+
+void sim_thread_end(void)
+{
+	shim_unregister();
+}
+
 static void *sim_thread(void *p)
 {
 	struct sim_thread *t = p;
 
-	sim_cpu = t->cpu;
 	if (t->pin) {
 		cpu_set_t set;
 
@@ -131,9 +141,9 @@ static void *sim_thread(void *p)
 		CPU_SET(t->cpu % (unsigned int)sysconf(_SC_NPROCESSORS_ONLN), &set);
 		pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 	}
-	shim_register();
+	sim_thread_begin(t->cpu);
 	t->fn(t->cpu, t->arg);
-	shim_unregister();
+	sim_thread_end();
 	return NULL;
 }
 

@@ -54,6 +54,10 @@ void sim_set_cpu(unsigned int cpu);
 /* Run fn(cpu, arg) on CPUs 0 to n - 1, one thread each, and wait for all. @pin: to host CPUs too. */
 void sim_run(unsigned int n, bool pin, void (*fn)(unsigned int cpu, void *arg), void *arg);
 
+/* Around what a thread of the caller's own does in the core, on a CPU that nobody else uses. */
+void sim_thread_begin(unsigned int cpu);
+void sim_thread_end(void);
+
 /**
  * sim_expect_panic() - the call must panic
  *
