@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <octavo/migrate.h>
+#include <octavo/swap.h>
 
 #include "as_ops.h"
 #include "mmu.h"
@@ -61,8 +62,14 @@ static int access_error(vm_fault_t f)
 static bool access_excused(const struct op *o, vm_fault_t f)
 {
 	const struct as_page *pg = as_page(&as.m, o->p, o->addr);
-	bool hole = pg && !pg->flags;
+	bool hole = pg && !pg->flags, guard;
 
+	/* it could not be read, and is where it was */
+	if (pg && f & VM_FAULT_SIGBUS && as_excused() &&
+	    as_pfn_at(o->p, o->addr & PAGE_MASK, &guard) == AS_IN_SLOT) {
+		run.st->short_of++;
+		return true;
+	}
 	if (!(f & VM_FAULT_OOM) && !(hole && f == (VM_FAULT_SIGSEGV | VM_FAULT_MAPERR)))
 		return false;
 	if (!as_excused() && !as.m.never)
@@ -366,7 +373,7 @@ bool do_split(struct op *o)
 	ret = ON_CORE(o,
 		      split_folio_mapped(folio, order, o->bits & 1 ? folio_page(folio, 0) : NULL));
 	folio_unlock(folio);
-	folio_put(folio);
+	folio_put_unmapped(folio, 1);
 	run.st->moved += ret == 0;
 	if (!ret || as_excused() || (any_pins() && (ret == -EAGAIN || ret == -EBUSY)))
 		return true;

@@ -145,7 +145,7 @@ static unsigned long got_to(const struct op *o, unsigned long addr, unsigned lon
 
 bool do_mprotect(struct op *o)
 {
-	unsigned long prot = protection(o->bits), start, stop = ~0ul;
+	unsigned long prot = protection(o->bits), start, from, stop = ~0ul;
 	int ret;
 
 	if (o->illegal && o->misc & 8)
@@ -153,13 +153,11 @@ bool do_mprotect(struct op *o)
 	describe("mprotect(%#lx, %#lx, %#lx)", o->addr, o->len, prot);
 	as_view(o->p);
 	start = as_area_start(o->addr);
+	from = prot & PROT_GROWSDOWN ? start : o->addr;
 	ret = ON_CORE(o, vm_mprotect(o->mm, o->addr, o->len, prot));
 	/* not enough to promise is a reason as well */
-	if (ret == -ENOMEM && (as_excused() || as.m.never) && as_in(&as.m, o->addr)) {
-		struct as_proc *pr = &as.m.p[o->p];
-		unsigned long from = prot & PROT_GROWSDOWN ? start : o->addr;
-
-		if (!(pr->pg[as_nr(&as.m, o->addr)].flags || prot & PROT_GROWSDOWN) || !o->len)
+	if (ret == -ENOMEM && (as_excused() || as.m.never) && as_in(&as.m, from)) {
+		if (!as.m.p[o->p].pg[as_nr(&as.m, from)].flags || !o->len)
 			return true;
 		stop = got_to(o, from, as.m.end, AS_ACCESS,
 			      (prot & 1 ? AS_R : 0) | (prot & 2 ? AS_W : 0) |
@@ -245,9 +243,11 @@ static bool took_effect(void *arg, unsigned long addr)
 		return guard;
 	case MADV_GUARD_REMOVE:
 		return !guard;
+	case MADV_FREE:
+		/* perhaps: then the page may go */
+		return true;
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
-	case MADV_FREE:
 	case MADV_COLD:
 	case MADV_WILLNEED:
 		return false;
@@ -305,9 +305,18 @@ bool do_madvise(struct op *o)
 		run.st->short_of++;
 		as_madvise(&as.m, o->p, o->addr, o->len, half.advice, took_effect, &half);
 		as_adopt_copies(o->p);
+		as_adopt_freed(o->p);
+		return true;
+	}
+	if (is_populate(half.advice) && ret == -EFAULT && as_excused()) {
+		/* what could not be read */
+		run.st->short_of++;
+		as_adopt_copies(o->p);
 		return true;
 	}
 	expected = as_madvise(&as.m, o->p, o->addr, o->len, half.advice, NULL, NULL);
+	if (half.advice == MADV_FREE)
+		as_adopt_freed(o->p);
 	if (is_populate(half.advice) && ret < 0)
 		as_adopt_copies(o->p);
 	return simple("madvise", ret, expected);
@@ -423,9 +432,11 @@ bool do_mincore(struct op *o)
 		return true;
 	ret = ON_CORE(o, vm_mincore(o->mm, o->addr, o->len, vec));
 	for (unsigned long i = 0; !ret && i < (o->len + PAGE_SIZE - 1) / PAGE_SIZE; i++) {
-		const struct as_page *pg = as_page(&as.m, o->p, o->addr + i * PAGE_SIZE);
+		unsigned long at = o->addr + i * PAGE_SIZE;
+		const struct as_page *pg = as_page(&as.m, o->p, at);
+		bool guard, slot = as_pfn_at(o->p, at, &guard) == AS_IN_SLOT;
 
-		if (vec[i] > 1 || (pg->data && !vec[i]) || (pg->guard && vec[i]))
+		if (vec[i] > 1 || (pg->data && !slot && !vec[i]) || (pg->guard && vec[i]))
 			return as_wrong("mincore: page %lu is %u", i, vec[i]);
 	}
 	return simple("mincore", ret, expected);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <octavo/pgtable.h>
 #include <octavo/plain.h>
 
 #include "as_machine.h"
@@ -136,6 +135,8 @@ bool as_machine_boot(const struct as_config *cfg)
 	struct mm_struct *mm;
 
 	memset(&as, 0, sizeof(as));
+	as.swap = -1;
+	as.swap_sync = cfg->swap_sync;
 	if (sim_boot(&sim))
 		return as_wrong("the machine does not boot");
 	sim_mmu_configure(&mmu);
@@ -191,7 +192,7 @@ bool as_machine_end(void)
 	}
 	if (as.m.datas)
 		return as_wrong("the model leaks %u contents", as.m.datas);
-	if (!end_pages())
+	if (!end_pages() || !as_swap_end())
 		return false;
 	if (vm_committed_as())
 		return as_wrong("%lu bytes are promised in the end",
@@ -206,7 +207,7 @@ bool as_excused(void)
 {
 	u64 left = min(as.free_before, nr_free_pages());
 
-	return as.hits || left < 64;
+	return as.hits || as.io_failed || left < 64;
 }
 
 /* ---- areas ---- */
@@ -335,7 +336,7 @@ u64 *as_host_word(unsigned long pfn, unsigned int i)
 	return (u64 *)((char *)pfn_to_virt(pfn) + as_word_offset(i));
 }
 
-/* The entry as it is; tables stay: the machine is quiet. Return: ~0ul: nothing is present. */
+/* The entry as it is; tables stay: the machine is quiet. Return: ~0ul: nothing is there. */
 unsigned long as_pfn_at(int p, unsigned long addr, bool *guard)
 {
 	struct pt_pos pos;
@@ -349,6 +350,8 @@ unsigned long as_pfn_at(int p, unsigned long addr, bool *guard)
 	if (pte_is_swap(e)) {
 		swp_entry_t s = pte_to_swp_entry(e);
 
+		if (is_swap_slot(s) && !pos.level)
+			return AS_IN_SLOT;
 		*guard = is_pte_marker(s) && swp_offset(s) & PTE_MARKER_GUARD;
 		if (!*guard)
 			as_wrong("process %d %lx: entry %lx", p, addr, (unsigned long)e.v);
@@ -393,11 +396,14 @@ static bool check_page(int p, unsigned long addr)
 	if (pg->file && !pg->data && !is_objects_page(pg, pfn))
 		return as_wrong("process %d %lx: frame %lx is not the object's", p, addr, pfn);
 	words = as_words(&as.m, pg);
-	for (unsigned int i = 0; i < AS_WORDS; i++)
-		if (*as_host_word(pfn, i) != words[i])
-			return as_wrong("process %d %lx: word %u is %lx, expected %lx", p, addr, i,
-					(unsigned long)*as_host_word(pfn, i),
-					(unsigned long)words[i]);
+	for (unsigned int i = 0; i < AS_WORDS; i++) {
+		u64 is = pfn == AS_IN_SLOT ? *as_slot_word(p, addr, i) : *as_host_word(pfn, i);
+
+		if (is != words[i])
+			return as_wrong("process %d %lx: word %u is %lx, expected %lx%s", p, addr,
+					i, (unsigned long)is, (unsigned long)words[i],
+					pfn == AS_IN_SLOT ? ", in a slot" : "");
+	}
 	return !as.error[0];
 }
 
@@ -422,6 +428,18 @@ void as_adopt_copies(int p)
 		pfn = as_pfn_at(p, as.m.base + n * PAGE_SIZE, &guard);
 		if (pfn != ~0ul && !is_objects_page(pg, pfn))
 			as_own(&as.m, pg);
+	}
+}
+
+void as_adopt_freed(int p)
+{
+	for (unsigned long n = 0; n < as.m.nr; n++) {
+		struct as_page *pg = &as.m.p[p].pg[n];
+		bool guard;
+
+		if ((pg->lazy || pg->flags & AS_DROP) && pg->data &&
+		    as_pfn_at(p, as.m.base + n * PAGE_SIZE, &guard) == ~0ul && !guard)
+			as_gone(&as.m, pg);
 	}
 }
 
@@ -451,7 +469,9 @@ bool as_check_pins(void)
 
 static bool check_rss(int p)
 {
-	unsigned long own, mapped, anon = get_mm_counter(as.mm[p], MM_ANONPAGES);
+	unsigned long own, mapped,
+		anon = get_mm_counter(as.mm[p], MM_ANONPAGES) +
+		       get_mm_counter(as.mm[p], MM_SWAPENTS);
 
 	as_count(&as.m, p, &own, &mapped);
 	if (anon < own || anon > mapped)

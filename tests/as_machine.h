@@ -10,6 +10,7 @@
 
 #include <octavo/gup.h>
 #include <octavo/mm.h>
+#include <octavo/pgtable.h>
 
 #include "as_model.h"
 
@@ -37,7 +38,7 @@ struct as_pin {
 struct as_config {
 	u64 bytes;
 	unsigned int overcommit;
-	bool asids;
+	bool asids, swap_sync;
 	u32 orders;
 };
 
@@ -52,7 +53,11 @@ struct as_machine {
 	u32 areas;
 	unsigned long unmerged; /* areas more than there need be, summed up */
 	u64 free_before;
-	u32 hits; /* steps that were made to fail in this operation */
+	u32 hits;     /* steps that were made to fail in this operation */
+	u32 all_hits; /* and in all */
+	int swap;     /* the device's number; below 0: there is none */
+	bool swap_sync;
+	u32 io_failed; /* its transfers that did, in this operation */
 	char error[320];
 };
 
@@ -75,6 +80,8 @@ unsigned long as_area_end(unsigned long addr);
 /* May the last operation have run out of memory? */
 bool as_excused(void);
 
+/* As a frame number: what is there is in a slot. Above it: nothing is. */
+#define AS_IN_SLOT (~0ul - 1)
 unsigned long as_pfn_at(int p, unsigned long addr, bool *guard);
 /* Where a page's words are in the host, by its frame. */
 u64 *as_host_word(unsigned long pfn, unsigned int i);
@@ -82,6 +89,17 @@ unsigned long as_word_offset(unsigned int i);
 
 /* Private pages of objects that were copied before they were written to are the model's own from now on. */
 void as_adopt_copies(int p);
+
+/* Lazy pages that are gone are the model's zeros from now on. */
+void as_adopt_freed(int p);
+
+/* ---- as_swap.c ---- */
+
+/* There is a device, or there is one now. */
+bool as_swap_on(void);
+bool as_swap_end(void);
+/* Word @i of a page that is in a slot: what its next reader will find. */
+const u64 *as_slot_word(int p, unsigned long addr, unsigned int i);
 
 bool as_check_areas(int p);
 bool as_check_pages(int p, unsigned long addr, unsigned long nr);

@@ -70,6 +70,12 @@ static void drop(struct as_model *m, struct as_page *pg)
 	as_data_put(m, pg->data);
 	pg->data = NULL;
 	pg->here = false;
+	pg->lazy = false;
+}
+
+void as_gone(struct as_model *m, struct as_page *pg)
+{
+	drop(m, pg);
 }
 
 static void clear(struct as_model *m, struct as_page *pg)
@@ -149,8 +155,10 @@ int as_access(struct as_model *m, int p, unsigned long addr, enum as_access a, u
 	err = page_access(pg, a);
 	if (err || !words)
 		return err;
-	if (a == AS_STORE && !(pg->flags & AS_SHARED))
+	if (a == AS_STORE && !(pg->flags & AS_SHARED)) {
 		as_own(m, pg);
+		pg->lazy = false;
+	}
 	*words = (uint64_t *)as_words(m, pg);
 	return 0;
 }
@@ -392,6 +400,8 @@ static int mremap_arguments(const struct as_model *m, unsigned long addr, unsign
 	if (!(flags & MREMAP_MAYMOVE) || !aligned(new_addr) || new_addr > m->end - new_len ||
 	    (flags & MREMAP_DONTUNMAP && old_len != new_len))
 		return -EINVAL;
+	/* the first page of what is only copied counts */
+	old_len = old_len ? old_len : AS_PAGE;
 	return addr < new_addr + new_len && new_addr < addr + old_len ? -EINVAL : 0;
 }
 
@@ -556,6 +566,9 @@ static int advise(struct as_model *m, struct as_page *pg, int advice)
 		return 0;
 	case MADV_GUARD_REMOVE:
 		pg->guard = false;
+		return 0;
+	case MADV_FREE:
+		pg->lazy = true;
 		return 0;
 	case MADV_POPULATE_READ:
 		return page_access(pg, AS_LOAD) ? -EFAULT : 0;

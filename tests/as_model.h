@@ -72,6 +72,7 @@ struct as_page {
 	uint16_t file, pgoff; /* file: number + 1, 0: anonymous */
 	bool guard;
 	bool here;	      /* of a ring or bare frames: has not been taken out */
+	bool lazy;	      /* MADV_FREE, and not written to since: may be gone at any time */
 	struct as_data *data; /* NULL: zeros, or the object's */
 };
 
@@ -119,6 +120,8 @@ struct as_data *as_data_get(struct as_data *d);
 void as_data_put(struct as_model *m, struct as_data *d);
 /* The page gets contents of its own: what it has now. */
 struct as_data *as_own(struct as_model *m, struct as_page *pg);
+/* A lazy page is gone. */
+void as_gone(struct as_model *m, struct as_page *pg);
 /* What a read finds: two words. The page can be read. */
 const uint64_t *as_words(const struct as_model *m, const struct as_page *pg);
 

@@ -74,5 +74,8 @@ bool do_unpin(struct op *o);
 bool do_device(struct op *o);
 bool do_migrate(struct op *o);
 bool do_split(struct op *o);
+bool do_pageout(struct op *o);
+bool do_swapoff(struct op *o);
+bool do_io_fails(struct op *o);
 
 #endif /* OCTAVO_TESTS_AS_OPS_H */

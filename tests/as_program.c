@@ -25,6 +25,7 @@ void describe(const char *fmt, ...)
 void arm(const struct op *o)
 {
 	as.hits = 0;
+	as.io_failed = 0;
 	as.free_before = nr_free_pages();
 #if OCTAVO_FAULTS
 	if (o->fail)
@@ -37,7 +38,9 @@ void disarm(void)
 #if OCTAVO_FAULTS
 	as.hits = octavo_fault_disarm();
 	run.st->faults += as.hits;
+	as.all_hits += as.hits;
 #endif
+	run.st->io += as.io_failed;
 }
 
 bool excuse(long ret, long oom)
@@ -99,7 +102,7 @@ static bool (*const ops[])(struct op *o) = {
 	do_access,   do_access,	  do_access,  do_access,   do_access,  do_access,  do_access,
 	do_access,   do_copy,	  do_copy,    do_copy,	   do_pin,     do_pin,	   do_pin,
 	do_unpin,    do_unpin,	  do_device,  do_device,   do_migrate, do_migrate, do_split,
-	do_policy,
+	do_policy,   do_pageout,  do_pageout, do_pageout,  do_pageout, do_swapoff, do_io_fails,
 };
 
 /* An address: of memory that is there, the end of an area, the end of a leaf, or any. */
@@ -275,6 +278,7 @@ static void run_program(void *arg)
 			OCTAVO_TABLE_BITS < 9 ? (u64)mib[b[0] & 3] << 17 : (u64)mib[b[0] & 3] << 20,
 		.overcommit = b[1] % 8 == 0 ? 2 : b[1] % 2,
 		.asids = b[2] & 1,
+		.swap_sync = b[2] & 2,
 		.orders = orders_of(b[3]),
 	};
 

@@ -24,6 +24,8 @@ struct as_stats {
 	unsigned long short_of; /* memory, or a step was made to fail */
 	unsigned long faults;	/* steps that were made to fail */
 	unsigned long moved;	/* folios migrated, split, collapsed */
+	unsigned long out;	/* folios whose contents were on the swap device alone */
+	unsigned long io;	/* transfers that failed */
 	unsigned long unmerged; /* areas that could have been one */
 };
 

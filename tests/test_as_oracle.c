@@ -62,10 +62,11 @@ static void test_address_spaces_agree_with_the_model(void **state)
 		}
 	}
 	printf("%lu operations, %lu refused, %lu out of memory, %lu made to fail, %lu folios "
-	       "moved, %lu areas unmerged\n",
-	       st.ops, st.refused, st.short_of, st.faults, st.moved, st.unmerged);
+	       "moved, %lu out, %lu transfers failed, %lu areas unmerged\n",
+	       st.ops, st.refused, st.short_of, st.faults, st.moved, st.out, st.io, st.unmerged);
 	assert_int_equal(st.ops, PROGRAMS * (unsigned long)STEPS);
 	assert_true(st.refused > 0 && st.short_of > 0 && st.moved > 0);
+	assert_true(st.out > 0 && st.io > 0);
 #if OCTAVO_FAULTS
 	assert_true(st.faults > 0);
 #endif

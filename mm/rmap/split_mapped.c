@@ -12,6 +12,8 @@
  */
 #include <octavo/errno.h>
 
+#include <octavo/swap.h>
+
 #include "rmap_internal.h"
 #include "unmap_run.h"
 
@@ -92,6 +94,9 @@ static void release_pieces(struct page *page, unsigned long nr, unsigned long ke
 		pieces = folio_nr_pages(piece);
 		if (keep - at < pieces)
 			continue;
+		/* what was unmapped before needs its slots no more: whoever unmapped it saw the whole mapped */
+		if (!folio_mapped(piece))
+			folio_free_swap(piece);
 		folio_unlock(piece);
 		folio_put(piece);
 	}

@@ -40,7 +40,9 @@ static int check_arguments(const struct mremap_call *c)
 		return -EINVAL;
 	if (c->flags & MREMAP_DONTUNMAP && c->old_len != c->new_len)
 		return -EINVAL;
-	if (c->addr < c->new_addr + c->new_len && c->new_addr < c->addr + c->old_len)
+	/* of a second mapping the original may not be where the copy goes either */
+	if (c->addr < c->new_addr + c->new_len &&
+	    c->new_addr < c->addr + max(c->old_len, PAGE_SIZE))
 		return -EINVAL;
 	return 0;
 }
