@@ -112,9 +112,6 @@ static void out(unsigned int cpu, unsigned int at)
 		return;
 	}
 	if (!folio_test_flag(folio, PG_swapcache) && folio_alloc_swap(folio)) {
-		/* as reclaim does when there is no run for it */
-		if (folio_order(folio))
-			folio_split(folio, 0, 0, GFP_KERNEL);
 		counts[cpu][3]++;
 		drop(folio);
 		return;
