@@ -112,6 +112,13 @@ static void let_go(struct folio *folio, enum swap_op op)
 
 /* ---- structs of transfers ---- */
 
+static void poll(struct swap_device *dev)
+{
+	dev->ops->poll(dev);
+	/* there may be nothing yet: the one who is to submit it has not got there */
+	octavo_port_relax();
+}
+
 #define XFER_SUBMITTED 1ul /* submit has returned */
 #define XFER_ENDED     2ul /* and the error above */
 #define XFER_ERR_SHIFT 8
@@ -129,12 +136,10 @@ static struct swap_xfer *xfer_get(struct swap_device *dev)
 
 	for (;;) {
 		if (old == 0) {
-			if (dev->ops->poll) {
-				dev->ops->poll(dev);
-				octavo_port_relax();
-			} else {
+			if (dev->ops->poll)
+				poll(dev);
+			else
 				swap_wait(dev, xfer_there);
-			}
 			old = READ_ONCE(dev->free_xfers);
 			continue;
 		}
@@ -281,26 +286,25 @@ void swap_read_folio(struct folio *folio)
 }
 
 /*
- * Poll the device of a folio, if it is one that wants that. The folio may leave the cache at any time: then it is
- * some device, or none, and the caller looks again anyway. Return: false: there is nothing to poll.
+ * The device of a folio, if it is one that wants to be polled; held. @dev: what this was before, held, or NULL. Held
+ * once, not in each turn of a loop, which then only looks. The folio may leave the cache at any time: then it
+ * is some device, or none, and the caller looks again anyway.
  */
-static bool poll_for(struct folio *folio)
+static struct swap_device *polled_device(struct folio *folio, struct swap_device *dev)
 {
-	struct swap_device *dev;
+	bool cached = folio_test_flag(folio, PG_swapcache);
+	unsigned int type = swp_type(folio_swap_entry(folio, 0));
 
-	if (!folio_test_flag(folio, PG_swapcache))
-		return false;
-	dev = swap_device_get(swp_type(folio_swap_entry(folio, 0)), true);
-	if (!dev)
-		return false;
-	if (!dev->ops->poll) {
+	if (dev && cached && dev->type == type)
+		return dev;
+	if (dev)
 		swap_device_put(dev);
-		return false;
+	dev = cached ? swap_device_get(type, true) : NULL;
+	if (dev && !dev->ops->poll) {
+		swap_device_put(dev);
+		dev = NULL;
 	}
-	dev->ops->poll(dev);
-	swap_device_put(dev);
-	octavo_port_relax();
-	return true;
+	return dev;
 }
 
 static bool writeback_over(const void *what)
@@ -313,21 +317,39 @@ static bool writeback_over(const void *what)
 
 void folio_wait_writeback(struct folio *folio)
 {
-	while (under_writeback(folio))
-		if (!poll_for(folio))
+	struct swap_device *dev = NULL;
+
+	while (under_writeback(folio)) {
+		dev = polled_device(folio, dev);
+		if (dev)
+			poll(dev);
+		else
 			swap_wait(folio, writeback_over);
+	}
+	if (dev)
+		swap_device_put(dev);
 }
 
 /*
  * Of a device that wants to be polled, who waits for the lock of a folio that is read may not sleep: whoever reads it need
- * not wait for it, and then nobody would poll. Others are short.
+ * not wait for it, and then nobody would poll. Others have the lock for a short time.
  */
 void swap_lock_folio(struct folio *folio)
 {
-	while (!folio_trylock(folio)) {
-		if (folio_test_flag(folio, PG_uptodate) || !poll_for(folio)) {
-			folio_lock(folio);
-			return;
-		}
+	struct swap_device *dev = NULL;
+	bool locked;
+
+	for (;;) {
+		locked = folio_trylock(folio);
+		if (locked || folio_test_flag(folio, PG_uptodate))
+			break;
+		dev = polled_device(folio, dev);
+		if (!dev)
+			break;
+		poll(dev);
 	}
+	if (dev)
+		swap_device_put(dev);
+	if (!locked)
+		folio_lock(folio);
 }

@@ -602,6 +602,9 @@ static void run_threads(void)
 						: (u32)__builtin_ctz(mask);
 
 			tid = choose_thread(CH_NEXT, mask, stay);
+			/* that was one choice too many */
+			if (E.outcome != OK)
+				return;
 		}
 		E.op++;
 		last = tid;
