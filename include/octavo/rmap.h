@@ -189,7 +189,7 @@ static __always_inline void folio_add_new_anon_rmap_small(struct folio *folio,
 							  const struct vm_area_struct *vma,
 							  unsigned long addr)
 {
-	u32 set = 1u << PG_anon_exclusive;
+	u32 set = 1u << PG_anon_exclusive | 1u << PG_uptodate;
 	struct anon_vma *anon_vma = READ_ONCE(vma->anon_vma);
 
 	if (unlikely(folio_ref_count(folio) == 0 || READ_ONCE(folio->mapcount)))
