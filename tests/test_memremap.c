@@ -147,6 +147,193 @@ static void test_memremap_and_hotplug_at_one_place(void **state)
 	shutdown_clean();
 }
 
+static void refuse(struct dev_pagemap pgmap, int err)
+{
+	assert_int_equal(memremap_pages(&pgmap), err);
+	assert_true(octavo_validate());
+}
+
+COVERS("S1.9 S1.10");
+static void test_memremap_refused(void **state)
+{
+	const struct dev_pagemap_ops no_free = { .migrate_to_ram = device_ops.migrate_to_ram };
+	const struct dev_pagemap_ops no_ram = { .folio_free = device_ops.folio_free };
+	struct dev_pagemap pgmap, good, first;
+
+	device_boot(1);
+	for_each_type(t)
+	{
+		good = device_pagemap(types[t], SECTION_PAGES);
+		/* what every kind needs */
+		pgmap = good;
+		pgmap.nr = 0;
+		refuse(pgmap, -EINVAL);
+		pgmap = good;
+		pgmap.nid = OCTAVO_NR_NODES;
+		refuse(pgmap, -EINVAL);
+		/* callbacks that the kind needs */
+		pgmap = good;
+		pgmap.ops = NULL;
+		if (types[t] != MEMORY_DEVICE_FS_DAX && types[t] != MEMORY_DEVICE_GENERIC) {
+			refuse(pgmap, -EINVAL);
+			pgmap.ops = &no_free;
+			refuse(pgmap, -EINVAL);
+		}
+		if (types[t] == MEMORY_DEVICE_PRIVATE) {
+			pgmap.ops = &no_ram;
+			refuse(pgmap, -EINVAL);
+			continue;
+		}
+		/* whole sections, in the memory map, that nobody has */
+		pgmap = good;
+		pgmap.nr = SECTION_PAGES - 1;
+		refuse(pgmap, -EINVAL);
+		pgmap = good;
+		pgmap.pfn++;
+		refuse(pgmap, -EINVAL);
+		pgmap = good;
+		pgmap.pfn = octavo_state.frame.max_pfn;
+		refuse(pgmap, -EINVAL);
+		pgmap.pfn = 0ul - SECTION_PAGES;
+		refuse(pgmap, -EINVAL);
+		pgmap = good;
+		pgmap.pfn = 0;
+		refuse(pgmap, -EEXIST);
+		pgmap = good;
+		pgmap.pfn -= SECTION_PAGES;
+		pgmap.nr = 2 * SECTION_PAGES;
+		refuse(pgmap, -EEXIST);
+		first = good;
+		assert_int_equal(memremap_pages(&first), 0);
+		refuse(good, -EEXIST);
+		memunmap_pages(&first);
+	}
+	pgmap = good;
+	pgmap.type = 0;
+	refuse(pgmap, -EINVAL);
+	pgmap.type = MEMORY_DEVICE_PCI_P2PDMA + 1;
+	refuse(pgmap, -EINVAL);
+	/* private memory of more pages than there is memory for words */
+	pgmap = device_pagemap(MEMORY_DEVICE_PRIVATE, FOLIO_DEVICE_PRIVATE);
+	refuse(pgmap, -ENOMEM);
+	shutdown_clean();
+	/* before there is a machine */
+	assert_int_equal(memremap_pages(&pgmap), -EINVAL);
+}
+
+/* Indices of several devices never meet, and are used again; as many as there are entries. */
+COVERS("S1.45");
+static void test_memremap_indices_of_many_devices(void **state)
+{
+	static struct dev_pagemap map[OCTAVO_NR_PAGEMAPS];
+	struct dev_pagemap more;
+	u64 seed = 1;
+
+	device_boot(1);
+	for (unsigned int i = 0; i < OCTAVO_NR_PAGEMAPS; i++) {
+		map[i] = device_pagemap(MEMORY_DEVICE_PRIVATE, 1 + i % 9);
+		assert_int_equal(memremap_pages(&map[i]), 0);
+	}
+	more = device_pagemap(MEMORY_DEVICE_PRIVATE, 1);
+	refuse(more, -E2BIG);
+	more = device_pagemap(MEMORY_DEVICE_COHERENT, SECTION_PAGES);
+	refuse(more, -E2BIG);
+	assert_false(pfn_valid(more.pfn));
+	for (unsigned int round = 0; round < 200; round++) {
+		unsigned int i = (unsigned int)((seed = seed * 6364136223846793005ull + 1) >> 40) %
+				 OCTAVO_NR_PAGEMAPS;
+
+		memunmap_pages(&map[i]);
+		map[i].nr = 1 + (seed >> 50) % 5000 % (MAX_FOLIO_ORDER > 6 ? 5000 : 200);
+		assert_int_equal(memremap_pages(&map[i]), 0);
+		for (unsigned int k = 0; k < OCTAVO_NR_PAGEMAPS; k++) {
+			assert_true(k == i || map[i].base.v + map[i].nr <= map[k].base.v ||
+				    map[k].base.v + map[k].nr <= map[i].base.v);
+			assert_ptr_equal(device_private_page(map[k].base), map[k].words);
+			assert_ptr_equal(
+				device_private_page((devidx_t){ map[k].base.v + map[k].nr - 1 }),
+				map[k].words + map[k].nr - 1);
+		}
+	}
+	assert_true(octavo_validate());
+	for (unsigned int i = 0; i < OCTAVO_NR_PAGEMAPS; i++)
+		memunmap_pages(&map[i]);
+	shutdown_clean();
+}
+
+/* Neighbours in the memory map become one span of the zone, and go one by one in any order. */
+static void test_memremap_neighbours_go_in_any_order(void **state)
+{
+	static const u8 orders[][3] = { { 0, 1, 2 }, { 1, 0, 2 }, { 2, 1, 0 }, { 1, 2, 0 } };
+
+	for (unsigned int o = 0; o < ARRAY_SIZE(orders); o++) {
+		struct dev_pagemap map[3];
+		struct zone_stat st;
+
+		device_boot(1);
+		for (unsigned int i = 0; i < 3; i++) {
+			map[i] = device_pagemap(types[1 + i], SECTION_PAGES);
+			map[i].pfn += i * SECTION_PAGES;
+			assert_int_equal(memremap_pages(&map[i]), 0);
+		}
+		for (unsigned int i = 0; i < 3; i++) {
+			assert_int_equal(zone_stat(0, ZONE_DEVICE, &st), 0);
+			assert_int_equal(st.present, (3 - i) * SECTION_PAGES);
+			assert_true(octavo_validate());
+			memunmap_pages(&map[orders[o][i]]);
+		}
+		shutdown_clean();
+	}
+}
+
+/* What was never unmapped is said, and counted as leaked. */
+static void test_memremap_left_behind(void **state)
+{
+	struct dev_pagemap pgmap;
+
+	device_boot(1);
+	pgmap = device_pagemap(MEMORY_DEVICE_PRIVATE, 100);
+	assert_int_equal(memremap_pages(&pgmap), 0);
+	assert_int_equal(sim_shutdown(), 1);
+}
+
+#if OCTAVO_FAULTS
+static void test_memremap_fails_at_every_step(void **state)
+{
+	for_each_type(t)
+	{
+		for_each_fault(k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_ALL, hit)
+		{
+			struct dev_pagemap pgmap;
+			u64 free;
+			int err;
+
+			octavo_fault_disarm();
+			device_boot(1);
+			pgmap = device_pagemap(types[t], SECTION_PAGES);
+			frame_drain_all();
+			free = nr_free_pages();
+			octavo_fault_arm(k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_ALL);
+			err = memremap_pages(&pgmap);
+			hit = octavo_fault_disarm();
+			assert_true(!err || err == -ENOMEM);
+			assert_true(octavo_validate());
+			if (err) {
+				assert_false(pfn_valid(pgmap.pfn));
+				frame_drain_all();
+				assert_int_equal(nr_free_pages(), free);
+				/* again, now that there is memory */
+				assert_int_equal(memremap_pages(&pgmap), 0);
+			}
+			octavo_fault_arm(k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_ALL);
+			memunmap_pages(&pgmap);
+			hit |= octavo_fault_disarm();
+			shutdown_clean();
+		}
+	}
+}
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,6 +342,13 @@ int main(void)
 		TEST(test_memremap_words_are_aligned_like_the_memory_map),
 		TEST(test_memremap_physical_memory_is_in_zone_device),
 		TEST(test_memremap_and_hotplug_at_one_place),
+		TEST(test_memremap_refused),
+		TEST(test_memremap_indices_of_many_devices),
+		TEST(test_memremap_neighbours_go_in_any_order),
+		TEST(test_memremap_left_behind),
+#if OCTAVO_FAULTS
+		TEST(test_memremap_fails_at_every_step),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
