@@ -6,7 +6,7 @@
  * as the mapping that it was and keeps its reference: nothing of the folio changes. Who has pinned the page could
  * write to it still; then it stays the CPU's. mm/space/fault_device.c has the way back.
  *
- * What it does not do: pages of files, folios that others map too, device memory.
+ * What it does not do: pages of files, folios that others map too.
  */
 #include <octavo/errno.h>
 #include <octavo/gup.h>
@@ -101,7 +101,7 @@ struct page *make_device_exclusive(struct mm_struct *mm, unsigned long addr, voi
 	}
 	folio = page_folio(page);
 	*err = -EFAULT;
-	if (folio && folio_test_anon(folio) && !folio_is_zone_device(folio)) {
+	if (folio && folio_test_anon(folio)) {
 		*err = -EBUSY;
 		if (folio_trylock(folio)) {
 			*err = make_exclusive(vma, addr, owner, folio, page);
