@@ -19,6 +19,7 @@ static const struct {
 	{ "vs-linux", bench_vs_linux, "address spaces: populate, zap, fork, copy, protect, move" },
 	{ "gup", bench_gup, "get_user_pages and pins" },
 	{ "vmap", bench_vmap, "kernel mappings: 100 MiB by runs and by pages, vmalloc" },
+	{ "device", bench_device, "migration to a device and back, by size of folios" },
 	{ "exclusive", bench_exclusive, "sharing and un-sharing the pages of a folio" },
 };
 

@@ -115,6 +115,7 @@ void bench_vs_linux(void);
 void bench_gup(void);
 void bench_exclusive(void);
 void bench_vmap(void);
+void bench_device(void);
 extern const struct bench_count frames_counts[], folios_counts[], slab_counts[], space_counts[],
 	gup_counts[], vmap_counts[];
 extern const unsigned int nr_frames_counts, nr_folios_counts, nr_slab_counts, nr_space_counts,

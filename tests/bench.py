@@ -25,6 +25,7 @@ CASES = {
     'vmap': {'map-100MiB/folios/order9': 'order0', 'map-100MiB/pages/order8': 'order0', 'vmalloc/4KiB/cpus2': 'contiguous',
              'vmalloc/random/cpus1': None, 'kept/100MiB/order9': 'array-of-pointers'},
     'gup': {'pin-fast/4K': None, 'pin-fast/2M': None, 'pin-slow/4K': None},
+    'device': {'to-device/2048KiB/2MiB': 'memcpy', 'to-system/2048KiB/2MiB': 'memcpy', 'to-device/2048KiB/64KiB/time': '4KiB'},
     'exclusive': {'set-or-clear/512-pages': 'page-by-page', 'set+share/512-pages': 'page-by-page'},
     'vmap': {},
 }
