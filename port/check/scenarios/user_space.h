@@ -68,8 +68,8 @@ static inline bool store(struct mm_struct *mm, unsigned long addr, u64 value)
 	while (check_mmu_store(mm, addr, value) != CHECK_MMU_OK) {
 		vm_fault_t ret = mm_fault(mm, addr, FAULT_FLAG_WRITE);
 
-		CHECK(!(ret & ~(VM_FAULT_SIGSEGV | VM_FAULT_MAPERR)));
-		if (ret)
+		CHECK(!(ret & ~(VM_FAULT_SIGSEGV | VM_FAULT_MAPERR | VM_FAULT_MAJOR)));
+		if (ret & VM_FAULT_SIGSEGV)
 			return false;
 	}
 	return true;
