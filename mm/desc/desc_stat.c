@@ -25,6 +25,20 @@ static u64 active_in(struct kmem_cache *cache, struct desc_stat *st)
 	return cs.active;
 }
 
+/* The same of the caches of a class that sets have. */
+static u64 active_in_sets(u32 class, struct desc_stat *st)
+{
+	u64 active = 0;
+
+	for (u32 nr = 1; nr < OCTAVO_FOLIO_SETS; nr++) {
+		const struct folio_set *set = folio_set_find(nr);
+
+		if (set)
+			active += active_in(set->cache[class], st);
+	}
+	return active;
+}
+
 void desc_stat(struct desc_stat *st)
 {
 	const struct desc_state *d = &octavo_state.desc;
@@ -32,7 +46,7 @@ void desc_stat(struct desc_stat *st)
 
 	memset(st, 0, sizeof(*st));
 	for (u32 i = 0; i < NR_FOLIO_CLASSES; i++)
-		folios += active_in(d->folio[i], st);
+		folios += active_in(d->folio[i], st) + active_in_sets(i, st);
 	st->ptdescs = active_in(d->ptdesc, st);
 	st->mgdescs = active_in(d->mgdesc, st);
 	st->movables = active_in(d->movable, st);

@@ -267,6 +267,7 @@ bool desc_validate(void)
 
 		if (octavo_state.desc.folio[class])
 			kmem_cache_stat(octavo_state.desc.folio[class], &st);
+		st.active += folio_sets_active((enum folio_class) class);
 		if (st.active != census.live[class]) {
 			pr_err("%s: %lu descriptors allocated, %lu named by words", st.name,
 			       (unsigned long)st.active, (unsigned long)census.live[class]);

@@ -41,7 +41,8 @@ struct folio *folio_publish(struct folio *folio, unsigned long pfn, unsigned int
 
 /* desc_init.c: another cache of folio descriptors. Context: sleeps. NULL: no memory. */
 struct kmem_cache *folio_cache_create(enum folio_class class);
-/* folio_set.c */
+/* folio_set.c: descriptors allocated from sets' caches; and their end. */
+u64 folio_sets_active(enum folio_class class);
 void folio_sets_exit(void);
 
 /*

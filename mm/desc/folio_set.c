@@ -119,6 +119,22 @@ struct folio *folio_alloc_set(gfp_t gfp, unsigned int order, enum folio_kind kin
 	return folio_publish(folio, (unsigned long)pfn, order, kind, gfp, set->nr);
 }
 
+u64 folio_sets_active(enum folio_class class)
+{
+	u64 active = 0;
+
+	for (u32 nr = 1; nr < OCTAVO_FOLIO_SETS; nr++) {
+		const struct folio_set *set = folio_set_find(nr);
+		struct kmem_cache_stat st;
+
+		if (!set)
+			continue;
+		kmem_cache_stat(set->cache[class], &st);
+		active += st.active;
+	}
+	return active;
+}
+
 void folio_sets_exit(void)
 {
 	kfree(octavo_state.desc.sets);

@@ -69,6 +69,14 @@ static void charge_high(struct mem_cgroup *memcg, u64 nr)
 	}
 }
 
+static bool is_high(const struct mem_cgroup *memcg)
+{
+	for (const struct mem_cgroup *g = memcg; g; g = g->parent)
+		if (READ_ONCE(g->memory.usage) > READ_ONCE(g->limit[MEMCG_HIGH]))
+			return true;
+	return false;
+}
+
 int memcg_charge(struct mem_cgroup *memcg, u64 nr, gfp_t gfp)
 {
 	bool may_wait = gfp & __GFP_DIRECT_RECLAIM;
@@ -79,14 +87,18 @@ int memcg_charge(struct mem_cgroup *memcg, u64 nr, gfp_t gfp)
 		if (!over) {
 			if (may_wait)
 				charge_high(memcg, nr);
+			else if (is_high(memcg))
+				break;
 			return 0;
 		}
 		if (!may_wait || i == CHARGE_TRIES) {
-			fetch_add_relaxed(&over->failed, 1ul);
-			break;
+			fetch_add_relaxed(&over->failed, (u64)may_wait);
+			return -ENOMEM;
 		}
 		shrink_groups(over, NUMA_NO_NODE, max(nr, (u64)RECLAIM_BATCH));
 	}
+	/* who may not wait comes back when it may */
+	memcg_uncharge(memcg, nr);
 	return -ENOMEM;
 }
 

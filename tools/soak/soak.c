@@ -19,7 +19,13 @@ struct soak soak;
 struct mm_struct *world_shared_mm(u32 pages);
 
 /* Who has which CPU slot. */
-enum { CPU_WORLDS = 0, CPU_KSWAPD = NR_WORLDS, CPU_CHAOS, CPU_DEVICES, NR_CPUS_USED = CPU_DEVICES + 4 };
+enum {
+	CPU_WORLDS = 0,
+	CPU_KSWAPD = NR_WORLDS,
+	CPU_CHAOS,
+	CPU_DEVICES,
+	NR_CPUS_USED = CPU_DEVICES + 4
+};
 
 static struct {
 	struct swapdev *dev;
@@ -84,14 +90,16 @@ static int make_file(unsigned int i, u64 bytes, struct swapdev **out)
 					  .bytes = bytes,
 					  .create = true,
 					  .thread = { .enter = thread_enter,
-						      .arg = (void *)(unsigned long)(CPU_DEVICES + 2 * i) } };
+						      .arg = (void *)(unsigned long)(CPU_DEVICES +
+										     2 * i) } };
 	struct swapdev_inject_args wrong = {
 		.seed = soak.opt.seed + i,
 		.read_errors = soak.opt.errors,
 		.write_errors = soak.opt.errors,
 		.hold = 4,
 		.delay_us = 200,
-		.thread = { .enter = thread_enter, .arg = (void *)(unsigned long)(CPU_DEVICES + 2 * i + 1) },
+		.thread = { .enter = thread_enter,
+			    .arg = (void *)(unsigned long)(CPU_DEVICES + 2 * i + 1) },
 	};
 	int err;
 
@@ -170,11 +178,13 @@ static void report(FILE *f, const char *end)
 	sum(&c);
 	reclaim_stat(&rs);
 	fprintf(f,
-		"%5.0f s: %lu operations, %lu pages written, %lu compared; %lu reclaimed, %lu written out, %lu "
+		"%5.0f s: %lu operations, %lu pages written, %lu compared; %lu reclaimed, %lu "
+		"written out, %lu "
 		"came back; %lu device errors, %lu times out of memory%s",
-		(double)(now_ms() - started) / 1000, (unsigned long)c.ops, (unsigned long)c.pages_written,
-		(unsigned long)c.pages_checked, (unsigned long)rs.reclaimed, (unsigned long)rs.written,
-		(unsigned long)rs.refaults, (unsigned long)c.io_errors, (unsigned long)c.oom, end);
+		(double)(now_ms() - started) / 1000, (unsigned long)c.ops,
+		(unsigned long)c.pages_written, (unsigned long)c.pages_checked,
+		(unsigned long)rs.reclaimed, (unsigned long)rs.written, (unsigned long)rs.refaults,
+		(unsigned long)c.io_errors, (unsigned long)c.oom, end);
 	fflush(f);
 }
 
@@ -186,11 +196,13 @@ static void report_last(void)
 	sum(&c);
 	reclaim_stat(&rs);
 	report(stdout, "\n");
-	printf("        %lu forks, %lu ranges changed, %lu pages by pins, %lu folios moved, %lu split, %lu times "
+	printf("        %lu forks, %lu ranges changed, %lu pages by pins, %lu folios moved, %lu "
+	       "split, %lu times "
 	       "swapoff; %lu agings, %lu kswapd, %lu direct reclaims\n",
 	       (unsigned long)c.forks, (unsigned long)c.ranges, (unsigned long)c.pins,
 	       (unsigned long)c.migrated, (unsigned long)c.split, (unsigned long)c.swapoffs,
-	       (unsigned long)rs.aged, (unsigned long)rs.kswapd_runs, (unsigned long)rs.direct_runs);
+	       (unsigned long)rs.aged, (unsigned long)rs.kswapd_runs,
+	       (unsigned long)rs.direct_runs);
 }
 
 /* ---- threads ---- */
@@ -256,7 +268,9 @@ static int run(void)
 	leaked = sim_shutdown();
 	if (leaked)
 		soak_fail("%lu frames leaked", (unsigned long)leaked);
-	printf("%s\n", soak.failed ? "FAILED" : "clean: every byte was what it should be, and nothing is left");
+	printf("%s\n", soak.failed
+			       ? "FAILED"
+			       : "clean: every byte was what it should be, and nothing is left");
 	return soak.failed ? 1 : 0;
 }
 
@@ -265,9 +279,12 @@ static int run(void)
 static void usage(FILE *f)
 {
 	fputs("usage: octavo soak [OPTION...]\n\n"
-	      "Random programs on two CPUs use several times as much memory as there is, with compressed\n"
-	      "memory and files as swap devices that fail now and then, while folios are moved and split and\n"
-	      "devices come and go. Every byte is compared. Exit status 0: clean, 1: not, 2: misuse.\n\n"
+	      "Random programs on two CPUs use several times as much memory as there is, with "
+	      "compressed\n"
+	      "memory and files as swap devices that fail now and then, while folios are moved and "
+	      "split and\n"
+	      "devices come and go. Every byte is compared. Exit status 0: clean, 1: not, 2: "
+	      "misuse.\n\n"
 	      "  -m, --minutes N   how long (1); fractions are allowed\n"
 	      "  -s, --seed N      of all that is random (from the clock)\n"
 	      "  -r, --ram MIB     of the machine (64)\n"
@@ -284,7 +301,8 @@ static bool number(const char *text, double least, double most, double *n)
 
 	*n = strtod(text, &end);
 	if (*end || end == text || !(*n >= least && *n <= most)) {
-		fprintf(stderr, "octavo soak: %s is not a number from %g to %g\n", text, least, most);
+		fprintf(stderr, "octavo soak: %s is not a number from %g to %g\n", text, least,
+			most);
 		return false;
 	}
 	return true;
@@ -293,10 +311,14 @@ static bool number(const char *text, double least, double most, double *n)
 static int parse(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "minutes", required_argument, NULL, 'm' }, { "seed", required_argument, NULL, 's' },
-		{ "ram", required_argument, NULL, 'r' },     { "over", required_argument, NULL, 'o' },
-		{ "errors", required_argument, NULL, 'e' },  { "dir", required_argument, NULL, 'd' },
-		{ "help", no_argument, NULL, 'h' },	     { 0 },
+		{ "minutes", required_argument, NULL, 'm' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "ram", required_argument, NULL, 'r' },
+		{ "over", required_argument, NULL, 'o' },
+		{ "errors", required_argument, NULL, 'e' },
+		{ "dir", required_argument, NULL, 'd' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
 	};
 	const char *tmp = getenv("TMPDIR");
 	double n;
@@ -361,7 +383,8 @@ int main(int argc, char **argv)
 		return status < 0 ? 0 : status;
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
-	printf("seed %lu, %lu MiB of memory, programs use %g times as much, %u of a million transfers fail\n",
+	printf("seed %lu, %lu MiB of memory, programs use %g times as much, %u of a million "
+	       "transfers fail\n",
 	       (unsigned long)soak.opt.seed, (unsigned long)(soak.opt.ram >> 20), soak.opt.over,
 	       soak.opt.errors);
 	fflush(stdout);

@@ -182,9 +182,9 @@ static void wrong_page(struct world *w, const struct space *s, u32 page, const u
 {
 	soak_fail("CPU %u: page %u at 0x%lx of mm %p (%u pages%s): has 0x%016lx 0x%016lx ..., "
 		  "should be of stamp %u%s",
-		  w->cpu, page, page_addr(s, page), (void *)s->mm, s->nr, s->shared ? ", shared" : "",
-		  (unsigned long)words[0], (unsigned long)words[1], s->stamp[page],
-		  s->state[page] == PAGE_MAYBE ? " or empty" : "");
+		  w->cpu, page, page_addr(s, page), (void *)s->mm, s->nr,
+		  s->shared ? ", shared" : "", (unsigned long)words[0], (unsigned long)words[1],
+		  s->stamp[page], s->state[page] == PAGE_MAYBE ? " or empty" : "");
 }
 
 static void check_words(struct world *w, struct space *s, u32 page, const u64 *words)
@@ -299,9 +299,9 @@ static void op_check(struct world *w)
 
 static void op_advise(struct world *w)
 {
-	static const int advices[] = { MADV_PAGEOUT,	   MADV_PAGEOUT,   MADV_COLD, MADV_FREE,
-				       MADV_DONTNEED,	   MADV_WILLNEED, MADV_HUGEPAGE,
-				       MADV_POPULATE_WRITE };
+	static const int advices[] = { MADV_PAGEOUT,  MADV_PAGEOUT,	  MADV_COLD,
+				       MADV_FREE,     MADV_DONTNEED,	  MADV_WILLNEED,
+				       MADV_HUGEPAGE, MADV_POPULATE_WRITE };
 	int advice = advices[soak_below(&w->rnd, ARRAY_SIZE(advices))];
 	struct space *s = some_space(w);
 	u32 first, nr = some_run(w, s, &first);
@@ -458,8 +458,9 @@ static const struct {
 	u32 weight;
 	void (*run)(struct world *w);
 } ops[] = {
-	{ 300, op_write }, { 300, op_check }, { 120, op_advise }, { 40, op_protect }, { 30, op_remap },
-	{ 30, op_move },   { 8, op_fork },    { 8, op_exit },	  { 6, op_lock },     { 20, op_collapse },
+	{ 300, op_write }, { 300, op_check },	{ 120, op_advise }, { 40, op_protect },
+	{ 30, op_remap },  { 30, op_move },	{ 8, op_fork },	    { 8, op_exit },
+	{ 6, op_lock },	   { 20, op_collapse },
 };
 
 static void some_op(struct world *w)
@@ -498,9 +499,10 @@ static struct mm_struct *new_mm(u32 pages)
 {
 	struct mm_struct *mm = mm_alloc();
 
-	if (!mm || vm_mmap(mm, WORLD_BASE, (unsigned long)pages << PAGE_SHIFT, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, NULL,
-			   0) != (long)WORLD_BASE) {
+	if (!mm ||
+	    vm_mmap(mm, WORLD_BASE, (unsigned long)pages << PAGE_SHIFT, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, NULL,
+		    0) != (long)WORLD_BASE) {
 		soak_fail("no address space of %u pages", pages);
 		exit(1);
 	}
