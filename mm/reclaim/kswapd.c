@@ -11,6 +11,9 @@
 /* Laps in which nothing was freed before it is given up. */
 #define HOPELESS_LAPS (GEN_MIN_AGE + 2)
 
+/* Tries of direct reclaim while others are at it too. */
+#define DIRECT_TRIES 16u
+
 /* Who has more reclaimers than CPUs has them wait for the same memory. Also ends a recursion, if there were one. */
 static bool reclaim_enter(void)
 {
@@ -32,7 +35,7 @@ static void reclaim_leave(void)
  * One step of a lap. The set is one scanner's at a time; the folios that he finds are his, and are taken away without it.
  * Return: frames freed. *lap: it was the last step of one.
  */
-static u64 shrink_step(struct lruvec *lv, int nid, bool *lap)
+static u64 shrink_step(struct lruvec *lv, int nid, bool *lap, struct folio **busy)
 {
 	struct folio *folios[RECLAIM_BATCH];
 	u32 nr;
@@ -43,7 +46,7 @@ static u64 shrink_step(struct lruvec *lv, int nid, bool *lap)
 		octavo_port_relax();
 		return 0;
 	}
-	nr = scan_old_folios(lv, nid, folios, lap);
+	nr = scan_old_folios(lv, nid, folios, lap, busy);
 	if (*lap)
 		lruvec_age(lv);
 	smp_store_release(&lv->busy, 0u);
@@ -53,12 +56,13 @@ static u64 shrink_step(struct lruvec *lv, int nid, bool *lap)
 /* Return: frames freed: @want or more, unless there are not so many. */
 static u64 shrink_lruvec(struct lruvec *lv, int nid, u64 want)
 {
+	struct folio *busy = NULL;
 	u64 freed = 0, before = 0;
 	u32 laps = 0, idle = 0;
 	bool lap;
 
 	while (freed < want && laps < HOPELESS_LAPS && idle < 1000) {
-		u64 n = shrink_step(lv, nid, &lap);
+		u64 n = shrink_step(lv, nid, &lap, &busy);
 
 		freed += n;
 		/* somebody else has the set busy, and frees for us too */
@@ -67,7 +71,15 @@ static u64 shrink_lruvec(struct lruvec *lv, int nid, u64 want)
 			continue;
 		laps = freed == before ? laps + 1 : 0;
 		before = freed;
+		/* what others have on its way is soon to be had */
+		if (laps && busy)
+			folio_wait_writeback(busy);
+		if (busy)
+			folio_put(busy);
+		busy = NULL;
 	}
+	if (busy)
+		folio_put(busy);
 	return freed;
 }
 
@@ -100,12 +112,20 @@ u64 shrink_groups(struct mem_cgroup *top, int nid, u64 want)
 u64 try_to_free_pages(gfp_t gfp, unsigned int order, int nid)
 {
 	/* some more than is needed now, or the next one comes here too */
-	u64 want = max(1ul << order, (unsigned long)RECLAIM_BATCH), freed;
+	u64 want = max(1ul << order, (unsigned long)RECLAIM_BATCH), freed = 0, before;
 
 	if (!(gfp & __GFP_DIRECT_RECLAIM) || !reclaim_enter())
 		return 0;
 	count_event(RECLAIM_DIRECT, 1);
-	freed = shrink_groups(NULL, nid, want);
+	before = READ_ONCE(octavo_state.reclaim.event[RECLAIM_FREED]);
+	for (u32 tries = 0; !freed && tries < DIRECT_TRIES; tries++) {
+		freed = shrink_groups(NULL, nid, want);
+		/* others have what could be had, locked, and free it for all of us */
+		if (!freed)
+			freed = READ_ONCE(octavo_state.reclaim.event[RECLAIM_FREED]) - before;
+		if (!freed && READ_ONCE(octavo_state.reclaim.running) == 1)
+			break;
+	}
 	reclaim_leave();
 	return freed;
 }

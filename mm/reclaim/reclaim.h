@@ -84,10 +84,12 @@ static inline u32 shadow_age(u64 shadow, const struct lruvec *lv)
  * @nid: of which node
  * @folios: filled with references, at most RECLAIM_BATCH
  * @lap: set if all descriptors have been looked at since it was last
+ * @busy: NULL, or gets a reference of one that is on its way to its slots: to be waited for by who finds nothing else
  *
  * Context: any that may spin. Return: how many.
  */
-u32 scan_old_folios(struct lruvec *lv, int nid, struct folio **folios, bool *lap);
+u32 scan_old_folios(struct lruvec *lv, int nid, struct folio **folios, bool *lap,
+		    struct folio **busy);
 
 /* Can it be taken away, as far as a look can tell? The caller has a reference. */
 bool folio_evictable(const struct folio *folio);

@@ -29,10 +29,14 @@ bool folio_evictable(const struct folio *folio)
 }
 
 /* A reference of a folio that may go. */
-static bool take_old(struct folio *folio, struct lruvec *lv, int nid)
+static bool take_old(struct folio *folio, struct lruvec *lv, int nid, struct folio **busy)
 {
 	if (!folio_try_get(folio))
 		return false;
+	if (!*busy && folio_test_flag(folio, PG_writeback)) {
+		*busy = folio;
+		return false;
+	}
 	if (folio_evictable(folio) && folio_age(folio, lv) >= GEN_MIN_AGE &&
 	    (nid == NUMA_NO_NODE || pfn_to_nid(folio_pfn(folio)) == (u32)nid))
 		return true;
@@ -47,7 +51,8 @@ static struct kmem_cache *lruvec_cache(const struct lruvec *lv)
 		       : smp_load_acquire(&octavo_state.desc.folio[lv->class]);
 }
 
-u32 scan_old_folios(struct lruvec *lv, int nid, struct folio **folios, bool *lap)
+u32 scan_old_folios(struct lruvec *lv, int nid, struct folio **folios, bool *lap,
+		    struct folio **busy)
 {
 	void *objs[RECLAIM_BATCH];
 	u32 found = 0, nr;
@@ -59,7 +64,7 @@ u32 scan_old_folios(struct lruvec *lv, int nid, struct folio **folios, bool *lap
 		rcu_read_lock();
 		nr = cache ? kmem_cache_scan(cache, &lv->scan, RECLAIM_BATCH, objs) : 0;
 		for (u32 i = 0; i < nr; i++)
-			if (take_old(objs[i], lv, nid))
+			if (take_old(objs[i], lv, nid, busy))
 				folios[found++] = objs[i];
 		rcu_read_unlock();
 		count_event(RECLAIM_SCANNED, nr);

@@ -247,6 +247,18 @@ static struct swap_cluster *cluster_fresh(struct swap_device *dev)
 	return c;
 }
 
+int cluster_first(struct swap_device *dev)
+{
+	struct swap_cluster *c;
+
+	spin_lock(&dev->list_lock);
+	c = cluster_fresh(dev);
+	if (c)
+		list_put(dev, c, cluster_list(c, c->largest));
+	spin_unlock(&dev->list_lock);
+	return c ? 0 : -ENOMEM;
+}
+
 /* ---- taking ---- */
 
 static inline u16 cluster_owner(unsigned int cpu, unsigned int order)

@@ -167,6 +167,11 @@ static inline swp_entry_t cluster_entry(const struct swap_device *dev, const str
 /* Slots [at, at + nr) are not in use any more: free, or bad. Lock held. Tells the device. */
 void cluster_free(struct swap_device *dev, struct swap_cluster *c, unsigned int at,
 		  unsigned int nr);
+/*
+ * The first one is made by swapon(): when memory is short enough to swap for the first time there may be none for it. Nobody
+ * knows @dev yet. Return: 0, -ENOMEM.
+ */
+int cluster_first(struct swap_device *dev);
 /* The largest order of which it has an aligned free run; -1: it is full. */
 int cluster_largest(const struct swap_cluster *c);
 /* The list that it belongs to by what is free in it. */

@@ -65,7 +65,7 @@ static void device_free(struct swap_device *dev)
 
 	for (u32 i = 0; i < dev->fresh; i++)
 		swap_words_free(swap_cluster_at(dev, i)->words, CLUSTER_WORD_BYTES);
-	for (u32 g = 0; g < groups; g++)
+	for (u32 g = 0; dev->groups && g < groups; g++)
 		swap_words_free(dev->groups[g], CLUSTER_GROUP_BYTES);
 	kfree(dev->groups);
 	kfree(dev);
@@ -135,9 +135,9 @@ static struct swap_device *device_make(const struct swap_device_ops *ops, void *
 		INIT_LIST_HEAD(&dev->lists[i]);
 	dev->groups = kzalloc(DIV_ROUND_UP(dev->nr_clusters, CLUSTER_GROUP) * sizeof(*dev->groups),
 			      GFP_KERNEL);
-	if (dev->groups)
+	if (dev->groups && !cluster_first(dev))
 		return dev;
-	kfree(dev);
+	device_free(dev);
 	return NULL;
 }
 

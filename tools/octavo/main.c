@@ -16,6 +16,7 @@ static const struct tool_command commands[] = {
 	{ "bench", "the allocators against those of the C library and mimalloc, and bare frames",
 	  cmd_bench },
 	{ "race", "explore the interleavings of the lockless protocols", race_main },
+	{ "soak", "random programs on memory that is too small, every byte compared", soak_main },
 };
 
 static void usage(FILE *f)

@@ -28,6 +28,7 @@ struct tool_command {
 
 int footprint_main(int argc, char **argv);
 int race_main(int argc, char **argv);
+int soak_main(int argc, char **argv);
 int cmd_bench(int argc, char **argv); /* bench/ */
 
 /* "octavo: " and a line to stderr. */
