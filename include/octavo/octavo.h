@@ -28,5 +28,8 @@
 #include <octavo/tlb.h>
 #include <octavo/vmalloc.h>
 #include <octavo/zpool.h>
+#include <octavo/swap.h>
+#include <octavo/reclaim.h>
+#include <octavo/memcontrol.h>
 
 #endif /* OCTAVO_OCTAVO_H */
