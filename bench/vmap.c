@@ -366,7 +366,12 @@ static void setup_pages(void)
 	make_mapping(&counted, 0);
 }
 
-/* @n single pages, many by one call. */
+static void setup_runs(void)
+{
+	make_mapping(&counted, 9);
+}
+
+/* @n single pages, or pages of larger folios, many by one call. */
 static void count_map(unsigned long n)
 {
 	for (unsigned long nr; n; n -= nr) {
@@ -400,6 +405,7 @@ static void count_vmalloc(unsigned long n)
 
 const struct bench_count vmap_counts[] = {
 	{ "map-and-unmap/a-page", setup_pages, count_map, NULL, NULL },
+	{ "map-and-unmap/a-page-of-2MiB", setup_runs, count_map, NULL, NULL },
 	{ "map-and-unmap/a-folio", setup_pages, count_map_parts, NULL, NULL },
 	{ "vmalloc-vfree/4KiB", NULL, count_vmalloc, NULL, NULL },
 };

@@ -400,6 +400,89 @@ static void test_vmap_large_entries(void **state)
 	kmap_end();
 }
 
+/* Where the aligned parts of runs of neighbours are, said in the most naive way. */
+static unsigned long leaves_of(const void *addr, struct page **pages, unsigned long n)
+{
+	unsigned long leaves = 0;
+
+	for (unsigned long i = 0; i + LEAF_PAGES <= n; i++) {
+		unsigned long run = 1;
+
+		if (!IS_ALIGNED((unsigned long)kat(addr, i), LEAF_PAGES << PAGE_SHIFT) ||
+		    !IS_ALIGNED(page_to_pfn(pages[i]), LEAF_PAGES))
+			continue;
+		while (run < LEAF_PAGES && pages[i + run] == pages[i] + run)
+			run++;
+		leaves += run == LEAF_PAGES;
+	}
+	return leaves;
+}
+
+/* Many more runs than are remembered from one look at an array to the next; on a tiny machine a few. */
+enum { ANY_PARTS = OCTAVO_TABLE_BITS == 9 ? 400 : 20 };
+
+/* Neighbours in runs of @len, and at most that, until there are @n; from a random place, or from aligned ones. */
+static unsigned long add_runs(struct page **pages, unsigned long n, unsigned long len,
+			      struct page *memory, unsigned long nr)
+{
+	unsigned long at = 0;
+
+	while (at < n) {
+		unsigned long run = min(n - at, len < 4 ? len : 1 + (unsigned long)rand() % len);
+		unsigned long from = (unsigned long)rand() % (nr - run + 1);
+
+		for (unsigned long i = 0; i < run; i++)
+			pages[at++] = memory + from + i;
+	}
+	return n;
+}
+
+/* All arrangements of runs, with large entries before, between and after them, and runs with one page that is another's. */
+static void test_vmap_any_arrangement(void **state)
+{
+	const unsigned long nr = 2 * LEAF_PAGES, room = ANY_PARTS * 2 + 6 * LEAF_PAGES;
+	struct page **pages = malloc(room * sizeof(*pages));
+	unsigned long most = 0;
+	struct folio *folio;
+	struct page *first;
+
+	kmap_boot();
+	assert_non_null(pages);
+	folio = new_folio(level_order(1) + 1);
+	first = folio_page(folio, 0);
+	for (unsigned int round = 0; round < 24; round++) {
+		unsigned long n = 0;
+		void *addr;
+
+		srand(round);
+		if (round & 1)
+			n += add_runs(pages + n, (unsigned long)rand() % LEAF_PAGES, 1, first, nr);
+		if (round & 2)
+			n += add_runs(pages + n, LEAF_PAGES, LEAF_PAGES, first, nr);
+		if (round & 4)
+			n += add_runs(pages + n, ANY_PARTS, 2, first, nr);
+		for (unsigned int k = 0; k < 3; k++)
+			for (unsigned long i = 0; i < LEAF_PAGES; i++)
+				pages[n++] = first + (k & 1) * LEAF_PAGES + i;
+		if (round & 8)
+			pages[n - 1 - (unsigned long)rand() % (2 * LEAF_PAGES)] =
+				first + (unsigned long)rand() % nr;
+		n += add_runs(pages + n, (unsigned long)rand() % LEAF_PAGES, 3, first, nr);
+		addr = vmap(pages, (unsigned int)n, 0, PAGE_KERNEL);
+		assert_non_null(addr);
+		assert_int_equal(kmap_stat().huge_entries, leaves_of(addr, pages, n));
+		most = max(most, kmap_stat().huge_entries);
+		for (unsigned long i = 0; i < n; i++)
+			assert_ptr_equal(vmalloc_to_page(kat(addr, i)), pages[i]);
+		assert_maps(kat(addr, n - 1), pages[n - 1]);
+		vunmap(addr);
+	}
+	assert_true(most >= 2);
+	folio_put(folio);
+	free(pages);
+	kmap_end();
+}
+
 /* A run that is not aligned as long as an entry, or aligned and too short, degrades to single entries. */
 COVERS("S4.15");
 static void test_vmap_runs_degrade(void **state)
@@ -911,6 +994,7 @@ int main(void)
 		TEST(test_vmap_errors),
 		TEST(test_vunmap),
 		TEST(test_vmap_large_entries),
+		TEST(test_vmap_any_arrangement),
 		TEST(test_vmap_runs_degrade),
 		TEST(test_vmap_folios),
 		TEST(test_vmap_keeps_runs),

@@ -180,6 +180,9 @@ struct kmapper {
 /* @nr frames on. Context: may sleep; the addresses are the caller's and empty. Return: 0, -ENOMEM. */
 int kmap_map_run(struct kmapper *m, unsigned long pfn, unsigned long nr);
 
+/* Of an array, pages that need not be neighbours. Context: as kmap_map_run(). Return: 0, -ENOMEM. */
+int kmap_map_pages(struct kmapper *m, struct page *const *pages, unsigned long nr);
+
 static inline int kmap_map_page(struct kmapper *m, unsigned long pfn)
 {
 	if (unlikely(!m->ptep))
@@ -211,6 +214,21 @@ static inline unsigned long kmap_table_addr(unsigned long addr)
 
 /* ---- runs.c ---- */
 
+static inline u64 vm_run_pack(unsigned long pfn, unsigned long nr)
+{
+	return (u64)pfn << VM_RUN_NR_BITS | (nr - 1);
+}
+
+static inline unsigned long vm_run_pfn(u64 run)
+{
+	return run >> VM_RUN_NR_BITS;
+}
+
+static inline unsigned long vm_run_nr(u64 run)
+{
+	return (run & (VM_RUN_MAX - 1)) + 1;
+}
+
 /* Append; merges with the last one. Return: 0, -ENOMEM: nothing has changed. */
 int vm_runs_add(struct vm_runs *r, unsigned long pfn, unsigned long nr, gfp_t gfp);
 /* Forget them all. */
@@ -233,18 +251,33 @@ bool vm_run_next(struct vm_run_iter *it, unsigned long *pfn, unsigned long *nr);
 
 /* ---- vmap.c ---- */
 
+/* Runs that are remembered from the first look at a source to the next; more are looked for again. */
+#define KMAP_KNOWN_RUNS 128u
+
 /* What is to be mapped: one of the two arrays. */
 struct kmap_source {
 	struct page **pages;
 	const struct folio_subrange *parts;
 	unsigned int count;
+	/* found by kmap_check_source(): the first runs of more than a page, one after the other */
+	u32 nr_known;
+	u64 known[KMAP_KNOWN_RUNS];
 };
+
+static inline void kmap_source_pages(struct kmap_source *src, struct page **pages,
+				     unsigned int count)
+{
+	src->pages = pages;
+	src->parts = NULL;
+	src->count = count;
+	src->nr_known = 0;
+}
 
 /*
  * May all of it be mapped by the kernel, and if @owned, does it have references to give? @want: NULL, or where the
  * addresses should lie is set. Return: 0, -EINVAL.
  */
-int kmap_check_source(const struct kmap_source *src, bool owned, struct kmap_want *want);
+int kmap_check_source(struct kmap_source *src, bool owned, struct kmap_want *want);
 /* From m->addr on; what was mapped before a failure stays. Return: 0, -ENOMEM. */
 int kmap_map_source(struct kmapper *m, const struct kmap_source *src);
 

@@ -133,13 +133,14 @@ static void put_addresses(struct kmap *k, struct ram_block *b, unsigned long add
 
 void *vm_map_ram(struct page **pages, unsigned int count, int node)
 {
-	const struct kmap_source src = { .pages = pages, .count = count };
 	struct kmapper m = { .prot = PAGE_KERNEL };
+	struct kmap_source src;
 	unsigned long addr;
 	void *large;
 
 	if (count > KMAP_RAM_MAX)
 		return vmap_pages(pages, count, VM_MAP_RAM, PAGE_KERNEL, &large) ? NULL : large;
+	kmap_source_pages(&src, pages, count);
 	if (!count || kmap_check_source(&src, false, NULL))
 		return NULL;
 	m.k = kmap_get();

@@ -10,21 +10,6 @@
 #define FIRST_BLOCK_BYTES 64u
 #define MAX_BLOCK_BYTES	  4096u
 
-static u64 pack(unsigned long pfn, unsigned long nr)
-{
-	return (u64)pfn << VM_RUN_NR_BITS | (nr - 1);
-}
-
-static unsigned long run_pfn(u64 run)
-{
-	return run >> VM_RUN_NR_BITS;
-}
-
-static unsigned long run_nr(u64 run)
-{
-	return (run & (VM_RUN_MAX - 1)) + 1;
-}
-
 static u64 *last_run(struct vm_runs *r)
 {
 	if (r->last)
@@ -58,17 +43,18 @@ int vm_runs_add(struct vm_runs *r, unsigned long pfn, unsigned long nr, gfp_t gf
 	u64 *last = last_run(r);
 
 	VM_BUG_ON(!nr || nr > VM_RUN_MAX);
-	if (last && run_pfn(*last) + run_nr(*last) == pfn && run_nr(*last) + nr <= VM_RUN_MAX) {
-		*last = pack(run_pfn(*last), run_nr(*last) + nr);
+	if (last && vm_run_pfn(*last) + vm_run_nr(*last) == pfn &&
+	    vm_run_nr(*last) + nr <= VM_RUN_MAX) {
+		*last = vm_run_pack(vm_run_pfn(*last), vm_run_nr(*last) + nr);
 		return 0;
 	}
 	if (r->nr < VM_RUNS_INLINE) {
-		r->first[r->nr++] = pack(pfn, nr);
+		r->first[r->nr++] = vm_run_pack(pfn, nr);
 		return 0;
 	}
 	if ((!r->last || r->last->nr == r->last->max) && !add_block(r, gfp))
 		return -ENOMEM;
-	r->last->run[r->last->nr++] = pack(pfn, nr);
+	r->last->run[r->last->nr++] = vm_run_pack(pfn, nr);
 	r->nr++;
 	return 0;
 }
@@ -110,8 +96,8 @@ bool vm_run_next(struct vm_run_iter *it, unsigned long *pfn, unsigned long *nr)
 		run = it->block->run[it->in_block++];
 	}
 	it->done++;
-	*pfn = run_pfn(run);
-	*nr = run_nr(run);
+	*pfn = vm_run_pfn(run);
+	*nr = vm_run_nr(run);
 	return true;
 }
 

@@ -48,14 +48,14 @@ int vm_area_map_pages(struct vm_struct *area, unsigned long start, unsigned long
 {
 	struct kmap *k = kmap_if_up();
 	struct kmapper m = { .k = k, .addr = start, .prot = PAGE_KERNEL };
-	struct kmap_source src = { .pages = pages };
+	struct kmap_source src;
 	int err = check_part(area, start, end);
 
 	if (!err && (end - start) >> PAGE_SHIFT > totalram_pages())
 		err = -E2BIG;
 	if (err)
 		return err;
-	src.count = (unsigned int)((end - start) >> PAGE_SHIFT);
+	kmap_source_pages(&src, pages, (unsigned int)((end - start) >> PAGE_SHIFT));
 	if (kmap_check_source(&src, false, NULL))
 		return -EINVAL;
 	if (kmap_count_mapped(k, start, end, &m.huge))

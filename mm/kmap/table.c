@@ -95,6 +95,33 @@ int kmap_map_run(struct kmapper *m, unsigned long pfn, unsigned long nr)
 	return 0;
 }
 
+int kmap_map_pages(struct kmapper *m, struct page *const *pages, unsigned long nr)
+{
+	while (nr) {
+		const unsigned long n = min(nr, left_in_table(m->addr));
+		struct pt_pos pos;
+
+		if (!m->ptep) {
+			const int err = alloc_to(m, PGTABLE_LEVEL_PTE, &pos);
+
+			if (err)
+				return err;
+			m->ptep = pos.ptep;
+		}
+		for (unsigned long i = 0; i < n; i++) {
+			VM_BUG_ON(!pte_none(ptep_get(m->ptep + i)));
+			set_pte(m->ptep + i, pfn_pte(page_to_pfn(pages[i]), m->prot));
+		}
+		pages += n;
+		nr -= n;
+		m->ptep += n;
+		m->addr += n << PAGE_SHIFT;
+		if (IS_ALIGNED(m->addr, LEAF_SIZE))
+			m->ptep = NULL;
+	}
+	return 0;
+}
+
 /* ---- going over a range ---- */
 
 /*

@@ -55,11 +55,29 @@ static inline bool run_good(unsigned long pfn, unsigned long nr, bool owned)
 	}
 }
 
+/* How many pages from pages[0] on are neighbours, @max at most. Eight pointers a step. */
+static inline unsigned long neighbours(struct page *const *pages, unsigned long max)
+{
+	struct page *const first = pages[0];
+	unsigned long n = 1;
+
+#define OTHER(k) ((unsigned long)pages[n + (k)] ^ (unsigned long)(first + n + (k)))
+	for (; n + 8 <= max; n += 8)
+		if ((OTHER(0) | OTHER(1) | OTHER(2) | OTHER(3) | OTHER(4) | OTHER(5) | OTHER(6) |
+		     OTHER(7)))
+			break;
+	while (n < max && !OTHER(0))
+		n++;
+#undef OTHER
+	return n;
+}
+
 /* The run of frames at *@i, which moves on. Return: its length, 0 at the end. */
 static inline unsigned long next_run(const struct kmap_source *src, unsigned int *i,
 				     unsigned long *pfn)
 {
-	unsigned int from = *i, at = from;
+	unsigned int from = *i;
+	unsigned long nr = 1;
 
 	if (from == src->count)
 		return 0;
@@ -71,10 +89,10 @@ static inline unsigned long next_run(const struct kmap_source *src, unsigned int
 		return sr->nr;
 	}
 	*pfn = page_to_pfn(src->pages[from]);
-	while (++at < src->count && src->pages[at] == src->pages[from] + (at - from))
-		;
-	*i = at;
-	return at - from;
+	if (from + 1 < src->count && src->pages[from + 1] == src->pages[from] + 1)
+		nr = neighbours(src->pages + from, src->count - from);
+	*i = from + (unsigned int)nr;
+	return nr;
 }
 
 /*
@@ -93,29 +111,133 @@ static void choose_color(struct kmap_want *want, unsigned long pfn, unsigned lon
 	want->color = (0 - ((at + skip) << PAGE_SHIFT)) & (want->align - 1);
 }
 
-int kmap_check_source(const struct kmap_source *src, bool owned, struct kmap_want *want)
+/* Pages from *@i on that have no neighbour after them. Return: 0, -EINVAL: one may not be mapped. */
+static int check_singles(const struct kmap_source *src, unsigned int *i, bool owned)
 {
-	unsigned long pfn, nr, at = 0;
+	struct page *const *pages = src->pages;
+	unsigned long section = ~0ul;
+	unsigned int at = *i;
+
+	for (; at < src->count; at++) {
+		struct page *page = pages[at];
+		const unsigned long pfn = page_to_pfn(page);
+
+		if (at + 1 < src->count && pages[at + 1] == page + 1)
+			break;
+		/* what holds for one frame of a section does for all */
+		if (pfn >> SECTION_ORDER != section) {
+			if (!pfn_valid(pfn))
+				return -EINVAL;
+			section = pfn >> SECTION_ORDER;
+		}
+		if (!may_map(page_memdesc(page), owned))
+			return -EINVAL;
+	}
+	*i = at;
+	return 0;
+}
+
+/* A run that follows all that is known. */
+static inline void know_run(struct kmap_source *src, unsigned long at, unsigned long pfn,
+			    unsigned long nr, unsigned long *known)
+{
+	if (at != *known || nr > VM_RUN_MAX || src->nr_known == KMAP_KNOWN_RUNS)
+		return;
+	src->known[src->nr_known++] = vm_run_pack(pfn, nr);
+	*known += nr;
+}
+
+static int check_pages(struct kmap_source *src, bool owned, struct kmap_want *want)
+{
+	unsigned long pfn, nr, at, known = 0;
 	unsigned int i = 0;
 
-	for (; (nr = next_run(src, &i, &pfn)); at += nr) {
+	for (;;) {
+		if (check_singles(src, &i, owned))
+			return -EINVAL;
+		at = i;
+		nr = next_run(src, &i, &pfn);
+		if (!nr)
+			return 0;
 		if (!run_good(pfn, nr, owned))
 			return -EINVAL;
-		if (nr > 1 && want)
+		if (want)
 			choose_color(want, pfn, nr, at);
+		know_run(src, at, pfn, nr, &known);
+	}
+}
+
+static int check_parts(const struct kmap_source *src, bool owned, struct kmap_want *want)
+{
+	unsigned long at = 0;
+
+	for (unsigned int i = 0; i < src->count; i++) {
+		const struct folio_subrange *sr = &src->parts[i];
+		const unsigned long pfn = folio_pfn(sr->folio) + sr->first;
+
+		if (!run_good(pfn, sr->nr, owned))
+			return -EINVAL;
+		if (sr->nr > 1 && want)
+			choose_color(want, pfn, sr->nr, at);
+		at += sr->nr;
 	}
 	return 0;
 }
 
-int kmap_map_source(struct kmapper *m, const struct kmap_source *src)
+int kmap_check_source(struct kmap_source *src, bool owned, struct kmap_want *want)
 {
-	unsigned long pfn, nr;
-	unsigned int i = 0;
+	return src->parts ? check_parts(src, owned, want) : check_pages(src, owned, want);
+}
+
+/* Could @nr pages from @pages on fill a larger entry at m->addr? Only a look at both ends; the first is a page's. */
+static inline bool may_be_leaf(const struct kmapper *m, struct page *const *pages, unsigned long nr)
+{
+	const unsigned long leaf = 1ul << level_order(PGTABLE_LEVEL_PMD);
+
+	return m->max_level && nr >= leaf && IS_ALIGNED(m->addr, leaf << PAGE_SHIFT) &&
+	       IS_ALIGNED(page_to_pfn(pages[0]), leaf) && pages[leaf - 1] == pages[0] + leaf - 1;
+}
+
+/* What is not known to be runs: by entries of the last level, but for what fills a larger one. */
+static int map_rest(struct kmapper *m, struct page *const *pages, unsigned long nr)
+{
+	const unsigned long leaf = 1ul << level_order(PGTABLE_LEVEL_PMD);
 	int err = 0;
 
-	while (!err && (nr = next_run(src, &i, &pfn)))
-		err = nr == 1 ? kmap_map_page(m, pfn) : kmap_map_run(m, pfn, nr);
+	while (!err && nr) {
+		const unsigned long in_table = leaf - (m->addr >> PAGE_SHIFT & (leaf - 1));
+		unsigned long n = min(nr, in_table);
+
+		if (may_be_leaf(m, pages, nr) && neighbours(pages, leaf) == leaf)
+			err = kmap_map_run(m, page_to_pfn(pages[0]), n);
+		else
+			err = kmap_map_pages(m, pages, n);
+		pages += n;
+		nr -= n;
+	}
 	return err;
+}
+
+int kmap_map_source(struct kmapper *m, const struct kmap_source *src)
+{
+	unsigned long at = 0;
+	int err = 0;
+
+	for (unsigned int i = 0; src->parts && !err && i < src->count; i++) {
+		const struct folio_subrange *sr = &src->parts[i];
+		const unsigned long pfn = folio_pfn(sr->folio) + sr->first;
+
+		err = sr->nr == 1 ? kmap_map_page(m, pfn) : kmap_map_run(m, pfn, sr->nr);
+	}
+	if (src->parts)
+		return err;
+	for (u32 k = 0; k < src->nr_known && !err; k++) {
+		const unsigned long nr = vm_run_nr(src->known[k]);
+
+		err = kmap_map_run(m, vm_run_pfn(src->known[k]), nr);
+		at += nr;
+	}
+	return err ? err : map_rest(m, src->pages + at, src->count - at);
 }
 
 /* ---- an area for it ---- */
@@ -188,7 +310,7 @@ static struct vm_struct *map_new_area(struct kmap *k, const struct kmap_source *
 	return area;
 }
 
-static int map_source(const struct kmap_source *src, unsigned long total, unsigned long flags,
+static int map_source(struct kmap_source *src, unsigned long total, unsigned long flags,
 		      pgprot_t prot, const void *caller, void **addr)
 {
 	struct kmap_want want = { .size = (total << PAGE_SHIFT) + PAGE_SIZE, .align = PAGE_SIZE };
@@ -229,16 +351,18 @@ static int map_source(const struct kmap_source *src, unsigned long total, unsign
 int vmap_pages(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot,
 	       void **addr)
 {
-	const struct kmap_source src = { .pages = pages, .count = count };
+	struct kmap_source src;
 
+	kmap_source_pages(&src, pages, count);
 	return map_source(&src, count, flags, prot, __builtin_return_address(0), addr);
 }
 
 void *vmap(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot)
 {
-	const struct kmap_source src = { .pages = pages, .count = count };
+	struct kmap_source src;
 	void *addr;
 
+	kmap_source_pages(&src, pages, count);
 	return map_source(&src, count, flags, prot, __builtin_return_address(0), &addr) ? NULL
 											: addr;
 }
@@ -246,9 +370,11 @@ void *vmap(struct page **pages, unsigned int count, unsigned long flags, pgprot_
 int vmap_folios(const struct folio_subrange *parts, unsigned int count, unsigned long flags,
 		pgprot_t prot, void **addr)
 {
-	const struct kmap_source src = { .parts = parts, .count = count };
+	struct kmap_source src;
 	unsigned long total = 0;
 
+	kmap_source_pages(&src, NULL, count);
+	src.parts = parts;
 	for (unsigned int i = 0; i < count; i++)
 		total += parts[i].nr;
 	return map_source(&src, total, flags, prot, __builtin_return_address(0), addr);
