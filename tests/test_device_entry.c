@@ -4,6 +4,8 @@
  * with them, and how the memory comes back.
  */
 #include <octavo/mman.h>
+#include <octavo/plain.h>
+#include <octavo/vmalloc.h>
 
 #include "device_space.h"
 
@@ -433,6 +435,13 @@ static void test_device_coherent_memory_is_mapped(void **state)
 		assert_int_equal(folio_order(folio), order);
 		check_back(order);
 		assert_int_equal(device_faults, 0);
+		/* where it is its driver says, not advice or a collapse */
+		assert_int_equal(vm_madvise(as, at(WHERE), LEAF_SIZE, MADV_PAGEOUT), 0);
+		assert_int_equal(vm_madvise(as, at(WHERE), LEAF_SIZE, MADV_COLD), 0);
+		if (order != LEAF_ORDER)
+			assert_int_equal(collapse_range(as, at(WHERE), LEAF_ORDER, LEAF_PAGES),
+					 -EINVAL);
+		assert_ptr_equal(folio_at(WHERE), folio);
 		/* for a while it may be pinned */
 		assert_int_equal(pin_user_pages_fast(as, at(WHERE), nr, FOLL_WRITE, pages), nr);
 		assert_ptr_equal(page_folio(pages[0]), folio);
@@ -460,6 +469,133 @@ static void test_device_coherent_memory_is_mapped(void **state)
 		unpin_user_pages(pages, nr);
 		device_space_down();
 	}
+}
+
+/* ---- files in memory of a device ---- */
+
+static struct vm_file dax_file;
+static struct page *dax_page;
+
+static u32 dax_fault(struct vm_fault *vmf)
+{
+	vmf->page = dax_page + vmf->pgoff;
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct dax_vm_ops = { .fault = dax_fault };
+
+static int dax_mmap(struct vm_file *file, struct vm_area_struct *vma)
+{
+	WRITE_ONCE(vma->vm_ops, &dax_vm_ops);
+	/* plain pages too */
+	WRITE_ONCE(vma->vm_flags, vma->vm_flags | VM_MIXEDMAP);
+	return 0;
+}
+
+static void dax_release(struct vm_file *file)
+{
+}
+
+static const struct vm_file_operations dax_file_ops = { .mmap = dax_mmap, .release = dax_release };
+
+static void map_dax(void)
+{
+	vm_file_init(&dax_file, &dax_file_ops);
+	assert_int_equal(vm_mmap(as, at(WHERE), 4 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+				 MAP_FIXED | MAP_SHARED, &dax_file, 0),
+			 at(WHERE));
+}
+
+/* Mapped as any folio of a file. Idle is when nobody maps or uses it any more; no pin may keep it for long. */
+COVERS("S1.9 S1.43 S1.44");
+static void test_device_file_is_mapped(void **state)
+{
+	struct page *pages[4];
+	struct folio *folio;
+
+	device_space_up(MEMORY_DEVICE_FS_DAX);
+	folio = device_take(2);
+	dax_page = folio_page(folio, 0);
+	folio_unlock(folio);
+	map_dax();
+	for (unsigned long i = 0; i < 4; i++)
+		put64(WHERE + i, i);
+	assert_int_equal(folio_mapcount(folio), 4);
+	assert_int_equal(folio_ref_count(folio), 5);
+	assert_int_equal(pin_user_pages(as, at(WHERE), 4, FOLL_WRITE | FOLL_LONGTERM, pages),
+			 -EINVAL);
+	assert_int_equal(pin_user_pages(as, at(WHERE), 4, FOLL_WRITE, pages), 4);
+	/* the file gives it up, and is unmapped; whoever reads or writes it goes on */
+	folio_put(folio);
+	assert_int_equal(vm_munmap(as, at(WHERE), 4 * PAGE_SIZE), 0);
+	assert_int_equal(device_frees, 0);
+	assert_int_equal(*(u64 *)page_address(pages[3]), 3);
+	unpin_user_pages(pages, 4);
+	assert_int_equal(device_frees, 1);
+	zone_device_wait_idle(&device, 0, device.nr);
+	vm_file_put(&dax_file);
+	device_space_down();
+}
+
+/* Plain pages of a device, where they are inserted. */
+COVERS("S1.17");
+static void test_device_plain_page_is_mapped(void **state)
+{
+	struct page *page;
+
+	device_space_up(MEMORY_DEVICE_GENERIC);
+	assert_int_equal(zone_device_page_init(device.words, &device, 0), 0);
+	page_set_mappable(device.words, true);
+	dax_page = device.words;
+	map_dax();
+	put64(WHERE, 4);
+	assert_int_equal(page_count(device.words), 2);
+	assert_int_equal(pin_user_pages(as, at(WHERE), 1, FOLL_WRITE | FOLL_LONGTERM, &page),
+			 -EFAULT);
+	assert_int_equal(page_count(device.words), 2);
+	assert_int_equal(get_user_pages(as, at(WHERE), 1, FOLL_WRITE, &page), 1);
+	put_page(device.words);
+	assert_int_equal(vm_munmap(as, at(WHERE), 4 * PAGE_SIZE), 0);
+	assert_int_equal(device.ref, 1);
+	put_page(page);
+	assert_int_equal(device.ref, 0);
+	vm_file_put(&dax_file);
+	device_space_down();
+}
+
+/* Nothing makes a CPU's mapping of what only the device can access. */
+COVERS("S1.45");
+static void test_device_private_memory_is_not_mapped(void **state)
+{
+	struct folio_subrange part;
+	struct page *pages[2];
+	struct folio *folio;
+	void *addr;
+
+	device_space_up(MEMORY_DEVICE_PRIVATE);
+	dax_page = device.words;
+	map_dax();
+	assert_int_equal(zone_device_page_init(device.words, &device, 0), 0);
+	page_set_mappable(device.words, true);
+	device_next = 2;
+	folio = device_take(1);
+	pages[0] = device.words;
+	pages[1] = folio_page(folio, 1);
+	mmap_read_lock(as);
+	assert_int_equal(vm_insert_page(vma_lookup(as, at(WHERE)), at(WHERE), pages[0]), -EINVAL);
+	assert_int_equal(vm_insert_page(vma_lookup(as, at(WHERE)), at(WHERE), pages[1]), -EINVAL);
+	mmap_read_unlock(as);
+	assert_null(vmap(pages, 1, VM_MAP, PAGE_KERNEL));
+	assert_null(vmap(pages + 1, 1, VM_MAP, PAGE_KERNEL));
+	part = folio_subrange(folio, 0, 2);
+	assert_int_equal(vmap_folios(&part, 1, VM_MAP, PAGE_KERNEL, &addr), -EINVAL);
+	folio_unlock(folio);
+	folio_put(folio);
+	put_page(device.words);
+	assert_int_equal(vm_munmap(as, at(WHERE), 4 * PAGE_SIZE), 0);
+	vm_file_put(&dax_file);
+	device_space_down();
 }
 
 /* ---- failures ---- */
@@ -506,7 +642,8 @@ static void call_split(void)
 
 	folio_get(folio);
 	folio_lock(folio);
-	(void)split_folio_mapped(folio, 0, NULL);
+	/* few pieces of a large one: each is a step */
+	(void)split_folio_mapped(folio, folio_order(folio) > 4 ? folio_order(folio) - 2 : 0, NULL);
 	folio_unlock(folio);
 	folio_put(folio);
 }
@@ -545,6 +682,9 @@ int main(void)
 		TEST(test_device_entry_fault_refused),
 		TEST(test_device_entry_gup_brings_back),
 		TEST(test_device_coherent_memory_is_mapped),
+		TEST(test_device_private_memory_is_not_mapped),
+		TEST(test_device_file_is_mapped),
+		TEST(test_device_plain_page_is_mapped),
 #if OCTAVO_FAULTS
 		TEST(test_device_entry_calls_fail_at_every_step),
 #endif

@@ -2,7 +2,11 @@
 /*
  * test_zone_device.c - pages of device memory: idle, in a folio, plain; and back.
  */
+#include <octavo/desc.h>
 #include <octavo/hwpoison.h>
+#include <octavo/migrate.h>
+#include <octavo/pfnwalk.h>
+#include <octavo/plain.h>
 
 #include "device_machine.h"
 
@@ -39,7 +43,7 @@ static void end(void)
 	shutdown_clean();
 }
 
-COVERS("S1.1 S1.2 S1.5 S1.8 S1.9 S1.10 S1.18");
+COVERS("S1.1 S1.2 S1.5 S1.8 S1.9 S1.10 S1.16 S1.18");
 static void test_zone_device_folio_of_every_order_and_type(void **state)
 {
 	for (unsigned int t = 0; t < ARRAY_SIZE(types); t++) {
@@ -244,6 +248,91 @@ static void test_zone_device_folio_split(void **state)
 		folio_put(folio_of(pgmap.words + i));
 	}
 	end();
+}
+
+/* ---- the matrix of docs/memdesc.md: memory of devices that is not idle ---- */
+
+static void call_split_page(void *page)
+{
+	(void)!split_page(page, 1);
+}
+
+static void call_free_pages(void *page)
+{
+	__free_pages(page, 1);
+}
+
+static void call_free_frozen(void *page)
+{
+	free_frozen_pages(page, 1);
+}
+
+static struct page *start(enum memory_type type, bool plain)
+{
+	int err = 0;
+
+	boot(type);
+	if (plain)
+		assert_int_equal(zone_device_page_init(pgmap.words, &pgmap, 1), 0);
+	else
+		assert_non_null(zone_device_folio_init(pgmap.words, &pgmap, 1, &err));
+	return pgmap.words;
+}
+
+COVERS("S1.17");
+static void test_zone_device_matrix(void **state)
+{
+	for (unsigned int t = 0; t < ARRAY_SIZE(types); t++)
+		for (int plain = 0; plain < 2; plain++) {
+			struct page *page = start(types[t], plain);
+			struct folio *folio = page_folio(page);
+
+			assert_int_equal(page_count(page + 1), 1);
+			get_page(page + 1);
+			assert_true(try_get_page(page));
+			assert_int_equal(page_count(page), 3);
+			put_page(page);
+			put_page(page + 1);
+			assert_int_equal(!folio, plain);
+			assert_ptr_equal(compound_head(page + 1), plain ? page : NULL);
+			assert_null(isolate_movable_page(page));
+			if (types[t] != MEMORY_DEVICE_PRIVATE) {
+				struct page_snapshot ps;
+
+				assert_int_equal(snapshot_page(&ps, pgmap.pfn + 1), 0);
+				assert_int_equal(ps.type, plain	  ? MEMDESC_MISC
+							  : t < 2 ? MEMDESC_ANON
+								  : MEMDESC_FILE);
+				assert_int_equal(ps.order, 1);
+				assert_int_equal(ps.refcount, 1);
+				assert_int_equal(ps.first_pfn, pgmap.pfn);
+			}
+			if (folio) {
+				if (types[t] != MEMORY_DEVICE_COHERENT)
+					assert_int_equal(
+						migrate_folio(folio, NUMA_NO_NODE, GFP_KERNEL),
+						-EINVAL);
+				folio_unlock(folio);
+				folio_put(folio);
+			} else {
+				/* each page goes back alone */
+				assert_int_equal(split_page(page, 1), 0);
+				put_page(page + 1);
+				assert_int_equal(device_log.page_frees, 1);
+				assert_int_equal(device_log.order, 0);
+				assert_int_equal(pgmap.ref, 1);
+				assert_true(octavo_validate());
+				__free_pages(page, 0);
+			}
+			assert_int_equal(pgmap.ref, 0);
+			end();
+			/* what is fatal */
+			expect_panic(call_free_frozen, start(types[t], plain), "free_frozen_pages");
+			if (plain)
+				continue;
+			expect_panic(call_free_pages, start(types[t], plain), "__free_pages");
+			expect_panic(call_split_page, start(types[t], plain), "split_page");
+		}
 }
 
 /* ---- refusals: nothing has changed ---- */
@@ -684,6 +773,7 @@ int main(void)
 		TEST(test_zone_device_reuse_at_every_other_order),
 		TEST(test_zone_device_plain_pages),
 		TEST(test_zone_device_folio_split),
+		TEST(test_zone_device_matrix),
 		TEST(test_zone_device_refused),
 		TEST(test_zone_device_driver_hears_of_bad_frames),
 		TEST(test_zone_device_misuse_is_fatal),

@@ -85,7 +85,8 @@ static inline unsigned long next_run(const struct kmap_source *src, unsigned int
 		const struct folio_subrange *sr = &src->parts[from];
 
 		*i = from + 1;
-		*pfn = folio_pfn(sr->folio) + sr->first;
+		/* a device's own memory has no pfn, and its place is none that is good */
+		*pfn = folio_place(sr->folio) + sr->first;
 		return sr->nr;
 	}
 	*pfn = page_to_pfn(src->pages[from]);

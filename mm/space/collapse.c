@@ -82,7 +82,8 @@ static int look_at(struct collapse *c, unsigned long i, unsigned int *none)
 		return -EINVAL;
 	page = vm_normal_page(c->vma, addr, e, PGTABLE_LEVEL_PTE);
 	folio = page ? page_folio(page) : NULL;
-	if (!folio || !folio_test_anon(folio))
+	/* where a device's memory goes is its driver's business */
+	if (!folio || !folio_test_anon(folio) || folio_test_flag(folio, PG_zone_device))
 		return -EINVAL;
 	return add_page(c, folio, page);
 }

@@ -25,7 +25,8 @@ static void check_object_page(struct page *page)
 	md = page_memdesc(page);
 	if (memdesc_type(md) == MEMDESC_FILE)
 		return;
-	if (unlikely(!memdesc_is_misc(md) || memdesc_frozen(md) || !memdesc_mappable(md)))
+	if (unlikely(!memdesc_is_misc(md) || memdesc_frozen(md) || !memdesc_mappable(md) ||
+		     page_is_device_private(page)))
 		bad_page(page_to_pfn(page), "vm_ops->fault: a page that may not be mapped");
 }
 

@@ -15,11 +15,13 @@
 
 /* ---- pages ---- */
 
-/* S0.11 to S0.16: a page that has a count, and says that it may be mapped. */
+/* S0.11 to S0.16: a page that has a count, and says that it may be mapped; and that a CPU can access. */
 static bool page_may_be_inserted(const struct page *page)
 {
 	memdesc_t md = page_memdesc(page);
 
+	if (page_is_device_private(page))
+		return false;
 	if (memdesc_type(md) == MEMDESC_FILE)
 		return true;
 	return memdesc_is_misc(md) && !memdesc_frozen(md) && memdesc_mappable(md) &&
