@@ -10,8 +10,11 @@
 
 #include "memcg.h"
 
-/* Reclaims of a group before a charge is refused. */
+/* Reclaims of a group that gave nothing, before a charge is refused. */
 #define CHARGE_TRIES 5u
+
+/* And of all, if others take each time what was freed. */
+#define CHARGE_TURNS 1000u
 
 static void note_highest(struct page_counter *c, u64 now)
 {
@@ -81,7 +84,7 @@ int memcg_charge(struct mem_cgroup *memcg, u64 nr, gfp_t gfp)
 {
 	bool may_wait = gfp & __GFP_DIRECT_RECLAIM;
 
-	for (unsigned int i = 0; i <= CHARGE_TRIES; i++) {
+	for (unsigned int i = 0, turns = 0;; turns++) {
 		struct mem_cgroup *over = counter_add(memcg, MEMCG_MAX, nr, false);
 
 		if (!over) {
@@ -91,11 +94,13 @@ int memcg_charge(struct mem_cgroup *memcg, u64 nr, gfp_t gfp)
 				break;
 			return 0;
 		}
-		if (!may_wait || i == CHARGE_TRIES) {
+		if (!may_wait || i == CHARGE_TRIES || turns == CHARGE_TURNS) {
 			fetch_add_relaxed(&over->failed, (u64)may_wait);
 			return -ENOMEM;
 		}
-		shrink_groups(over, NUMA_NO_NODE, max(nr, (u64)RECLAIM_BATCH));
+		/* what others have freed, others may have taken */
+		if (!reclaim_some(over, NUMA_NO_NODE, max(nr, (u64)RECLAIM_BATCH)))
+			i++;
 	}
 	/* who may not wait comes back when it may */
 	memcg_uncharge(memcg, nr);

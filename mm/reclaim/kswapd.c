@@ -41,11 +41,9 @@ static u64 shrink_step(struct lruvec *lv, int nid, bool *lap, struct folio **bus
 	u32 nr;
 
 	*lap = false;
-	/* acquire: pairs with the release below: where the last scanner was */
-	if (xchg_acquire(&lv->busy, 1u)) {
+	/* acquire: pairs with the release below: where the last scanner was. He does not sleep */
+	while (xchg_acquire(&lv->busy, 1u))
 		octavo_port_relax();
-		return 0;
-	}
 	nr = scan_old_folios(lv, nid, folios, lap, busy);
 	if (*lap)
 		lruvec_age(lv);
@@ -58,15 +56,13 @@ static u64 shrink_lruvec(struct lruvec *lv, int nid, u64 want)
 {
 	struct folio *busy = NULL;
 	u64 freed = 0, before = 0;
-	u32 laps = 0, idle = 0;
+	u32 laps = 0;
 	bool lap;
 
-	while (freed < want && laps < HOPELESS_LAPS && idle < 1000) {
+	while (freed < want && laps < HOPELESS_LAPS) {
 		u64 n = shrink_step(lv, nid, &lap, &busy);
 
 		freed += n;
-		/* somebody else has the set busy, and frees for us too */
-		idle = n || lap ? 0 : idle + 1;
 		if (!lap)
 			continue;
 		laps = freed == before ? laps + 1 : 0;
@@ -109,25 +105,41 @@ u64 shrink_groups(struct mem_cgroup *top, int nid, u64 want)
 
 /* ---- direct ---- */
 
-u64 try_to_free_pages(gfp_t gfp, unsigned int order, int nid)
+/* Grows, or wraps, when somebody has freed something of a subtree, or of anything. */
+static u64 progress(const struct mem_cgroup *top)
 {
-	/* some more than is needed now, or the next one comes here too */
-	u64 want = max(1ul << order, (unsigned long)RECLAIM_BATCH), freed = 0, before;
+	return top ? -READ_ONCE(top->memory.usage)
+		   : READ_ONCE(octavo_state.reclaim.event[RECLAIM_FREED]);
+}
 
-	if (!(gfp & __GFP_DIRECT_RECLAIM) || !reclaim_enter())
-		return 0;
-	count_event(RECLAIM_DIRECT, 1);
-	before = READ_ONCE(octavo_state.reclaim.event[RECLAIM_FREED]);
+u64 reclaim_some(struct mem_cgroup *top, int nid, u64 want)
+{
+	u64 freed = 0, before;
+
+	if (!reclaim_enter()) {
+		octavo_port_relax();
+		return 1;
+	}
+	before = progress(top);
 	for (u32 tries = 0; !freed && tries < DIRECT_TRIES; tries++) {
-		freed = shrink_groups(NULL, nid, want);
+		freed = shrink_groups(top, nid, want);
 		/* others have what could be had, locked, and free it for all of us */
 		if (!freed)
-			freed = READ_ONCE(octavo_state.reclaim.event[RECLAIM_FREED]) - before;
+			freed = (s64)(progress(top) - before) > 0;
 		if (!freed && READ_ONCE(octavo_state.reclaim.running) == 1)
 			break;
 	}
 	reclaim_leave();
 	return freed;
+}
+
+u64 try_to_free_pages(gfp_t gfp, unsigned int order, int nid)
+{
+	if (!(gfp & __GFP_DIRECT_RECLAIM))
+		return 0;
+	count_event(RECLAIM_DIRECT, 1);
+	/* some more than is needed now, or the next one comes here too */
+	return reclaim_some(NULL, nid, max(1ul << order, (unsigned long)RECLAIM_BATCH));
 }
 
 u64 reclaim_direct(gfp_t gfp, unsigned int order, int nid)

@@ -74,5 +74,7 @@ void memcg_mm_free(struct mm_struct *mm);
 
 /* Frames of @top and below, or of everything. Return: frames freed. */
 u64 shrink_groups(struct mem_cgroup *top, int nid, u64 want);
+/* The same for who cannot go on without: waits for other reclaimers too. Return: 0: there is nothing; else somebody has freed something. */
+u64 reclaim_some(struct mem_cgroup *top, int nid, u64 want);
 
 #endif /* MM_RECLAIM_MEMCG_H */
