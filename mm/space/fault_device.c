@@ -52,6 +52,9 @@ vm_fault_t fault_device(struct fault *f)
 		return wait_for_other(folio);
 	ret = device->migrate_to_ram(&vmf);
 	folio = page_folio(vmf.page);
+	/* somebody has a reference for a moment, such as who has just brought it there */
+	if (!ret && folio_mapped(folio))
+		octavo_port_relax();
 	folio_unlock(folio);
 	folio_put(folio);
 	return ret;
