@@ -177,9 +177,7 @@ void devsim_stat(struct devsim *dev, struct devsim_stat *st)
 
 	for (size_t i = 0; i < sizeof(*st) / sizeof(u64); i++)
 		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-	pthread_mutex_lock(&dev->mem.lock);
-	st->pages_free = dev->mem.free;
-	pthread_mutex_unlock(&dev->mem.lock);
+	st->pages_free = memory_left(&dev->mem);
 }
 
 bool devsim_validate(struct devsim *dev)

@@ -34,6 +34,8 @@ void memory_exit(struct devsim_memory *mem);
 /* Return: the first page, or -1: there is no such block. */
 long memory_take(struct devsim_memory *mem, unsigned int order);
 void memory_give(struct devsim_memory *mem, unsigned long at, unsigned int order);
+/* Free pages. */
+unsigned long memory_left(struct devsim_memory *mem);
 bool memory_validate(struct devsim_memory *mem);
 
 /* ---- dma.c ---- */

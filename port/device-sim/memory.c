@@ -109,6 +109,16 @@ void memory_give(struct devsim_memory *mem, unsigned long at, unsigned int order
 	pthread_mutex_unlock(&mem->lock);
 }
 
+unsigned long memory_left(struct devsim_memory *mem)
+{
+	unsigned long left;
+
+	pthread_mutex_lock(&mem->lock);
+	left = mem->free;
+	pthread_mutex_unlock(&mem->lock);
+	return left;
+}
+
 bool memory_validate(struct devsim_memory *mem)
 {
 	unsigned long sum = 0;

@@ -308,7 +308,7 @@ static long migrate_range(struct devsim_ctx *ctx, unsigned long addr, unsigned l
 	while (addr < end) {
 		unsigned long left = (end - addr) >> PAGE_SHIFT, room = min(left, WINDOW);
 
-		if (to_device && READ_ONCE(ctx->dev->mem.free) < room)
+		if (to_device && memory_left(&ctx->dev->mem) < room)
 			devsim_evict(ctx->dev, WINDOW);
 		mmap_read_lock(ctx->mm);
 		n = migrate_window(ctx, addr, end, to_device, &moved);
