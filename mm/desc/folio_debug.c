@@ -32,6 +32,7 @@ static const char *const flag_names[] = {
 	[PG_owner_2] = "owner_2",
 	[PG_zone_device] = "zone_device",
 	[PG_charged] = "charged",
+	[PG_swap_failed] = "swap_failed",
 };
 BUILD_BUG_ON(ARRAY_SIZE(flag_names) != NR_FOLIO_FLAGS);
 

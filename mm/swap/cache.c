@@ -38,7 +38,7 @@ void cache_insert(struct folio *folio, swp_entry_t entry, u32 flags)
 static void cache_forget(struct folio *folio, u32 flags)
 {
 	WRITE_ONCE(folio->swap, 0ul);
-	fetch_and_relaxed(&folio->flags, ~(1u << PG_swapcache));
+	fetch_and_relaxed(&folio->flags, ~(1u << PG_swapcache | 1u << PG_swap_failed));
 	if (flags)
 		fetch_or_relaxed(&folio->flags, flags);
 }
@@ -179,17 +179,20 @@ int swap_cache_add(struct folio *folio, swp_entry_t entry, u64 shadows[])
 static void slots_uncache(const struct swap_ref *r, u32 nr, const struct folio *folio, u32 shadow)
 {
 	u64 payload = ((u64)shadow << SWAP_SHADOW_SET_BITS & SLOT_PAYLOAD) | folio_set_nr(folio);
+	u64 failed = folio_test_flag(folio, PG_swap_failed) ? SLOT_FAILED : 0;
+	u64 *word = r->word;
 	u32 free = 0;
 
 	WRITE_ONCE(r->c->cached, (u16)(r->c->cached - nr));
 	for (u32 i = 0; i < nr; i++) {
-		u64 w = (r->word[i] & ~SLOT_IDENTITY) | payload;
+		u64 w = (word[i] & ~SLOT_IDENTITY) | payload;
 
-		WRITE_ONCE(r->word[i], w);
 		if (!slot_count(w)) {
+			WRITE_ONCE(word[i], w | failed);
 			free++;
 			continue;
 		}
+		WRITE_ONCE(word[i], w);
 		if (free)
 			cluster_free(r->dev, r->c, r->at + i - free, free);
 		free = 0;
@@ -200,7 +203,7 @@ static void slots_uncache(const struct swap_ref *r, u32 nr, const struct folio *
 
 static struct swap_ref folio_slots(const struct folio *folio)
 {
-	return swap_ref_of(folio_swap_entry(folio, 0));
+	return swap_ref_folio(folio, 0);
 }
 
 void swap_cache_del(struct folio *folio, u32 shadow)
@@ -224,10 +227,12 @@ void swap_cache_del(struct folio *folio, u32 shadow)
 /* Lock held. */
 static bool any_counted(const struct swap_ref *r, u32 nr)
 {
+	const u64 *word = r->word;
+	u64 all = 0;
+
 	for (u32 i = 0; i < nr; i++)
-		if (slot_count(r->word[i]))
-			return true;
-	return false;
+		all |= word[i];
+	return slot_count(all) != 0;
 }
 
 bool folio_free_swap(struct folio *folio)
@@ -273,7 +278,8 @@ void swap_cache_replace(struct folio *old, struct folio *new)
 	if (unlikely(folio_ref_count(old) || under_writeback(old)))
 		octavo_panic("swap_cache_replace(): the old folio is in use");
 	r = folio_slots(old);
-	cache_insert(new, folio_swap_entry(old, 0), READ_ONCE(old->flags) & (1u << PG_swapbacked));
+	cache_insert(new, folio_swap_entry(old, 0),
+		     READ_ONCE(old->flags) & (1u << PG_swapbacked | 1u << PG_swap_failed));
 	spin_lock(&r.c->lock);
 	for (u32 i = 0; i < nr; i++)
 		/* release: pairs with the acquire in cache_try(): the new folio names the slots */

@@ -81,13 +81,14 @@ static int map_find(const struct swap_cluster *c, unsigned int order, unsigned i
 	return -1;
 }
 
-static unsigned long run_mask(unsigned int at, unsigned int nr)
+static inline unsigned long run_mask(unsigned int at, unsigned int nr)
 {
 	return (nr == BITS_PER_LONG ? ~0ul : (1ul << nr) - 1) << at % BITS_PER_LONG;
 }
 
 /* The aligned run of 2^@order slots that has @at: is all of it free? */
-static bool map_clear_around(const struct swap_cluster *c, unsigned int at, unsigned int order)
+static inline bool map_clear_around(const struct swap_cluster *c, unsigned int at,
+				    unsigned int order)
 {
 	at = ALIGN_DOWN(at, 1u << order);
 	if (order >= 6)
@@ -107,16 +108,16 @@ static void map_set(struct swap_cluster *c, unsigned int at, unsigned int nr)
 {
 	unsigned long *word, mask;
 
-	for_each_map_word(c, at, nr, word, mask) *word |= mask;
 	WRITE_ONCE(c->taken, (u16)(c->taken + nr));
+	for_each_map_word(c, at, nr, word, mask) *word |= mask;
 }
 
 static void map_clear(struct swap_cluster *c, unsigned int at, unsigned int nr)
 {
 	unsigned long *word, mask;
 
-	for_each_map_word(c, at, nr, word, mask) *word &= ~mask;
 	WRITE_ONCE(c->taken, (u16)(c->taken - nr));
+	for_each_map_word(c, at, nr, word, mask) *word &= ~mask;
 }
 
 int cluster_largest(const struct swap_cluster *c)
@@ -271,22 +272,37 @@ static inline u64 current_of(const struct swap_device *dev, const struct swap_cl
 	return (u64)dev->type << CURRENT_TYPE_SHIFT | (c->nr + 1ul);
 }
 
+/* A run for a folio; ~0u: there is none. */
+static inline unsigned int run_find(const struct swap_cluster *c, unsigned int order)
+{
+	unsigned int from = ALIGN((unsigned int)c->next, 1u << order) % CLUSTER_SLOTS;
+	int at;
+
+	/* mostly the next one is free */
+	if (likely(map_clear_around(c, from, order)))
+		return from;
+	at = map_find(c, order, from);
+	return (unsigned int)(at < 0 && from ? map_find(c, order, 0) : at);
+}
+
 /* A run for @folio. The cluster's lock held. */
 static bool cluster_take(struct swap_device *dev, struct swap_cluster *c, struct folio *folio)
 {
-	unsigned int order = folio_order(folio), nr = 1u << order;
-	int at = map_find(c, order, ALIGN(c->next, nr) % CLUSTER_SLOTS);
+	unsigned int order = folio_order(folio), nr = 1u << order, at = run_find(c, order);
 
-	if (at < 0 && c->next)
-		at = map_find(c, order, 0);
-	if (at < 0)
+	if (unlikely(at == ~0u))
 		return false;
-	map_set(c, (unsigned int)at, nr);
-	c->next = (u16)(((unsigned int)at + nr) % CLUSTER_SLOTS);
+	if (likely(order < 6)) {
+		c->map[at / BITS_PER_LONG] |= run_mask(at, nr);
+		WRITE_ONCE(c->taken, (u16)(c->taken + nr));
+	} else {
+		map_set(c, at, nr);
+	}
+	c->next = (u16)((at + nr) % CLUSTER_SLOTS);
 	WRITE_ONCE(c->used, (u16)(c->used + nr));
 	WRITE_ONCE(c->cached, (u16)(c->cached + nr));
-	cache_insert(folio, cluster_entry(dev, c, (unsigned int)at), 1u << PG_dirty);
-	/* release: pairs with the acquire in swap_cache_get_folio(): the folio names the slots */
+	cache_insert(folio, cluster_entry(dev, c, at), 1u << PG_dirty);
+	/* release: pairs with the acquire in cache_try(): the folio names the slots */
 	words_ramp_release((unsigned long *)&c->words[at], SLOT_CACHED | folio_pfn(folio), 1, nr);
 	return true;
 }
@@ -560,14 +576,14 @@ static void slots_uncharge(const struct swap_cluster *c, unsigned int at, unsign
 	}
 }
 
-void cluster_free(struct swap_device *dev, struct swap_cluster *c, unsigned int at, unsigned int nr)
+/* Some of them are not to be used again. */
+static __cold void cluster_free_bad(struct swap_device *dev, struct swap_cluster *c,
+				    unsigned int at, unsigned int nr)
 {
 	unsigned int first = at;
 
-	slots_uncharge(c, at, nr);
-	WRITE_ONCE(c->used, (u16)(c->used - nr));
 	for (unsigned int i = at; i < at + nr; i++) {
-		if (likely(!(c->words[i] & SLOT_FAILED))) {
+		if (!(c->words[i] & SLOT_FAILED)) {
 			WRITE_ONCE(c->words[i], 0ul);
 			continue;
 		}
@@ -577,4 +593,22 @@ void cluster_free(struct swap_device *dev, struct swap_cluster *c, unsigned int 
 		first = i + 1;
 	}
 	cluster_free_run(dev, c, first, at + nr - first);
+}
+
+void cluster_free(struct swap_device *dev, struct swap_cluster *c, unsigned int at, unsigned int nr)
+{
+	u64 *word = &c->words[at], any = 0;
+
+	for (unsigned int i = 0; i < nr; i++)
+		any |= word[i];
+	if (unlikely(slot_set(any)))
+		slots_uncharge(c, at, nr);
+	WRITE_ONCE(c->used, (u16)(c->used - nr));
+	if (unlikely(any & SLOT_FAILED)) {
+		cluster_free_bad(dev, c, at, nr);
+		return;
+	}
+	for (unsigned int i = 0; i < nr; i++)
+		WRITE_ONCE(word[i], 0ul);
+	cluster_free_run(dev, c, at, nr);
 }

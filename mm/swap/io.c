@@ -17,8 +17,9 @@
  *    that wants to be polled each waiter polls: then nobody may sleep until somebody else does.
  *
  * 5. Errors. A failed read leaves the folio locked no longer and not uptodate. After a failed write it is dirty, in memory and in the
- *    cache: nothing is lost. Its slots are marked: with -EIO the medium is not trusted any more, so
- *    they become bad, not free, when nobody needs them. A later write that succeeds clears the mark.
+ *    cache: nothing is lost. With -EIO the medium is not trusted any more: the folio says so (PG_swap_failed), and
+ *    its slots become bad, not free, when nobody needs them, unless a later write has succeeded. The slots themselves are left alone
+ *    here, because a transfer may end in an interrupt, which must not wait for a cluster's lock.
  */
 #include <octavo/errno.h>
 #include <octavo/fault.h>
@@ -68,18 +69,6 @@ static void swap_wake(const void *what)
 
 /* ---- the end of a transfer ---- */
 
-/* The device has failed to write slots, or has written them after all. */
-static void slots_mark(struct folio *folio, bool failed)
-{
-	u32 nr = (u32)folio_nr_pages(folio);
-	struct swap_ref r = swap_ref_of(folio_swap_entry(folio, 0));
-
-	spin_lock(&r.c->lock);
-	for (u32 i = 0; i < nr; i++)
-		WRITE_ONCE(r.word[i], failed ? r.word[i] | SLOT_FAILED : r.word[i] & ~SLOT_FAILED);
-	spin_unlock(&r.c->lock);
-}
-
 /* What a transfer's end means for the folio, while it is still locked or under writeback. */
 static void note_result(struct swap_device *dev, struct folio *folio, enum swap_op op, int err)
 {
@@ -91,10 +80,10 @@ static void note_result(struct swap_device *dev, struct folio *folio, enum swap_
 	} else if (unlikely(err)) {
 		fetch_add_relaxed(&dev->write_errors, 1ul);
 		if (err == -EIO)
-			slots_mark(folio, true);
+			folio_set_flag(folio, PG_swap_failed);
 		folio_set_flag(folio, PG_dirty);
-	} else if (unlikely(READ_ONCE(dev->write_errors))) {
-		slots_mark(folio, false);
+	} else if (unlikely(folio_test_flag(folio, PG_swap_failed))) {
+		folio_clear_flag(folio, PG_swap_failed);
 	}
 }
 

@@ -21,20 +21,9 @@
 
 #include "swap_internal.h"
 
-struct swap_ref swap_ref_of(swp_entry_t entry)
+void swap_no_slot(unsigned int type, u64 slot)
 {
-	u64 slot = swp_offset(entry);
-	struct swap_ref r;
-
-	r.dev = is_swap_slot(entry) ? swap_device_of(swp_type(entry)) : NULL;
-	r.c = r.dev && slot < r.dev->nr_slots ? swap_cluster_at(r.dev, slot / CLUSTER_SLOTS) : NULL;
-	r.at = slot % CLUSTER_SLOTS;
-	/* acquire: pairs with the release in cluster_fresh() */
-	if (unlikely(!r.c || !smp_load_acquire(&r.c->words)))
-		octavo_panic("swap: slot %lu of device %u is none", (unsigned long)slot,
-			     (unsigned int)swp_type(entry));
-	r.word = &r.c->words[r.at];
-	return r;
+	octavo_panic("swap: slot %lu of device %u is none", (unsigned long)slot, type);
 }
 
 u64 *swap_word(swp_entry_t entry)
@@ -67,29 +56,44 @@ static u32 in_cluster(const struct swap_ref *r, u32 nr)
 
 /* ---- up ---- */
 
-/* Slots from @r on, in its cluster, have one more; all or none. @from: counts are at least this. Lock held. */
-static int counts_up(const struct swap_ref *r, u32 nr, unsigned int from)
+/* Why counts of a run do not go up: the first that stops it is a slot at its highest count, or (fatal) one below @from. */
+static __cold int counts_refused(const struct swap_ref *r, u32 nr, unsigned int from)
 {
-	for (u32 i = 0; i < nr; i++) {
-		unsigned int count = slot_count(r->word[i]);
-
-		if (unlikely(count < from))
-			count_bad(r, i, "an entry was copied");
-		if (unlikely(count == SLOT_COUNT_MAX))
-			return -ENOMEM;
-	}
 	for (u32 i = 0; i < nr; i++)
-		WRITE_ONCE(r->word[i], r->word[i] + SLOT_COUNT_ONE);
+		if (slot_count(r->word[i]) < from)
+			count_bad(r, i, "an entry was copied");
+	return -ENOMEM;
+}
+
+/* Slots from @r on, in its cluster, have one more; all or none. @from: counts are at least this. Lock held. */
+static inline int counts_up(const struct swap_ref *r, u32 nr, unsigned int from)
+{
+	const u64 least = from * SLOT_COUNT_ONE;
+	u64 *word = r->word;
+	bool refused = false;
+
+	/* the count is the top of the word: beyond its highest it is less than before */
+	for (u32 i = 0; i < nr; i++)
+		refused |= word[i] < least || word[i] + SLOT_COUNT_ONE < word[i];
+	if (unlikely(refused))
+		return counts_refused(r, nr, from);
+	for (u32 i = 0; i < nr; i++)
+		WRITE_ONCE(word[i], word[i] + SLOT_COUNT_ONE);
 	return 0;
 }
 
+static __noreturn __cold void folio_has_none(const struct folio *folio)
+{
+	octavo_panic("swap: folio %p has no slots", (const void *)folio);
+}
+
 /* What folio_dup_swap() and folio_put_swap() are about. */
-static struct swap_ref subrange_ref(struct folio_subrange sr)
+static inline struct swap_ref subrange_ref(struct folio_subrange sr)
 {
 	VM_BUG_ON(!folio_test_locked(sr.folio));
 	if (unlikely(!folio_test_flag(sr.folio, PG_swapcache)))
-		octavo_panic("swap: folio %p has no slots", (void *)sr.folio);
-	return swap_ref_of(folio_swap_entry(sr.folio, sr.first));
+		folio_has_none(sr.folio);
+	return swap_ref_folio(sr.folio, sr.first);
 }
 
 int folio_dup_swap(struct folio_subrange sr)
@@ -104,12 +108,16 @@ int folio_dup_swap(struct folio_subrange sr)
 }
 
 /* Lock held. Slots of which it was the last stay as they are. */
-static void counts_down(const struct swap_ref *r, u32 nr)
+static inline void counts_down(const struct swap_ref *r, u32 nr)
 {
+	u64 *word = r->word;
+
 	for (u32 i = 0; i < nr; i++) {
-		if (unlikely(!slot_count(r->word[i])))
+		u64 w = word[i];
+
+		if (unlikely(w < SLOT_COUNT_ONE))
 			count_bad(r, i, "an entry too many is gone");
-		WRITE_ONCE(r->word[i], r->word[i] - SLOT_COUNT_ONE);
+		WRITE_ONCE(word[i], w - SLOT_COUNT_ONE);
 	}
 }
 

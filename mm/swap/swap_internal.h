@@ -21,7 +21,7 @@
 #define SLOT_PAYLOAD_BITS 40
 #define SLOT_PAYLOAD	  ((1ul << SLOT_PAYLOAD_BITS) - 1) /* cached: the pfn; else a shadow */
 #define SLOT_CACHED	  (1ul << 40)
-#define SLOT_FAILED	  (1ul << 41) /* the last write failed: it will not be used again */
+#define SLOT_FAILED	  (1ul << 41) /* about to be freed: the last write failed, so it is bad */
 #define SLOT_BAD	  (1ul << 42) /* given up: no count, not cached, for ever */
 #define SLOT_COUNT_SHIFT  44
 #define SLOT_COUNT_ONE	  (1ul << SLOT_COUNT_SHIFT)
@@ -154,7 +154,39 @@ struct swap_ref {
 	u64 *word;	 /* the first */
 	unsigned int at; /* in the cluster */
 };
-struct swap_ref swap_ref_of(swp_entry_t entry);
+/* Nobody can have an entry of it. */
+__noreturn __cold void swap_no_slot(unsigned int type, u64 slot);
+
+static inline struct swap_ref __swap_ref(unsigned int type, u64 slot)
+{
+	struct swap_device *dev = swap_device_of(type);
+	struct swap_ref r = { dev, NULL, NULL, slot % CLUSTER_SLOTS };
+	u64 *words = NULL;
+
+	if (likely(dev && slot < dev->nr_slots))
+		r.c = swap_cluster_at(dev, slot / CLUSTER_SLOTS);
+	/* acquire: pairs with the release in cluster_fresh() */
+	if (likely(r.c))
+		words = smp_load_acquire(&r.c->words);
+	if (unlikely(!words))
+		swap_no_slot(type, slot);
+	r.word = words + r.at;
+	return r;
+}
+
+static inline struct swap_ref swap_ref_of(swp_entry_t entry)
+{
+	return __swap_ref(swp_type(entry), swp_offset(entry));
+}
+
+/* Of a page of a folio in the cache. */
+static inline struct swap_ref swap_ref_folio(const struct folio *folio, unsigned long idx)
+{
+	u64 at = READ_ONCE(folio->swap) + idx;
+
+	return __swap_ref((unsigned int)(at >> FOLIO_SWAP_TYPE_SHIFT),
+			  at & ((1ul << FOLIO_SWAP_TYPE_SHIFT) - 1));
+}
 
 static inline swp_entry_t cluster_entry(const struct swap_device *dev, const struct swap_cluster *c,
 					unsigned int at)
