@@ -166,6 +166,52 @@ static void test_desc_freeing_page_tables_needs_no_memory(void **state)
 	assert_int_equal(st.ptdescs, 0);
 }
 
+/* Frames that a test has, each with the number of the next in it. */
+static bool hoard_one(long *hoard, gfp_t gfp)
+{
+	long pfn = frame_alloc(gfp, 0, NUMA_NO_NODE);
+
+	if (pfn < 0)
+		return false;
+	*(long *)pfn_to_virt((unsigned long)pfn) = *hoard;
+	*hoard = pfn;
+	return true;
+}
+
+/* All memory is in tables that wait for their grace period: who may sleep gets it, and nobody else. */
+COVERS("S3.27");
+static void test_desc_page_tables_that_wait_are_waited_for(void **state)
+{
+	struct ptdesc *pt, *all = NULL;
+	long hoard = -1, next;
+
+	while ((pt = pagetable_alloc(GFP_NOWAIT, 0))) {
+		pt->mm = all;
+		all = pt;
+	}
+	/* and what CPUs have for themselves */
+	while (hoard_one(&hoard, GFP_KERNEL))
+		;
+	/* fewer calls than RCU ends a grace period after by itself */
+	for (unsigned int n = 0; n < 8; n++, all = pt) {
+		pt = all->mm;
+		pagetable_free_rcu(all);
+	}
+	assert_false(hoard_one(&hoard, GFP_NOWAIT));
+	assert_false(hoard_one(&hoard, GFP_KERNEL | __GFP_NORETRY));
+	for (unsigned int n = 0; n < 8; n++)
+		assert_true(hoard_one(&hoard, GFP_KERNEL));
+	assert_false(hoard_one(&hoard, GFP_KERNEL));
+	for (; all; all = pt) {
+		pt = all->mm;
+		pagetable_free(all);
+	}
+	for (; hoard >= 0; hoard = next) {
+		next = *(long *)pfn_to_virt((unsigned long)hoard);
+		frame_free((unsigned long)hoard, 0);
+	}
+}
+
 static void free_table(void *pt)
 {
 	pagetable_free(pt);
@@ -541,6 +587,7 @@ int main(void)
 		T(test_desc_page_table_at_a_place),
 		T(test_desc_page_table_stays_for_walkers),
 		T(test_desc_freeing_page_tables_needs_no_memory),
+		T(test_desc_page_tables_that_wait_are_waited_for),
 		T(test_desc_page_table_freed_twice_is_fatal),
 		T(test_desc_page_table_with_a_foreign_word_is_fatal),
 		T(test_desc_managed_counts_from_every_page),

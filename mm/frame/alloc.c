@@ -5,7 +5,8 @@
  * An allocation goes from cheap to dear: this CPU's magazine; a batch from the tree that this CPU has
  * reserved; a tree found by searching the zone; the next zone of the list; then, below the low
  * watermark, with background reclaim woken; then below the min watermark as far as its flags go; then after
- * direct reclaim; and last after taking back what CPUs hold for themselves.
+ * direct reclaim; and last after a grace period, for what waits for one, and after taking back what
+ * CPUs hold for themselves.
  *
  * What it does not do: reclaim, compact, or keep lower zones from being used up by allocations that could
  * have come from higher ones. An allocation that may not sleep cannot get at what other CPUs' magazines hold.
@@ -15,6 +16,7 @@
 #include <octavo/frame.h>
 #include <octavo/hwpoison.h>
 #include <octavo/page.h>
+#include <octavo/rcu.h>
 
 #include "frame_cpu.h"
 #include "frame_internal.h"
@@ -258,8 +260,13 @@ static void drain_for(gfp_t gfp)
 {
 	struct frame_cpu *c;
 
-	/* who may sleep may also wait for other CPUs */
+	/*
+	 * Who may sleep may also wait for other CPUs: for readers of page tables that were unmapped, which are memory again then
+	 * (at once if there are none), and for what each has for itself.
+	 */
 	if (gfp & __GFP_DIRECT_RECLAIM) {
+		if (!(gfp & __GFP_NORETRY))
+			rcu_barrier();
 		frame_drain_all();
 		return;
 	}
