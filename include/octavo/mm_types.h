@@ -239,7 +239,6 @@ struct mm_struct {
 	struct mm_cpu *cpu; /* (c) [nr_cpus] */
 	/* (a) odd while fork copies page tables: memdesc.md "Look-ups", steps 0 and 8 */
 	u32 write_protect_seq;
-	u32 has_pinned; /* (a) somebody has ever pinned pages here */
 	/* (a) CPUs that may have translations: set with seq_cst before the first, cleared after the last */
 	unsigned long cpus[DIV_ROUND_UP(OCTAVO_NR_CPUS, BITS_PER_LONG)];
 	void *port; /* the port's own */

@@ -307,8 +307,6 @@ static int gup_init(struct gup *g, struct mm_struct *mm, unsigned long start, un
 			   .end = start + (nr << PAGE_SHIFT),
 			   .flags = flags,
 			   .pages = pages };
-	if (flags & FOLL_PIN && !READ_ONCE(mm->has_pinned))
-		WRITE_ONCE(mm->has_pinned, 1u);
 	return 0;
 }
 

@@ -80,7 +80,6 @@ static inline void setup_mapped(unsigned int order, u64 bits)
 	s.mm.cpu = s.cpu[0];
 	s.other_mm.cpu = s.cpu[1];
 	s.mm.task_size = TASK_SIZE_MAX;
-	s.mm.has_pinned = 1;
 	make_area(&s.vma, &s.mm);
 	CHECK(!anon_vma_prepare(&s.vma));
 	s.first = s.vma.anon_vma;
