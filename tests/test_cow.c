@@ -266,6 +266,84 @@ static void test_large_reuse(void **state)
 	space_down();
 }
 
+/*
+ * The child's area lives, and maps nothing of the folio any more: all of it is ours, found out once. Before that a page of the
+ * child's is in the way, and a reference.
+ */
+COVERS("S2.30");
+static void test_large_reuse_with_a_child(void **state)
+{
+	const unsigned int order = LEAF_ORDER - 1;
+	const unsigned long nr = 1ul << order;
+	struct folio *folio = large_up(order);
+
+	as->folio_orders = child->folio_orders = 1;
+	/* two pages go to copies of the child's, the rest but the last is given up */
+	child_put64(0, 70);
+	child_put64(1, 71);
+	assert_int_equal(vm_madvise(child, at(2), (nr - 3) * PAGE_SIZE, MADV_DONTNEED), 0);
+	assert_int_equal(folio_mapcount(folio), nr + 1);
+	put64(0, 50);
+	assert_ptr_not_equal(folio_at(0), folio);
+	/* as many references as we have entries, but one of them is the child's */
+	assert_int_equal(folio_ref_count(folio), nr);
+	put64(1, 51);
+	assert_ptr_not_equal(folio_at(1), folio);
+	assert_int_equal(vm_madvise(child, at(nr - 1), PAGE_SIZE, MADV_DONTNEED), 0);
+	assert_int_equal(folio_ref_count(folio), nr - 2);
+	folio_get(folio);
+	put64(2, 52);
+	assert_ptr_not_equal(folio_at(2), folio);
+	folio_put(folio);
+	assert_false(exclusive_in(as, 3));
+	/* now there is nobody else */
+	put64(3, 53);
+	for (unsigned long i = 3; i < nr; i++) {
+		assert_ptr_equal(folio_at(i), folio);
+		assert_true(exclusive_in(as, i));
+		assert_int_equal(pte_write(entry(i)), i == 3);
+	}
+	put64(nr - 1, 53);
+	assert_ptr_equal(folio_at(nr - 1), folio);
+	assert_int_equal(get64(3), 53);
+	assert_int_equal(child_get64(0), 70);
+	assert_int_equal(child_get64(3), 0);
+	assert_true(octavo_validate());
+	/* and is shared again by the next fork */
+	child_ends();
+	fork_child();
+	assert_false(exclusive_in(as, 3));
+	put64(3, 55);
+	assert_ptr_not_equal(folio_at(3), folio);
+	assert_int_equal(child_get64(3), 53);
+	child_ends();
+	space_down();
+}
+
+/* Its entries are in two tables: each sees only a part of them, and copies. */
+static void test_large_across_tables_is_copied(void **state)
+{
+	const unsigned int order = LEAF_ORDER - 1;
+	const unsigned long nr = 1ul << order, to = 4 * LEAF_PAGES - nr / 2;
+	struct folio *folio = large_up(order);
+
+	as->folio_orders = 1;
+	assert_int_equal(vm_mremap(as, at(0), nr * PAGE_SIZE, nr * PAGE_SIZE,
+				   MREMAP_MAYMOVE | MREMAP_FIXED, at(to)),
+			 at(to));
+	assert_int_equal(vm_madvise(child, at(0), nr * PAGE_SIZE, MADV_DONTNEED), 0);
+	assert_int_equal(folio_ref_count(folio), nr);
+	put64(to, 60);
+	assert_ptr_not_equal(folio_at(to), folio);
+	assert_int_equal(get64(to + 1), 2);
+	put64(to + nr - 1, 61);
+	assert_ptr_not_equal(folio_at(to + nr - 1), folio);
+	child_ends();
+	put64(to + 1, 62);
+	assert_int_equal(get64(to + 1), 62);
+	space_down();
+}
+
 static void leaf_up(u32 orders)
 {
 	space_up();
@@ -515,6 +593,8 @@ int main(void)
 		TEST(test_forced),
 		TEST(test_run_is_copied),
 		TEST(test_large_reuse),
+		TEST(test_large_reuse_with_a_child),
+		TEST(test_large_across_tables_is_copied),
 		TEST(test_leaf_is_copied),
 		TEST(test_leaf_is_split),
 		TEST(test_leaf_is_reused),

@@ -61,6 +61,40 @@ static bool large_is_ours(const struct fault *f, struct folio *folio)
 	       folio_maps_only_vma(folio, f->vma);
 }
 
+static bool maps_frame(pte_t e, unsigned long pfn)
+{
+	return pte_present(e) && !pte_special(e) && pte_pfn(e) == pfn;
+}
+
+/*
+ * The same of a folio that other areas could map, by counting. Each present entry of this table keeps its reference while
+ * the ptl is held. If these are all there are, at the moment that the load stands for, then no other entry is there, no
+ * look-up, and nobody who moves or splits the folio and holds other areas' entries back, because that takes a reference. From then on there is no way to
+ * the pages but through these entries: fork, which makes more of them, is shut out, and who looks them up without a lock is welcome.
+ * So all pages that they map become exclusive, for one count and not one for each page.
+ */
+static bool table_has_all(const struct fault *f, struct folio *folio, unsigned long idx)
+{
+	/* acquire: as above; it is no older than the references of these entries, which come with the ptl */
+	u32 refs = smp_load_acquire(&folio->refcount), found = 0;
+	unsigned long here = level_index(f->addr, PGTABLE_LEVEL_PTE);
+	unsigned long back = min(idx, here);
+	unsigned long nr = min(folio_nr_pages(folio) - idx, PTRS_PER_TABLE - here) + back;
+	const pte_t *ptep = f->pos.ptep - back;
+	unsigned long pfn = pte_pfn(f->pos.pte) - back;
+
+	if (f->pos.level != PGTABLE_LEVEL_PTE || refs > nr)
+		return false;
+	for (unsigned long i = 0; i < nr; i++)
+		found += maps_frame(ptep_get(ptep + i), pfn + i);
+	if (found != refs)
+		return false;
+	for (unsigned long i = 0; i < nr; i++)
+		if (maps_frame(ptep_get(ptep + i), pfn + i))
+			folio_set_anon_exclusive(folio_subrange(folio, idx - back + i, 1));
+	return true;
+}
+
 /* One entry, ours, of whatever size; locked, so that it is not being moved, which takes entries out of the count. */
 static bool entry_is_last(struct folio *folio)
 {
@@ -84,7 +118,7 @@ static bool can_reuse(struct fault *f, struct folio *folio)
 	if (folio_test_flag(folio, PG_swapcache))
 		leave_swap_cache(f, folio);
 	if (!entry_is_last(folio) && !(folio_test_large(folio) && large_is_ours(f, folio)))
-		return false;
+		return folio_test_large(folio) && table_has_all(f, folio, idx);
 	folio_set_anon_exclusive(folio_subrange(folio, idx, 1));
 	return true;
 }

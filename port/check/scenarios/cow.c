@@ -3,6 +3,10 @@
  * cow.c - pages that a fork has shared: copied, reused, and shared again, by the shipped code from mm_fault() and
  * mm_fork() down.
  */
+#include <octavo/gup.h>
+#include <octavo/mman.h>
+#include <octavo/migrate.h>
+
 #include "user_space.h"
 
 /* ---- a page that a fork has shared ---- */
@@ -220,4 +224,106 @@ SCENARIO(cow_freed) = {
 	.setup = setup_held,
 	.finish = copied_or_reused,
 	.about = "a page is copied because somebody holds it, who lets go; used again"
+};
+
+/* ---- a large folio of which the child's area, which lives, maps less and less ---- */
+
+#define SECOND (ADDR + PAGE_SIZE)
+
+/* One folio has both pages; the child maps the second only. */
+static void setup_large(void)
+{
+	int err;
+
+	s.mm = mm_alloc();
+	CHECK(s.mm);
+	map(ADDR, 2 * PAGE_SIZE);
+	s.mm->folio_orders = 1u << 1 | 1u;
+	CHECK(!mm_fault(s.mm, ADDR, FAULT_FLAG_WRITE));
+	s.mm->folio_orders = 1;
+	s.folio = page_folio(pfn_to_page(pte_pfn(entry_of(s.mm, ADDR))));
+	CHECK(folio_order(s.folio) == 1);
+	warm();
+	s.child = mm_fork(s.mm, &err);
+	CHECK(s.child);
+	CHECK(!vm_madvise(s.child, ADDR, PAGE_SIZE, MADV_DONTNEED));
+	mm_activate(s.mm, 0);
+}
+
+static void stores_second(void)
+{
+	CHECK(store(s.mm, SECOND, 1));
+}
+
+static void child_gives_up(void)
+{
+	CHECK(!vm_madvise(s.child, SECOND, PAGE_SIZE, MADV_DONTNEED));
+}
+
+/* Holds on to the page for a moment: what the parent writes is not to be seen. */
+static void child_reads(void)
+{
+	struct page *page;
+
+	if (get_user_pages_fast(s.child, SECOND, 1, FOLL_FAST_ONLY, &page) != 1)
+		return;
+	CHECK(*(u64 *)page_address(page) == 0);
+	put_user_page(page);
+}
+
+static void parent_has_its_own(void)
+{
+	pte_t e = entry_of(s.child, SECOND);
+
+	CHECK(word_of(s.mm, SECOND) == 1 && word_of(s.mm, ADDR) == 0);
+	if (pte_present(e)) {
+		CHECK(pte_pfn(e) != pte_pfn(entry_of(s.mm, SECOND)));
+		CHECK(word_of(s.child, SECOND) == 0);
+	}
+	CHECK(mm_validate(s.mm) && mm_validate(s.child));
+}
+
+SCENARIO(cow_large_given_up) = {
+	SCENARIO_NAME(cow_large_given_up),
+	.threads = { stores_second, child_gives_up, child_reads },
+	.roles = { "parent", "child", "reader" },
+	.rows = "S2.30",
+	.frames = 128,
+	.setup = setup_large,
+	.finish = parent_has_its_own,
+	.about = "the parent writes to a large folio of which the child gives up its last page"
+};
+
+/* The entries of both are taken out of the counts for a while, and come back. */
+static void mover(void)
+{
+	struct anon_vma *anon_vma;
+
+	if (!folio_try_get(s.folio))
+		return;
+	if (folio_trylock(s.folio)) {
+		anon_vma = try_to_migrate(s.folio);
+		if (anon_vma)
+			remove_migration_ptes(s.folio, s.folio, anon_vma);
+		folio_unlock(s.folio);
+	}
+	folio_put(s.folio);
+}
+
+static void child_still_has_it(void)
+{
+	CHECK(pte_present(entry_of(s.child, SECOND)));
+	parent_has_its_own();
+}
+
+SCENARIO(cow_large_moved) = {
+	SCENARIO_NAME(cow_large_moved),
+	.threads = { stores_second, mover },
+	.roles = { "parent", "mover" },
+	.rows = "S2.30",
+	.frames = 128,
+	.setup = setup_large,
+	.finish = child_still_has_it,
+	.about =
+		"the parent writes to a large folio whose entries, the child's too, are on the move"
 };
