@@ -5,6 +5,9 @@
 #include "migrate_machine.h"
 
 #include <octavo/fault.h>
+#include <octavo/swap.h>
+
+#include "swap_device.h"
 
 static struct mig m;
 
@@ -334,6 +337,96 @@ static void test_migrate_vma_passes_over_what_is_in_use(void **state)
 	}
 }
 
+COVERS("S1.30");
+static void test_migrate_vma_of_cached_folios(void **state)
+{
+	struct test_device *swap;
+	swp_entry_t slot;
+	enum mig_to to;
+
+	for_each_kind(to)
+	{
+		device_up(to);
+		swap = test_device_on(64, 0, TD_SYNC);
+		as->folio_orders = 1u << 2;
+		map_anon(0, 12);
+		fill_pages(0, 12);
+		for (unsigned long i = 0; i < 12; i += 4) {
+			struct folio *folio = folio_of(i);
+
+			folio_lock(folio);
+			folio_set_flag(folio, PG_uptodate);
+			assert_int_equal(folio_alloc_swap(folio), 0);
+			folio_unlock(folio);
+		}
+		/* one of them has an entry somewhere that names its slot */
+		slot = folio_swap_entry(folio_of(8), 0);
+		folio_lock(folio_of(8));
+		assert_int_equal(folio_dup_swap(folio_subrange(folio_of(8), 0, 1)), 0);
+		folio_unlock(folio_of(8));
+		/* as a whole, and in pieces */
+		assert_int_equal(mig_run(&m, 0, 4, SEL_SYSTEM | SEL_COMPOUND, to, 2), 1);
+		assert_int_equal(mig_run(&m, 4, 4, SEL_SYSTEM, to, 0), 4);
+		assert_int_equal(mig_run(&m, 8, 4, SEL_SYSTEM | SEL_COMPOUND, to, 2), 0);
+		assert_true(is_kind(folio_of(0), to) && is_kind(folio_of(5), to));
+		assert_true(is_kind(folio_of(8), TO_SYSTEM));
+		assert_false(folio_test_flag(folio_of(0), PG_swapcache));
+		assert_true(folio_test_flag(folio_of(8), PG_swapcache));
+		expect_contents(0, 12);
+		swap_free_entries(slot, 1);
+		assert_int_equal(mig_run(&m, 8, 4, SEL_SYSTEM | SEL_COMPOUND, to, 2), 1);
+		expect_contents(0, 12);
+		test_device_off(swap);
+		device_down(to);
+	}
+}
+
+COVERS("S1.30");
+static void test_migrate_vma_of_what_is_no_anonymous_folio(void **state)
+{
+	struct folio *folio;
+
+	/* as a destination it fails */
+	device_up(TO_SYSTEM);
+	map_anon(0, 2);
+	fill_pages(0, 2);
+	assert_int_equal(mig_setup(&m, 0, 2, SEL_SYSTEM), 0);
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_FILE);
+	assert_non_null(folio);
+	folio_lock(folio);
+	m.dst[0] = migrate_pfn(folio_page(folio, 0));
+	migrate_vma_pages(&m.args);
+	assert_false(m.src[0] & MIGRATE_PFN_MIGRATE);
+	mig_end(&m);
+	expect_contents(0, 2);
+	/* nor does what somebody writes back, or what is bad, go anywhere */
+	folio_set_flag(folio_of(0), PG_writeback);
+	folio_set_flag(folio_of(1), PG_hwpoison);
+	assert_int_equal(mig_run(&m, 0, 2, SEL_SYSTEM, TO_SYSTEM, 0), 0);
+	folio_clear_flag(folio_of(0), PG_writeback);
+	folio_clear_flag(folio_of(1), PG_hwpoison);
+	device_down(TO_SYSTEM);
+
+	/* memory of a device of another kind */
+	device_up(TO_SYSTEM);
+	dev_map.type = MEMORY_DEVICE_GENERIC;
+	dev_map.pfn = ((u64)TEST_MIB << 20) >> PAGE_SHIFT;
+	assert_int_equal(memremap_pages(&dev_map), 0);
+	map_anon(0, 2);
+	fill_pages(0, 2);
+	assert_int_equal(mig_setup(&m, 0, 2, SEL_SYSTEM), 0);
+	folio = dst_alloc(TO_COHERENT, 0);
+	assert_non_null(folio);
+	m.dst[0] = migrate_pfn(folio_page(folio, 0));
+	migrate_vma_pages(&m.args);
+	assert_false(m.src[0] & MIGRATE_PFN_MIGRATE);
+	mig_end(&m);
+	expect_contents(0, 2);
+	dev_freed = dev_next;
+	memunmap_pages(&dev_map);
+	device_down(TO_SYSTEM);
+}
+
 COVERS("S1.24");
 static void test_migrate_vma_splits_what_does_not_fit(void **state)
 {
@@ -485,6 +578,8 @@ int main(void)
 		TEST(test_migrate_vma_small_to_larger),
 		TEST(test_migrate_vma_fills_holes),
 		TEST(test_migrate_vma_passes_over_what_is_in_use),
+		TEST(test_migrate_vma_of_cached_folios),
+		TEST(test_migrate_vma_of_what_is_no_anonymous_folio),
 		TEST(test_migrate_vma_splits_what_does_not_fit),
 		TEST(test_migrate_vma_of_shared_folios),
 #if OCTAVO_FAULTS
