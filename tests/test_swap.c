@@ -481,6 +481,86 @@ static void test_split_in_the_cache(void **state)
 	down();
 }
 
+#if OCTAVO_FAULTS
+/*
+ * What may be refused is: references, locks, weak compare-and-swaps. Then a look-up says NULL, and what could
+ * not be freed stays in the cache, for its holder to free.
+ */
+COVERS("SX.8");
+static void test_refusals_at_every_step(void **state)
+{
+	const u32 kinds = OCTAVO_FAULT_TRYGET | OCTAVO_FAULT_TRYLOCK | OCTAVO_FAULT_CAS;
+	unsigned int missed = 0, stayed = 0;
+
+	for_each_fault(k, OCTAVO_FAULT_ONCE, kinds, hit)
+	{
+		struct folio *folio, *found;
+		swp_entry_t entry;
+
+		octavo_fault_disarm();
+		up(TD_SYNC);
+		folio = make_cached(0, 0, &entry);
+		assert_int_equal(folio_dup_swap(whole(folio)), 0);
+		folio_unlock(folio);
+		octavo_fault_arm(k, OCTAVO_FAULT_ONCE, kinds);
+		found = swap_cache_get_folio(entry);
+		if (found)
+			folio_put(found);
+		else
+			missed++;
+		swap_free_entries(entry, 1);
+		hit = octavo_fault_disarm();
+		assert_true(!found || found == folio);
+		assert_true(octavo_validate());
+		if (folio_test_flag(folio, PG_swapcache)) {
+			stayed++;
+			assert_true(hit);
+			folio_lock(folio);
+			assert_true(folio_free_swap(folio));
+			folio_unlock(folio);
+		}
+		assert_int_equal(folio_ref_count(folio), 1);
+		folio_put(folio);
+		down();
+	}
+	/* a look-up tries again */
+	assert_int_equal(missed, 0);
+	assert_true(stayed > 0);
+}
+
+/* All are refused from some step on: nothing waits for ever. */
+COVERS("SX.8");
+static void test_refusals_from_every_step_on(void **state)
+{
+	const u32 kinds = OCTAVO_FAULT_TRYGET | OCTAVO_FAULT_TRYLOCK;
+	unsigned int missed = 0;
+
+	for_each_fault(k, OCTAVO_FAULT_AFTER, kinds, hit)
+	{
+		struct folio *folio, *found;
+		swp_entry_t entry;
+
+		octavo_fault_disarm();
+		up(TD_SYNC);
+		folio = make_cached(0, 0, &entry);
+		assert_int_equal(folio_dup_swap(whole(folio)), 0);
+		folio_unlock(folio);
+		octavo_fault_arm(k, OCTAVO_FAULT_AFTER, kinds);
+		found = swap_cache_get_folio(entry);
+		missed += !found;
+		if (found)
+			folio_put(found);
+		swap_free_entries(entry, 1);
+		hit = octavo_fault_disarm();
+		folio_lock(folio);
+		assert_int_equal(folio_free_swap(folio), hit != 0);
+		drop(folio);
+		down();
+	}
+	assert_true(missed > 0);
+}
+#endif
+
 /* ---- finding ---- */
 
 static void test_uncached_run_and_next_used(void **state)
@@ -560,6 +640,10 @@ int main(void)
 		TEST(test_del_with_and_without_frozen_count),
 		TEST(test_replace_for_every_order),
 		TEST(test_split_in_the_cache),
+#if OCTAVO_FAULTS
+		TEST(test_refusals_at_every_step),
+		TEST(test_refusals_from_every_step_on),
+#endif
 		TEST(test_uncached_run_and_next_used),
 		TEST(test_dump_says_something_of_every_cluster_in_use),
 	};
