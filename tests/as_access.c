@@ -293,7 +293,7 @@ bool do_unpin(struct op *o)
 		return true;
 	if (!pin->pinned)
 		put_user_page(pin->page);
-	else if (o->bits & 1)
+	else if (o->bits & 1 && !pin->write)
 		unpin_user_page(pin->page);
 	else
 		unpin_user_pages_dirty_lock(&pin->page, 1, pin->write);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * test_as_threads.c - two CPUs use memory while a third one forks, protects, moves, collapses and unmaps around it.
+ * test_as_threads.c - two CPUs use memory while a third one forks, protects, moves, collapses and unmaps around it, and a
+ * fourth takes it away to a swap device, which goes off and on.
  *
  * Every word has one writer, which only ever counts it up, so each reader knows what it must find: the writer exactly
  * what it stored last; a child what the writer stored last before the fork, or while it was under way.
@@ -10,8 +11,11 @@
 #include <octavo/gup.h>
 #include <octavo/migrate.h>
 #include <octavo/mm.h>
+#include <octavo/reclaim.h>
 
 #include "mmu.h"
+#include "page_out.h"
+#include "swap_device.h"
 
 #ifdef __has_feature
 #if __has_feature(thread_sanitizer)
@@ -36,6 +40,7 @@ enum {
 	SMALL = OCTAVO_TREE_ORDER <= 6,
 	WRITERS = 2,
 	MANAGER = WRITERS,
+	PAGER,
 	PAGES = SMALL ? 40 : 700, /* that the writers use */
 	OWN = SMALL ? 12 : 64,	  /* that the manager has for itself */
 	ROUNDS = 6000 / SLOW,
@@ -45,7 +50,8 @@ static struct mm_struct *mm;
 static unsigned long base, own;
 /* What the writer's word of a page is, and may be about to be. */
 static u64 stored[WRITERS][PAGES], going[WRITERS][PAGES];
-static u64 stop_now, children, moves;
+static u64 stop_now, children, moves, outs, offs;
+static struct test_device *device; /* NULL: no swap */
 
 struct dice {
 	u64 x;
@@ -121,7 +127,7 @@ static void count_up_pinned(unsigned int writer, unsigned long page)
 	smp_store_seq_cst(&going[writer][page], val);
 	WRITE_ONCE(*(u64 *)((char *)page_address(pinned) + 64 + writer * 8ul), val);
 	smp_store_seq_cst(&stored[writer][page], val);
-	unpin_user_page(pinned);
+	unpin_user_pages_dirty_lock(&pinned, 1, true);
 }
 
 static void writer(unsigned int cpu)
@@ -247,6 +253,18 @@ static void move_own(struct dice *d)
 	(void)vm_munmap(mm, to, PAGE_SIZE);
 }
 
+/* All of it back, at whatever costs; and a device again. */
+static void off_and_on(void)
+{
+	int err = swapoff(device->type);
+
+	if (err == -ENOMEM)
+		return;
+	if (err || test_device_swapon(device, 0) < 0)
+		octavo_panic("swapoff: %d", err);
+	offs++;
+}
+
 static void manage(void)
 {
 	struct dice d = { 0x243f6a8885a308d3ull };
@@ -255,7 +273,12 @@ static void manage(void)
 		unsigned long addr = base + roll(&d, PAGES) * PAGE_SIZE;
 		unsigned int order = roll(&d, 2) ? OCTAVO_TABLE_BITS : 2;
 
-		switch (roll(&d, 8)) {
+		if (device && roll(&d, 64) == 0)
+			off_and_on();
+		switch (roll(&d, device ? 9 : 8)) {
+		case 8:
+			(void)vm_madvise(mm, addr, PAGE_SIZE * 4, MADV_WILLNEED);
+			break;
 		case 0:
 			fork_and_look(&d);
 			break;
@@ -285,25 +308,54 @@ static void manage(void)
 	smp_store_release(&stop_now, 1ull);
 }
 
+/* ---- the pager ---- */
+
+static void pager(void)
+{
+	struct dice d = { 0x13198a2e03707344ull };
+
+	/* acquire: pairs with the manager's release when it is done */
+	while (!smp_load_acquire(&stop_now)) {
+		struct folio *folios[4];
+		u32 n = 0;
+
+		for (unsigned int i = 0; i < ARRAY_SIZE(folios); i++) {
+			unsigned long page = roll(&d, 2) ? roll(&d, 16) : roll(&d, PAGES);
+
+			folios[n] = page_out_folio(mm, base + page * PAGE_SIZE);
+			n += folios[n] != NULL;
+		}
+		outs += reclaim_folios(folios, n, RECLAIM_ANYWAY);
+	}
+}
+
 static void one_cpu(unsigned int cpu, void *arg)
 {
 	sim_mm_use(mm);
 	if (cpu == MANAGER)
 		manage();
+	else if (cpu == PAGER)
+		pager();
 	else
 		writer(cpu);
 	sim_mm_forget(mm);
 }
 
-static void run_threads(u32 orders)
+static void run_threads(u32 orders, enum test_device_mode mode, bool swap)
 {
+	const unsigned int cpus = WRITERS + 1 + swap;
 	long at;
 
 	memset(stored, 0, sizeof(stored));
 	memset(going, 0, sizeof(going));
-	stop_now = children = moves = 0;
-	boot_small(SMALL ? 4 : 64, WRITERS + 1);
+	stop_now = children = moves = outs = offs = 0;
+	boot_small(SMALL ? 4 : 64, cpus);
 	sim_mmu_paranoid(true);
+	device = NULL;
+	if (swap) {
+		assert_int_equal(reclaim_init(), 0);
+		device = test_device_on(SMALL ? 256 : 4096, 0, mode);
+	}
 	mm = mm_alloc();
 	assert_non_null(mm);
 	mm->folio_orders = orders;
@@ -314,8 +366,8 @@ static void run_threads(u32 orders)
 	base = (unsigned long)at;
 	own = base + PAGES * PAGE_SIZE;
 	assert_int_equal(vm_munmap(mm, own, 2 * OWN * PAGE_SIZE), 0);
-	sim_run(WRITERS + 1, false, one_cpu, NULL);
-	assert_true(children > 0 && moves > 0);
+	sim_run(cpus, false, one_cpu, NULL);
+	assert_true(children > 0 && moves > 0 && (!swap || (outs > 0 && offs > 0)));
 	assert_true(sim_mmu_check(mm));
 	for (unsigned int w = 0; w < WRITERS; w++)
 		for (unsigned long i = 0; i < PAGES; i++) {
@@ -326,19 +378,38 @@ static void run_threads(u32 orders)
 		}
 	assert_true(mm_validate(mm));
 	mmput(mm);
+	if (device) {
+		assert_true(octavo_validate());
+		assert_int_equal(swapoff(device->type), 0);
+		test_device_free(device);
+	}
 	shutdown_clean();
 }
 
 COVERS("S2.29 S2.30 S2.32 S3.8 S3.9 S3.26 SX.7");
 static void test_words_keep_their_values_small_folios(void **state)
 {
-	run_threads(1);
+	run_threads(1, TD_SYNC, false);
 }
 
 COVERS("S2.29 S2.30 S2.32 S3.8 S3.9 S3.26 SX.7");
 static void test_words_keep_their_values_large_folios(void **state)
 {
-	run_threads(1 | 1 << 2 | 1 << OCTAVO_TABLE_BITS);
+	run_threads(1 | 1 << 2 | 1 << OCTAVO_TABLE_BITS, TD_SYNC, false);
+}
+
+COVERS("S2.1 S2.18 S2.26 S2.29 S2.30 S2.32");
+static void test_words_keep_their_values_in_swap(void **state)
+{
+	run_threads(1, TD_THREAD, true);
+	run_threads(1, TD_SYNC, true);
+}
+
+COVERS("S2.1 S2.18 S2.26 S2.29 S2.30 S2.32");
+static void test_words_keep_their_values_in_swap_large_folios(void **state)
+{
+	run_threads(1 | 1 << 2 | 1 << OCTAVO_TABLE_BITS, TD_POLLED, true);
+	run_threads(1 | 1 << 2, TD_NOW, true);
 }
 
 int main(void)
@@ -346,6 +417,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_words_keep_their_values_small_folios),
 		TEST(test_words_keep_their_values_large_folios),
+		TEST(test_words_keep_their_values_in_swap),
+		TEST(test_words_keep_their_values_in_swap_large_folios),
 	};
 
 	return cmocka_run_group_tests_name("as_threads", tests, NULL, NULL);
