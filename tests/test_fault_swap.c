@@ -269,6 +269,19 @@ static void test_reference_in_the_cache_makes_it_shared(void **state)
 	assert_ptr_not_equal(folio_at(1), folio);
 	assert_int_equal(words[0], 101);
 	folio_put(folio);
+	/* where the slot goes in any case */
+	fill_out(2, 1);
+	fork_child();
+	child_ends();
+	assert_int_equal(vm_madvise(as, at(2), PAGE_SIZE, MADV_WILLNEED), 0);
+	folio = swap_cache_get_folio(slot_in(as, 2));
+	assert_non_null(folio);
+	words = folio_address(folio);
+	assert_int_equal(vm_mlock(as, at(2), PAGE_SIZE, 0), 0);
+	put64(2, 5);
+	assert_ptr_not_equal(folio_at(2), folio);
+	assert_int_equal(words[0], 102);
+	folio_put(folio);
 	swap_down();
 }
 

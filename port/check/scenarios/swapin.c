@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+/*
+ * swapin.c - memory that comes back from a slot: the shipped code from mm_fault() down, against others who want the same
+ * slot, copy its entry, unmap it, or take the page away again.
+ *
+ * The device has three words of a page, moved plainly: a page that is written to while it is on its way, or read before it is there, is a
+ * data race.
+ */
+#include <octavo/octavo.h>
+#include <octavo/reclaim.h>
+#include <octavo/swap.h>
+
+#include "user_space.h"
+
+enum { SLOTS = 8, WORDS = 3 };
+
+static SHARED struct {
+	u64 store[SLOTS][WORDS];
+	u32 written[SLOTS], reads;
+} d;
+
+/* ---- the device ---- */
+
+static void submit(struct swap_device *dev, struct swap_io *io)
+{
+	u64 *page = io->addr;
+
+	CHECK(io->nr == 1 && io->slot && io->slot < SLOTS);
+	CHECK(io->op == SWAP_WRITE || d.written[io->slot]);
+	for (u32 w = 0; w < WORDS; w++)
+		if (io->op == SWAP_WRITE)
+			d.store[io->slot][w] = page[w];
+		else
+			page[w] = d.store[io->slot][w];
+	if (io->op == SWAP_WRITE)
+		d.written[io->slot] = 1;
+	else
+		fetch_add_relaxed(&d.reads, 1u);
+	swap_io_done(io, 0);
+}
+
+static void discard(struct swap_device *dev, unsigned long slot, u32 nr)
+{
+	for (u32 i = 0; i < nr; i++)
+		d.written[slot + i] = 0;
+}
+
+static const struct swap_device_ops ops = { .submit = submit, .discard = discard };
+
+/* ---- setting up ---- */
+
+/* The folio of an entry of the address space, out to the device and not in memory any more. */
+static void page_out(struct folio *folio)
+{
+	folio_lock(folio);
+	CHECK(!folio_alloc_swap(folio) && try_to_unmap(folio, 0) && !swap_writeout(folio));
+	folio_lock(folio);
+	CHECK(folio_ref_freeze(folio, 2));
+	swap_cache_del(folio, 0);
+	folio_ref_unfreeze(folio, 1);
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+static struct folio *folio_of(struct mm_struct *mm, unsigned long addr)
+{
+	struct folio *folio = page_folio(pfn_to_page(pte_pfn(entry_of(mm, addr))));
+
+	folio_get(folio);
+	return folio;
+}
+
+/* The page at s.at has 77, and is in a slot. */
+static void setup_out(void)
+{
+	setup();
+	CHECK(swapon(&ops, NULL, SLOTS, 0, SWAP_FLAG_SYNC) == 0);
+	s.at = ADDR + PAGE_SIZE;
+	*(u64 *)pfn_to_virt(pte_pfn(entry_of(s.mm, s.at))) = 77;
+	page_out(folio_of(s.mm, s.at));
+	CHECK(pte_is_swap(entry_of(s.mm, s.at)));
+	rcu_barrier();
+}
+
+/* And a child has the entry too. */
+static void setup_out_shared(void)
+{
+	int err;
+
+	setup_out();
+	s.child = mm_fork(s.mm, &err);
+	CHECK(s.child);
+	mm_activate(s.child, 1);
+	mm_activate(s.child, 2);
+	rcu_barrier();
+}
+
+/* A fault where mmap_lock is needed anyway. Return: false: nothing is mapped there any more. */
+static bool faults(struct mm_struct *mm, unsigned long addr, u32 flags)
+{
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, addr);
+	if (vma)
+		CHECK(!(handle_mm_fault(vma, addr, flags) & ~VM_FAULT_MAJOR));
+	mmap_read_unlock(mm);
+	return vma;
+}
+
+/* A program's, which may wait for the device. Return: as faults(). */
+static bool writes(struct mm_struct *mm, unsigned long addr, u64 value)
+{
+	while (check_mmu_store(mm, addr, value) != CHECK_MMU_OK)
+		if (!faults(mm, addr, FAULT_FLAG_WRITE))
+			return false;
+	return true;
+}
+
+static bool reads_word(struct mm_struct *mm, unsigned long addr, u64 *value)
+{
+	while (check_mmu_load(mm, addr, value) != CHECK_MMU_OK)
+		if (!faults(mm, addr, 0))
+			return false;
+	return true;
+}
+
+/* No entry names a slot. What is in the cache without one is there because its lock was not to be had, and goes. */
+static void no_slot(void)
+{
+	struct swap_stat st;
+
+	CHECK(swap_stat(0, &st) && st.used == st.cached);
+	CHECK(mm_validate(s.mm) && swap_validate());
+	CHECK(!swapoff(0));
+}
+
+/* What a program would find. Quiet. */
+static u64 found(struct mm_struct *mm, unsigned long addr)
+{
+	u64 value = ~0ul;
+
+	CHECK(reads_word(mm, addr, &value));
+	return value;
+}
+
+/* ---- two CPUs ---- */
+
+static void stores_1(void)
+{
+	CHECK(writes(s.mm, s.at + 8, 1));
+}
+
+static void stores_2(void)
+{
+	CHECK(writes(s.mm, s.at + 16, 2));
+}
+
+static void both_stored(void)
+{
+	CHECK(found(s.mm, s.at) == 77 && found(s.mm, s.at + 8) == 1 && found(s.mm, s.at + 16) == 2);
+	CHECK(d.reads == 1);
+	CHECK(mm_validate(s.mm) && swap_validate());
+}
+
+SCENARIO(swapin_two) = { SCENARIO_NAME(swapin_two),
+			 .threads = { stores_1, stores_2 },
+			 .roles = { "store", "store" },
+			 .rows = "S2.26 S2.30",
+			 .frames = 128,
+			 .stale = 1,
+			 .setup = setup_out,
+			 .finish = both_stored,
+			 .about = "two CPUs want one slot: it is read once, and nothing is lost" };
+
+/* ---- it goes again ---- */
+
+/* What reclaim does, with locks that it only tries. */
+static void takes_away(void)
+{
+	pte_t e = entry_of(s.mm, s.at);
+	struct folio *folio;
+
+	folio = pte_present(e) ? page_try_get_folio(pfn_to_page(pte_pfn(e))) : NULL;
+	if (!folio)
+		return;
+	if (folio_trylock(folio)) {
+		if ((!folio_test_flag(folio, PG_swapcache) && folio_alloc_swap(folio)) ||
+		    !try_to_unmap(folio, 0) || !folio_test_flag(folio, PG_dirty))
+			folio_unlock(folio);
+		else
+			swap_writeout(folio);
+	}
+	folio_put(folio);
+}
+
+static void stored_1(void)
+{
+	CHECK(found(s.mm, s.at) == 77 && found(s.mm, s.at + 8) == 1);
+	CHECK(mm_validate(s.mm) && swap_validate());
+}
+
+SCENARIO(swapin_pageout) = {
+	SCENARIO_NAME(swapin_pageout),
+	.threads = { stores_1, takes_away },
+	.roles = { "store", "reclaim" },
+	.rows = "S2.18 S2.26 S2.30",
+	.frames = 128,
+	.setup = setup_out,
+	.finish = stored_1,
+	.about = "a page that comes back is taken away again while it is written to"
+};
+
+/* ---- fork ---- */
+
+static void forks(void)
+{
+	int err;
+
+	s.second = mm_fork(s.mm, &err);
+	CHECK(s.second);
+}
+
+static void child_has_its_own(void)
+{
+	u64 word;
+
+	mm_activate(s.second, 0);
+	word = found(s.second, s.at + 8);
+	CHECK(found(s.second, s.at) == 77 && word <= 1);
+	CHECK(writes(s.mm, s.at + 8, 5) && found(s.second, s.at + 8) == word);
+	CHECK(mm_validate(s.mm) && mm_validate(s.second) && swap_validate());
+}
+
+/* The last CPU has forked before: what that needs is at hand. */
+static void setup_out_fork(void)
+{
+	struct mm_struct *mm;
+	int err;
+
+	setup_out();
+	check_set_cpu(1);
+	mm = mm_fork(s.mm, &err);
+	CHECK(mm);
+	mmput(mm);
+	rcu_barrier();
+	check_set_cpu(0);
+}
+
+SCENARIO(swapin_fork) = { SCENARIO_NAME(swapin_fork),
+			  .threads = { stores_1, forks },
+			  .roles = { "store", "fork" },
+			  .rows = "S2.26 S2.30 S2.32",
+			  .frames = 128,
+			  .setup = setup_out_fork,
+			  .finish = child_has_its_own,
+			  .about = "an entry of a slot is copied while its page comes back" };
+
+/* ---- munmap, and others who read the slot ---- */
+
+static void stores_if(void)
+{
+	writes(s.mm, s.at + 8, 1);
+}
+
+static void unmaps(void)
+{
+	CHECK(!vm_munmap(s.mm, s.at, PAGE_SIZE));
+}
+
+SCENARIO(swapin_munmap) = { SCENARIO_NAME(swapin_munmap),
+			    .threads = { stores_if, unmaps },
+			    .roles = { "store", "munmap" },
+			    .rows = "S2.26",
+			    .frames = 128,
+			    .setup = setup_out,
+			    .finish = no_slot,
+			    .about = "memory is unmapped while it comes back: its slot is free" };
+
+/* The same without mmap_lock between them: the entry may go at any time. */
+static void zaps(void)
+{
+	CHECK(!vm_madvise(s.mm, s.at, PAGE_SIZE, MADV_DONTNEED));
+}
+
+SCENARIO(swapin_zap) = {
+	SCENARIO_NAME(swapin_zap),
+	.threads = { stores_1, zaps },
+	.roles = { "store", "zap" },
+	.rows = "S2.26 S2.30",
+	.frames = 128,
+	.setup = setup_out,
+	.finish = no_slot,
+	.about = "memory is emptied while it comes back: it does not come back after that"
+};
+
+/* ---- the last count ---- */
+
+static void child_unmaps(void)
+{
+	CHECK(!vm_munmap(s.child, s.at, PAGE_SIZE));
+}
+
+static void parents_alone(void)
+{
+	CHECK(found(s.mm, s.at) == 77 && found(s.mm, s.at + 8) == 1);
+	CHECK(mm_validate(s.child));
+	no_slot();
+}
+
+SCENARIO(swapin_last_count) = {
+	SCENARIO_NAME(swapin_last_count),
+	.threads = { stores_1, child_unmaps },
+	.roles = { "parent", "child" },
+	.rows = "S2.26 S2.30",
+	.frames = 128,
+	.setup = setup_out_shared,
+	.finish = parents_alone,
+	.about = "a child lets go of the slot that its parent reads and writes to"
+};
+
+/* ---- swapoff ---- */
+
+static void takes_device(void)
+{
+	CHECK(!swapoff(0));
+}
+
+static void all_in_memory(void)
+{
+	struct swap_stat st;
+
+	CHECK(!swap_stat(0, &st));
+	CHECK(found(s.mm, s.at) == 77 && found(s.mm, s.at + 8) == 1);
+	CHECK(mm_validate(s.mm));
+}
+
+SCENARIO(swapin_off) = { SCENARIO_NAME(swapin_off),
+			 .threads = { stores_1, takes_device },
+			 .roles = { "store", "swapoff" },
+			 .rows = "S2.26",
+			 .frames = 128,
+			 .stale = 1,
+			 .setup = setup_out,
+			 .finish = all_in_memory,
+			 .about = "a device goes while its only slot is wanted" };
