@@ -136,14 +136,15 @@ static void model_clear(struct space *s, u32 first, u32 nr)
 	memset(s->state + first, PAGE_VALUE, nr);
 }
 
-static void get_smaller(struct world *w)
+/* @now: what the program is at, which stays. */
+static void get_smaller(struct world *w, const struct space *now)
 {
 	struct space *s = some_space(w);
 	u32 first, nr;
 
 	soak_count(w->counts, oom, 1);
 	/* the first two are the shared one and the program's first: others are children */
-	if (w->nr > 2) {
+	if (w->nr > 2 && now != &w->space[w->nr - 1]) {
 		space_end(w, w->nr - 1);
 		return;
 	}
@@ -159,14 +160,15 @@ static void get_smaller(struct world *w)
 enum outcome { DONE, AGAIN, DENIED };
 
 /* What an access that returned @ret means. */
-static enum outcome outcome(struct world *w, vm_fault_t ret, unsigned int *tries)
+static enum outcome outcome(struct world *w, const struct space *s, vm_fault_t ret,
+			    unsigned int *tries)
 {
 	if (!ret)
 		return DONE;
 	if (ret & VM_FAULT_SIGSEGV)
 		return DENIED;
 	if (ret & VM_FAULT_OOM)
-		get_smaller(w);
+		get_smaller(w, s);
 	else if (ret & VM_FAULT_SIGBUS)
 		soak_count(w->counts, io_errors, 1);
 	else
@@ -228,7 +230,7 @@ static void check_page(struct world *w, struct space *s, u32 page)
 		return;
 	do {
 		ret = load_page(w, s, page, words);
-	} while (!soak_over() && outcome(w, ret, &tries) == AGAIN);
+	} while (!soak_over() && outcome(w, s, ret, &tries) == AGAIN);
 	if (!ret)
 		check_words(w, s, page, words);
 }
@@ -261,7 +263,7 @@ static void write_page(struct world *w, struct space *s, u32 page)
 		do {
 			sim_mm_use(s->mm);
 			ret = sim_store(page_addr(s, page), words, PAGE_SIZE);
-			o = outcome(w, ret, &tries);
+			o = outcome(w, s, ret, &tries);
 		} while (o == AGAIN && !soak_over());
 	}
 	if (o == DENIED && !s->readonly[page])
@@ -405,7 +407,7 @@ static void op_fork(struct world *w)
 	*c = *s;
 	c->mm = mm_fork(s->mm, &err);
 	if (!c->mm) {
-		get_smaller(w);
+		get_smaller(w, s);
 		return;
 	}
 	c->stamp = malloc(s->nr * sizeof(*c->stamp));
