@@ -119,7 +119,8 @@ static void test_device_entry_fork_shares(void **state)
 		pte_t parent;
 		int err;
 
-		/* references of others are no pins: fork shares all the same */
+		/* references of others are no pins, whatever bits say: fork shares all the same */
+		folio_set_anon_exclusive(folio_subrange(folio, 0, 1));
 		folio_ref_add(folio, 2 * GUP_PIN_COUNTING_BIAS);
 		child = mm_fork(as, &err);
 		assert_non_null(child);

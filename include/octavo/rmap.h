@@ -112,7 +112,7 @@ void folio_remove_rmap(struct folio_subrange sr, struct vm_area_struct *vma, uns
  * All or nothing. Exclusive pages that may be pinned cannot be shared. On success the pages are shared: the caller
  * write-protects the parent's entries, and stores the child's read-only. The child's references are the caller's to take first.
  *
- * Return: 0; -EBUSY: pinned, the caller copies now.
+ * Return: 0; -EBUSY: pinned, the caller copies now: never of device-private memory.
  */
 int folio_try_dup_anon_rmap(struct folio_subrange sr, struct vm_area_struct *dst_vma,
 			    struct vm_area_struct *src_vma, unsigned int level) __must_check;

@@ -174,7 +174,7 @@ static int check_parts(const struct kmap_source *src, bool owned, struct kmap_wa
 
 	for (unsigned int i = 0; i < src->count; i++) {
 		const struct folio_subrange *sr = &src->parts[i];
-		const unsigned long pfn = folio_pfn(sr->folio) + sr->first;
+		const unsigned long pfn = folio_place(sr->folio) + sr->first;
 
 		if (!run_good(pfn, sr->nr, owned))
 			return -EINVAL;
@@ -226,7 +226,7 @@ int kmap_map_source(struct kmapper *m, const struct kmap_source *src)
 
 	for (unsigned int i = 0; src->parts && !err && i < src->count; i++) {
 		const struct folio_subrange *sr = &src->parts[i];
-		const unsigned long pfn = folio_pfn(sr->folio) + sr->first;
+		const unsigned long pfn = folio_place(sr->folio) + sr->first;
 
 		err = sr->nr == 1 ? kmap_map_page(m, pfn) : kmap_map_run(m, pfn, sr->nr);
 	}

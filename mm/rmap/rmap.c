@@ -235,10 +235,24 @@ static int dup_large(struct folio_subrange sr, unsigned int level)
 	return 0;
 }
 
+/* What only a device can access nobody pins: a count is references, however many (S1.39). */
+static __noinline int dup_private(struct folio_subrange sr, unsigned int level)
+{
+	u32 nr;
+
+	rmap_check(sr, FOLIO_ANON, ANYWHERE);
+	nr = rmap_entries(sr, level);
+	folio_clear_anon_exclusive(rmap_excl_pages(sr, level));
+	mapcount_add(sr.folio, nr, level);
+	return 0;
+}
+
 int folio_try_dup_anon_rmap(struct folio_subrange sr, struct vm_area_struct *dst_vma,
 			    struct vm_area_struct *src_vma, unsigned int level)
 {
-	rmap_check(sr, FOLIO_ANON, ANYWHERE);
+	if (!in_memory_map(sr.folio))
+		return dup_private(sr, level);
+	rmap_check(sr, FOLIO_ANON, IN_MEMORY_MAP);
 	VM_BUG_ON(!(READ_ONCE(src_vma->vm_mm->write_protect_seq) & 1));
 	if (unlikely(folio_class(sr.folio) != FOLIO_CLASS_SMALL || level))
 		return dup_large(sr, level);

@@ -182,10 +182,17 @@ static void owner_of_two_puts(void)
 	folio_put(s.folio);
 }
 
+/* Words of the memory map stay readable. */
+static void setup_owned_coherent(void)
+{
+	setup_map(MEMORY_DEVICE_COHERENT);
+	s.folio = make(1);
+}
+
 SCENARIO(device_memunmap_walk) = { SCENARIO_NAME(device_memunmap_walk),
 				   .frames = 64,
 				   .about = "a walker has the last reference, of memory that goes",
-				   .setup = setup_owned,
+				   .setup = setup_owned_coherent,
 				   .finish = unmapped,
 				   .threads = { owner_of_two_puts, walker, unmapper },
 				   .roles = { "owner", "walker", "unmapper" },
