@@ -20,7 +20,8 @@ static u64 device_mem[16384];	  /* the first eight bytes of each page */
 static unsigned long device_next; /* first page that was never taken */
 static u32 device_frees, device_faults, device_splits, device_split_ends;
 static unsigned long device_pages_freed;
-static u32 device_answer; /* to a fault: 0: bring it back */
+static u32 device_answer;	 /* to a fault: 0: bring it back */
+static bool device_splits_first; /* and only the page that is touched */
 
 static u64 *device_memory(const struct folio *folio, unsigned long i)
 {
@@ -80,6 +81,12 @@ static u32 device_migrate_to_ram(struct vm_fault *vmf)
 	assert_true(folio_is_device_private(src));
 	if (device_answer)
 		return device_answer;
+	if (device_splits_first) {
+		if (split_folio_mapped_keep(src, 0, vmf->page))
+			return VM_FAULT_OOM;
+		src = page_folio(vmf->page);
+		assert_true(folio_test_locked(src));
+	}
 	dst = folio_alloc(GFP_HIGHUSER_MOVABLE, folio_order(src), FOLIO_ANON);
 	if (!dst)
 		return VM_FAULT_OOM;
@@ -109,6 +116,7 @@ static inline void device_space_up(enum memory_type type)
 	sim_mmu_paranoid(true);
 	device_next = device_pages_freed = 0;
 	device_frees = device_faults = device_splits = device_split_ends = device_answer = 0;
+	device_splits_first = false;
 	device = (struct dev_pagemap){ .type = type,
 				       .nr = DEVICE_PAGES,
 				       .pfn = octavo_state.frame.max_pfn - DEVICE_PAGES,

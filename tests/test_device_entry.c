@@ -384,6 +384,51 @@ static void test_device_entry_fault_refused(void **state)
 	device_space_down();
 }
 
+/* The driver splits the folio, and brings back a page that is not in the first piece. */
+COVERS("S1.24 S1.34");
+static void test_device_entry_fault_splits(void **state)
+{
+	for (unsigned long touched = 0; touched < 4; touched++) {
+		up(2);
+		device_splits_first = true;
+		assert_int_equal(get64(WHERE + touched), 1000 + WHERE + touched);
+		assert_int_equal(device_frees, 1);
+		for (unsigned long i = 0; i < 4; i++) {
+			struct folio *piece;
+
+			assert_int_equal(is_private(WHERE + i), i != touched);
+			if (i == touched)
+				continue;
+			piece = device_folio_in(as, WHERE + i);
+			assert_int_equal(folio_order(piece), 0);
+			assert_int_equal(folio_ref_count(piece), 1);
+			assert_false(folio_test_locked(piece));
+		}
+		assert_true(octavo_validate());
+		device_splits_first = false;
+		check_back(2);
+		device_space_down();
+	}
+}
+
+/* As many small ones in one call as are freed together. */
+static void test_device_entry_many_are_unmapped(void **state)
+{
+	device_space_up(MEMORY_DEVICE_PRIVATE);
+	map_anon(WHERE, 64);
+	for (unsigned long i = 0; i < 64; i++) {
+		map_folio(WHERE + i, 0);
+		/* every other one */
+		if (i % 2)
+			device_pull(WHERE + i);
+	}
+	assert_int_equal(device.ref, 32);
+	assert_int_equal(vm_munmap(as, at(WHERE), 64 * PAGE_SIZE), 0);
+	assert_int_equal(device_frees, 32);
+	assert_int_equal(device.ref, 0);
+	device_space_down();
+}
+
 COVERS("S1.39");
 static void test_device_entry_gup_brings_back(void **state)
 {
@@ -681,6 +726,8 @@ int main(void)
 		TEST(test_device_entry_moves),
 		TEST(test_device_entry_other_calls),
 		TEST(test_device_entry_fault_refused),
+		TEST(test_device_entry_fault_splits),
+		TEST(test_device_entry_many_are_unmapped),
 		TEST(test_device_entry_gup_brings_back),
 		TEST(test_device_coherent_memory_is_mapped),
 		TEST(test_device_private_memory_is_not_mapped),
