@@ -20,6 +20,7 @@ static const struct {
 	{ "gup", bench_gup, "get_user_pages and pins" },
 	{ "vmap", bench_vmap, "kernel mappings: 100 MiB by runs and by pages, vmalloc" },
 	{ "device", bench_device, "migration to a device and back, by size of folios" },
+	{ "unmap", bench_unmap, "folios to swap slots and back, page-out to compressed memory" },
 	{ "exclusive", bench_exclusive, "sharing and un-sharing the pages of a folio" },
 };
 

@@ -18,7 +18,8 @@ static const struct {
 } all_counts[] = {
 	{ frames_counts, &nr_frames_counts }, { folios_counts, &nr_folios_counts },
 	{ slab_counts, &nr_slab_counts },     { space_counts, &nr_space_counts },
-	{ gup_counts, &nr_gup_counts },	      { vmap_counts, &nr_vmap_counts },
+	{ unmap_counts, &nr_unmap_counts },   { gup_counts, &nr_gup_counts },
+	{ vmap_counts, &nr_vmap_counts },
 };
 
 int bench_count_child(const char *name, const char *which, unsigned long n)

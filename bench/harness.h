@@ -116,10 +116,11 @@ void bench_gup(void);
 void bench_exclusive(void);
 void bench_vmap(void);
 void bench_device(void);
+void bench_unmap(void);
 extern const struct bench_count frames_counts[], folios_counts[], slab_counts[], space_counts[],
-	gup_counts[], vmap_counts[];
+	gup_counts[], vmap_counts[], unmap_counts[];
 extern const unsigned int nr_frames_counts, nr_folios_counts, nr_slab_counts, nr_space_counts,
-	nr_gup_counts, nr_vmap_counts;
+	nr_gup_counts, nr_vmap_counts, nr_unmap_counts;
 
 int cmd_bench(int argc, char **argv);
 

@@ -24,6 +24,9 @@
 #include "harness.h"
 #include "linux.h"
 
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -151,6 +154,26 @@ static double touch_ns(volatile char *p, u64 bytes)
 	return bench_now() - t;
 }
 
+/* Pages that compress as ordinary ones do, out of memory; @in: and back, which is what is measured then. */
+static double page_ns(char *p, u64 bytes, bool in)
+{
+	u64 seed = 88172645463325252ull, *word = (u64 *)p;
+	double t;
+
+	for (u64 i = 0; i < bytes / sizeof(u64); i++)
+		word[i] = i % 4 ? 0x2020202020202020ull : bench_rand(&seed);
+	t = bench_now();
+	if (madvise(p, bytes, MADV_PAGEOUT))
+		return -1;
+	t = bench_now() - t;
+	if (!in)
+		return t;
+	t = bench_now();
+	for (u64 off = 0; off < bytes; off += PAGE_SIZE)
+		bench_use(((volatile char *)p)[off]);
+	return bench_now() - t;
+}
+
 static double perform(const struct ask *a)
 {
 	char *base = (char *)(1ul << 40), *p = region(a, base);
@@ -186,6 +209,10 @@ static double perform(const struct ask *a)
 			break;
 		case LINUX_MREMAP_ODD:
 			ns = mremap_ns(p, a->bytes, base + (1ul << 36) + PAGE_SIZE);
+			break;
+		case LINUX_PAGEOUT:
+		case LINUX_PAGEIN:
+			ns = page_ns(p, a->bytes, a->op == LINUX_PAGEIN);
 			break;
 		case LINUX_PIN:
 			ns = pin_ns(p, a->bytes);
@@ -259,6 +286,20 @@ double linux_run(enum linux_op op, unsigned int order, u64 bytes)
 		return -1;
 	bench_peer_seconds = ans.cpu;
 	return ans.ns;
+}
+
+bool linux_has_zram(void)
+{
+	FILE *f = fopen("/proc/swaps", "re");
+	char line[256];
+	bool found = false;
+
+	if (!f)
+		return false;
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, "/zram") != NULL;
+	fclose(f);
+	return found;
 }
 
 #define THP "/sys/kernel/mm/transparent_hugepage/"

@@ -18,6 +18,8 @@ enum linux_op {
 	LINUX_MREMAP_ODD,
 	LINUX_TOUCH,
 	LINUX_PIN,
+	LINUX_PAGEOUT,
+	LINUX_PAGEIN,
 	LINUX_QUIT,
 };
 
@@ -31,6 +33,9 @@ void linux_stop(void);
  */
 bool linux_use_order(unsigned int order);
 void linux_unuse_order(void);
+
+/* Is compressed memory what it swaps to first? */
+bool linux_has_zram(void);
 
 /* One round. Return: ns a page; negative if it cannot be done here. */
 double linux_run(enum linux_op op, unsigned int order, u64 bytes);
