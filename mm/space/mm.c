@@ -403,9 +403,14 @@ unsigned long get_mm_rss(const struct mm_struct *mm)
 
 void update_hiwater_rss(struct mm_struct *mm)
 {
-	unsigned long rss = get_mm_rss(mm);
+	const struct mm_cpu *c = mm->cpu, *end = c + octavo_state.frame.nr_cpus;
+	long rss = 0;
 
+	/* get_mm_rss() in one go */
+	for (; c < end; c++)
+		rss += READ_ONCE(c->count[MM_FILEPAGES]) + READ_ONCE(c->count[MM_ANONPAGES]) +
+		       READ_ONCE(c->count[MM_SHMEMPAGES]);
 	/* relaxed: of two who store, either has seen about the same */
-	if (READ_ONCE(mm->hiwater_rss) < rss)
-		WRITE_ONCE(mm->hiwater_rss, rss);
+	if (rss > 0 && READ_ONCE(mm->hiwater_rss) < (unsigned long)rss)
+		WRITE_ONCE(mm->hiwater_rss, (unsigned long)rss);
 }
