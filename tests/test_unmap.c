@@ -81,7 +81,7 @@ static void test_protected_entries(void **state)
 /* ---- runs ---- */
 
 /* Every order at every place relative to the end of a table: two tables, two runs, and no more entries than the folio has. */
-COVERS("S2.1 S2.9 S2.12 S2.13 S2.22 S2.26 S2.27");
+COVERS("S2.1 S2.9 S2.12 S2.13 S2.22 S2.26 S2.27 S2.37");
 static void test_runs_by_tables(void **state)
 {
 	um_boot();
@@ -111,6 +111,8 @@ static void test_runs_by_tables(void **state)
 				assert_int_equal(
 					folio_anon_exclusive_count(folio_subrange(folio, 0, nr)),
 					0);
+				/* and it is one folio still, for nobody to split */
+				assert_int_equal(folio_order(folio), order);
 				assert_ptr_equal(mapped_at(um.vma, index - 1), other[0]);
 				assert_ptr_equal(mapped_at(um.vma, index + nr), other[1]);
 				um_zap(um.vma);
@@ -170,7 +172,7 @@ static void test_areas_have_a_part(void **state)
 }
 
 /* Runs of unlike entries: each its own, with the bits of none of the others. */
-COVERS("S2.6 S2.11 S2.19");
+COVERS("S2.6 S2.11 S2.19 S2.23");
 static void test_runs_of_unlike_entries(void **state)
 {
 	struct folio *folio, *copy;
@@ -653,6 +655,36 @@ static void test_translations_are_flushed(void **state)
 	um_shutdown();
 }
 
+/* One flush for a run, watched or not, and one for each entry if asked for. */
+COVERS("S2.1 S2.15 S2.25");
+static void test_one_flush_a_run(void **state)
+{
+	um_boot();
+	for (unsigned int how = 0; how < 3; how++) {
+		struct folio *folio = cached(3);
+		unsigned long index = um.vma->vm_pgoff;
+		pte_t e = pte_wrprotect(hand_pte(folio, 0));
+		struct sim_mmu_stat was, is;
+		u64 val;
+
+		if (how)
+			e = pte_mkuffd_wp(e);
+		hand_map(folio, 0, 8, um.vma, index, e);
+		folio_get(folio);
+		sim_mm_use(um.mm);
+		assert_int_equal(sim_load64(hand_addr(um.vma, index), &val), 0);
+		sim_mmu_stat(&was);
+		assert_true(try_to_unmap(folio, how == 2 ? TTU_SINGLE : 0));
+		sim_mmu_stat(&is);
+		assert_int_equal(is.flushes - was.flushes, how == 2 ? 8 : 1);
+		assert_slots(um.vma, index, folio, 0, 8, true, e);
+		sim_mm_forget(um.mm);
+		um_zap(um.vma);
+		drop(folio);
+	}
+	um_shutdown();
+}
+
 /* ---- the k-th step fails ---- */
 
 #if OCTAVO_FAULTS
@@ -741,6 +773,7 @@ int main(void)
 		TEST(test_embedder_is_asked_of_leaves),
 		TEST(test_mirrors_are_told),
 		TEST(test_translations_are_flushed),
+		TEST(test_one_flush_a_run),
 #if OCTAVO_FAULTS
 		TEST(test_fails_at_every_step),
 #endif

@@ -23,7 +23,7 @@ static void assert_bad(struct vm_area_struct *vma, unsigned long index, const st
 }
 
 /* In the cache or not, mapped by a leaf or by its pages, pinned or not. */
-COVERS("S2.34");
+COVERS("S2.10 S2.34");
 static void test_bad_pages_go(void **state)
 {
 	for (unsigned int how = 0; how < 8; how++) {
