@@ -90,7 +90,7 @@ enum unmap_next unmap_to_swap(struct ttu *t, const struct unmap_run *run)
 
 enum unmap_next unmap_leaf_to_swap(struct ttu *t, const struct unmap_run *run, struct pt_pos *pos)
 {
-	pte_t seen = unmap_run_begin(run), slot, *table;
+	pte_t seen = unmap_run_begin(run), slot;
 	bool exclusive;
 
 	(void)unmap_run_alike(run, 0, &exclusive);
@@ -99,10 +99,7 @@ enum unmap_next unmap_leaf_to_swap(struct ttu *t, const struct unmap_run *run, s
 		return UNMAP_STOP;
 	}
 	slot = slot_entry(run, seen, exclusive);
-	table = ptdesc_address(t->table);
-	/* relaxed: pgtable_link() releases */
-	for (unsigned long i = 0; i < PTRS_PER_TABLE; i++)
-		WRITE_ONCE(table[i].v, pte_swp_advance(slot, i).v);
+	set_swap_ptes(ptdesc_address(t->table), slot, PTRS_PER_TABLE);
 	pte_clear(pos->ptep);
 	pgtable_link(pos, t->table);
 	t->table = NULL;
