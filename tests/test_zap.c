@@ -441,7 +441,7 @@ static void test_zap_of_slots(void **state)
 
 	range_boot_with_swap();
 	vma = map_area(0, RANGE_PAGES, PROT_READ | PROT_WRITE);
-	six = place_slots(vma, TABLE_PAGES - 3, 6, true);
+	six = place_slots(vma, TABLE_PAGES - 3, 6, false);
 	place_slots(vma, TABLE_PAGES + 3, 2, true);
 	place_slots_again(vma, 0, six, 2);
 	assert_int_equal(get_mm_counter(as, MM_SWAPENTS), 10);

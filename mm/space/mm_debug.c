@@ -2,6 +2,8 @@
 /*
  * mm_debug.c - looking at an address space: its areas one by one, their list, and whether all of it is as it should be.
  */
+#include <octavo/swap.h>
+
 #include "vma.h"
 
 /* ---- areas ---- */
@@ -208,6 +210,14 @@ static const char *check_entry(const struct vm_area_struct *vma, const struct pt
 		return check_present(vma, pos, sums);
 	e = pte_to_swp_entry(pos->pte);
 	if (is_swap_slot(e)) {
+		unsigned int count = swap_count(e);
+
+		if (pos->level)
+			return "of a slot, above the last level";
+		if (!count)
+			return "of a slot that has no count";
+		if (pte_swp_exclusive(pos->pte) && count > 1)
+			return "of an exclusive slot that others have too";
 		sums->rss[MM_SWAPENTS]++;
 	} else if (is_pfn_swap_entry(e)) {
 		struct folio *folio = page_folio(place_page(swp_entry_place(e)));
