@@ -666,6 +666,61 @@ static void test_lazy_is_bounded(void **state)
 	kmap_end();
 }
 
+/* This CPU maps and unmaps until there has been one more flush. */
+static void until_flushed(struct page *page)
+{
+	const u64 purges = kmap_stat().purges;
+
+	while (kmap_stat().purges == purges) {
+		void *p = vmap(&page, 1, 0, PAGE_KERNEL);
+
+		assert_non_null(p);
+		vunmap(p);
+		assert_true(kmap_stat().lazy_pages <= OCTAVO_VMALLOC_LAZY + 2);
+	}
+	assert_true(octavo_validate());
+}
+
+/* A flush is for all, but what was another home's is left to its CPUs; unless they do nothing. */
+static void test_lazy_homes(void **state)
+{
+	struct page *page;
+	void *first, *second, *p, *q;
+	u64 val;
+
+	kmap_boot();
+	page = new_page(0);
+	sim_set_cpu(1);
+	first = vmap(&page, 1, 0, PAGE_KERNEL);
+	assert_maps(first, page);
+	vunmap(first);
+	sim_set_cpu(0);
+	until_flushed(page);
+	sim_set_cpu(1);
+	/* no translation is left, the addresses are not for use yet */
+	assert_int_equal(kread(first, &val), SIM_NOT_PRESENT);
+	second = vmap(&page, 1, 0, PAGE_KERNEL);
+	assert_ptr_not_equal(second, first);
+	/* which ends what was ready */
+	vunmap(second);
+	p = vmap(&page, 1, 0, PAGE_KERNEL);
+	assert_ptr_equal(p, first);
+	vunmap(p);
+	/* nothing more comes from there: after two flushes of others all of it can be used */
+	sim_set_cpu(0);
+	until_flushed(page);
+	until_flushed(page);
+	sim_set_cpu(1);
+	p = vmap(&page, 1, 0, PAGE_KERNEL);
+	q = vmap(&page, 1, 0, PAGE_KERNEL);
+	assert_true((p == first && q == second) || (p == second && q == first));
+	vunmap(p);
+	vunmap(q);
+	sim_set_cpu(0);
+	put_page(page);
+	kmap_end();
+}
+
 #if OCTAVO_FAULTS
 #define ALLOCS (OCTAVO_FAULT_FRAME | OCTAVO_FAULT_SLAB)
 
@@ -764,6 +819,7 @@ int main(void)
 		TEST(test_vmap_keeps_runs),
 		TEST(test_vunmap_is_lazy),
 		TEST(test_lazy_is_bounded),
+		TEST(test_lazy_homes),
 #if OCTAVO_FAULTS
 		TEST(test_vmap_fails_at_any_step),
 		TEST(test_kmap_comes_up_or_not),

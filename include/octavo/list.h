@@ -51,6 +51,18 @@ static inline void list_move(struct list_head *n, struct list_head *head)
 	list_add(n, head);
 }
 
+/* All of @from becomes the first of @head; @from is empty then. */
+static inline void list_splice_init(struct list_head *from, struct list_head *head)
+{
+	if (list_empty(from))
+		return;
+	from->next->prev = head;
+	from->prev->next = head->next;
+	head->next->prev = from->prev;
+	head->next = from->next;
+	INIT_LIST_HEAD(from);
+}
+
 #define list_entry(p, type, member)	     container_of(p, type, member)
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
 /* By address: the entry "around" the head is none, and need not even be aligned as one. */

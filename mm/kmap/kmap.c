@@ -50,6 +50,8 @@ static void init_home(struct kmap_home *home)
 	for (u32 i = 0; i <= KMAP_POOL_CLASSES; i++)
 		INIT_LIST_HEAD(&home->pool[i]);
 	INIT_LIST_HEAD(&home->lazy);
+	INIT_LIST_HEAD(&home->ready);
+	home->lazy_start = ~0ul;
 	INIT_LIST_HEAD(&home->blocks);
 }
 
@@ -70,6 +72,8 @@ struct kmap *kmap_come_up(void)
 	}
 	k->nr_homes = min(octavo_state.frame.nr_cpus, KMAP_HOMES);
 	k->max_lazy_frames = clamp_frames(totalram_pages() >> 6);
+	k->tell_pages = max(OCTAVO_VMALLOC_LAZY / (8 * k->nr_homes), 1u);
+	k->tell_frames = max(k->max_lazy_frames / (8 * k->nr_homes), (u64)1);
 	init_rwsem(&k->purge_lock);
 	for (u32 i = 0; i < KMAP_HASH_LOCKS; i++)
 		spin_lock_init(&k->hash_lock[i]);
@@ -180,8 +184,8 @@ void vmalloc_stat(struct vmalloc_stat *st)
 	st->huge_entries = (u64)sum[4];
 	st->runs_bytes = (u64)sum[5];
 	st->array_bytes = st->nr_owned * sizeof(struct page *);
-	st->lazy_pages = READ_ONCE(k->lazy_pages);
-	st->lazy_frames = READ_ONCE(k->lazy_frames);
+	st->lazy_pages = kmap_lazy_pages(k);
+	st->lazy_frames = kmap_lazy_frames(k);
 	st->purges = READ_ONCE(k->purges);
 	for (struct vm_struct *a = READ_ONCE(k->deferred); a; a = a->next_deferred)
 		st->deferred++;

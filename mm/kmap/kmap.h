@@ -64,26 +64,32 @@ struct kmap_home {
 	u32 chunk;				      /* where the last search ended; a hint */
 	struct list_head pool[KMAP_POOL_CLASSES + 1]; /* (lock) FREE areas by pages */
 	u32 nr_pool;				      /* (lock) in all of them */
-	struct list_head lazy;			      /* (lock) LAZY areas */
-	struct list_head blocks;		      /* (lock) of vm_map_ram() */
-	struct ram_block *current_block;	      /* (lock) */
+	struct list_head lazy;			      /* (lock) LAZY areas, since the last flush */
+	struct list_head ready;			      /* (lock) those that a flush was for */
+	unsigned long lazy_start, lazy_end; /* (lock) what lazy covers; start ~0: nothing */
+	u64 lazy_pages, lazy_frames;	    /* (lock) that k->lazy_... do not know of */
+	struct list_head blocks;	    /* (lock) of vm_map_ram() */
+	struct ram_block *current_block;    /* (lock) */
 	/* atomic, relaxed: sums over homes are exact when quiet */
 	long nr_areas, nr_vmalloc, nr_owned, nr_mapped, nr_huge, runs_bytes;
 } __cacheline;
 
 struct kmap {
+	/* read by everybody; of these lines only deferred is written to, and that rarely */
 	struct mm_struct *mm;
 	struct kmem_cache *areas, *ram_blocks;
 	struct vm_struct **hash; /* RCU; stored under the bucket's lock */
 	u32 hash_bits, nr_homes;
-	spinlock_t hash_lock[KMAP_HASH_LOCKS];
-
-	struct rw_semaphore purge_lock; /* writers only: one purge at a time */
-	u64 lazy_pages, lazy_frames;	/* atomic, relaxed */
 	u64 max_lazy_frames;
-	u64 purges;		    /* (purge_lock) */
+	u64 tell_pages,
+		tell_frames; /* what homes keep to themselves: together an eighth of the bounds */
 	struct vm_struct *deferred; /* pushed by compare-and-swap, taken all at once */
 
+	struct rw_semaphore purge_lock __cacheline; /* writers only: one purge at a time */
+	u64 lazy_pages, lazy_frames;		    /* atomic, relaxed */
+	u64 purges;				    /* (purge_lock) */
+
+	spinlock_t hash_lock[KMAP_HASH_LOCKS] __cacheline;
 	struct kmap_home home[KMAP_HOMES];
 	struct kmap_chunk chunk[OCTAVO_VMALLOC_CHUNKS];
 };
@@ -164,6 +170,9 @@ static inline struct kmap_chunk *kmap_chunk_of(struct kmap *k, unsigned long add
 void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now);
 /* Flush and free all that is retired. */
 void kmap_purge(struct kmap *k);
+/* What waits for that, as far as it has been told; exact when quiet. */
+u64 kmap_lazy_pages(struct kmap *k);
+u64 kmap_lazy_frames(struct kmap *k);
 
 /* ---- table.c ---- */
 

@@ -135,7 +135,7 @@ static int fill(struct kmap *k, struct vm_struct *area, unsigned long pages, gfp
 	int err = take_memory(&rq);
 
 	/* memory that only waits for a flush is memory */
-	if (err && READ_ONCE(k->lazy_frames)) {
+	if (err && kmap_lazy_frames(k)) {
 		kmap_purge(k);
 		err = take_memory(&rq);
 	}

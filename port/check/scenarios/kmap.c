@@ -249,3 +249,55 @@ SCENARIO(kmap_purge_reuse) = { SCENARIO_NAME(kmap_purge_reuse),
 			       .finish = mapped_again,
 			       .frames = 64,
 			       .flags = SC_VALIDATE };
+
+/* ---- what a flush leaves to another home ---- */
+
+/* CPU 1 has ended an area and has another; CPU 0 has as many as make a flush due. */
+static void setup_homes(void)
+{
+	setup_up();
+	check_set_cpu(1);
+	s.area = vmalloc(PAGE_SIZE);
+	s.other = vmalloc(PAGE_SIZE);
+	CHECK(s.area && s.other);
+	vfree(s.area);
+	check_set_cpu(0);
+	for (unsigned int i = 0; i < 2; i++) {
+		s.got[i] = vmalloc(PAGE_SIZE);
+		CHECK(s.got[i]);
+	}
+}
+
+static void makes_flush_due(void)
+{
+	vfree(s.got[0]);
+	vfree(s.got[1]);
+}
+
+/* Frees what was left ready, whenever that is. */
+static void ends_next(void)
+{
+	vfree(s.other);
+}
+
+static void all_came_back(void)
+{
+	struct vmalloc_stat st;
+
+	vm_unmap_aliases();
+	vmalloc_stat(&st);
+	CHECK(!st.nr_vmalloc && !st.lazy_pages && !st.lazy_frames && !st.areas);
+}
+
+SCENARIO(kmap_lazy_homes) = {
+	SCENARIO_NAME(kmap_lazy_homes),
+	.about = "a flush that is due leaves areas to another home, which ends one",
+	.rows = "S4.19",
+	.setup = setup_homes,
+	.threads = { makes_flush_due, ends_next },
+	.roles = { "flushes", "other home" },
+	.finish = all_came_back,
+	.frames = 64,
+	.cpus = 3,
+	.flags = SC_VALIDATE
+};
