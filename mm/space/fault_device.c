@@ -5,7 +5,7 @@
  *
  * The entry has a reference, and under its ptl its page is its folio's; so there is one to be had, and that keeps folio
  * and device. The lock is what keeps the entry from now on: who changes it other than by unmapping has the folio locked. It
- * is only tried for under the ptl; who cannot have it waits for it without, and looks at the entry again.
+ * is only tried for under the ptl; who cannot have it waits without, and without a reference, and looks at the entry again.
  *
  * The driver may split the folio. The reference and the lock are then those of the piece that has the page.
  *
@@ -16,12 +16,19 @@
 
 #include "fault.h"
 
-/* Somebody else is at it. */
-static vm_fault_t wait_for_other(struct folio *folio)
+/* Looks before the access is tried again, which costs more. */
+#define WAIT_TURNS 256u
+
+/*
+ * Somebody else is at it, and can move only what nobody else has a reference of: two who touch a page and wait with one
+ * would keep each other from it for ever. Context: RCU since before the ptl was given up, which is ended: the descriptor stays
+ * one, of whatever folio.
+ */
+static vm_fault_t wait_for_other(const struct folio *folio)
 {
-	folio_lock(folio);
-	folio_unlock(folio);
-	folio_put(folio);
+	for (u32 turn = 0; folio_test_locked(folio) && turn < WAIT_TURNS; turn++)
+		octavo_port_relax();
+	rcu_read_unlock();
 	return 0;
 }
 
@@ -37,7 +44,7 @@ vm_fault_t fault_device(struct fault *f)
 				.flags = f->flags };
 	struct folio *folio;
 	vm_fault_t ret;
-	bool locked;
+	bool locked, stays;
 
 	if (!fault_may_sleep(f)) {
 		pte_unlock(&f->pos);
@@ -45,18 +52,22 @@ vm_fault_t fault_device(struct fault *f)
 	}
 	vmf.page = place_page(swp_entry_place(pte_to_swp_entry(f->pos.pte)) + in);
 	folio = page_folio(vmf.page);
-	folio_get(folio);
 	locked = folio_trylock(folio);
+	if (locked)
+		folio_get(folio);
+	rcu_read_lock();
 	pte_unlock(&f->pos);
 	if (!locked)
 		return wait_for_other(folio);
+	rcu_read_unlock();
 	ret = device->migrate_to_ram(&vmf);
 	folio = page_folio(vmf.page);
-	/* somebody has a reference for a moment, such as who has just brought it there */
-	if (!ret && folio_mapped(folio))
-		octavo_port_relax();
+	stays = folio_mapped(folio);
 	folio_unlock(folio);
 	folio_put(folio);
+	/* somebody has a reference for a moment, such as who has just brought it there */
+	if (!ret && stays)
+		octavo_port_relax();
 	return ret;
 }
 

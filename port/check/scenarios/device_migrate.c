@@ -219,6 +219,30 @@ SCENARIO(device_evict_fault) = { SCENARIO_NAME(device_evict_fault),
 				 .threads = { writer, evict },
 				 .roles = { "writer", "driver" } };
 
+static void other_writer(void)
+{
+	CHECK(store(s.mm, ADDR + 8, 9));
+}
+
+static void both_written(void)
+{
+	CHECK(word_of(s.mm, ADDR) == 7 && word_of(s.mm, ADDR + 8) == 9);
+	check_device(0);
+}
+
+SCENARIO(device_back_two) = {
+	SCENARIO_NAME(device_back_two),
+	.frames = 128,
+	.about = "two CPUs touch a page of a device's, whose driver brings it back by migrate_vma",
+	.rows = "S1.34",
+	.setup = setup_on_device,
+	.finish = both_written,
+	.flags = SC_VALIDATE,
+	.stale = 1,
+	.threads = { writer, other_writer },
+	.roles = { "writer", "writer" }
+};
+
 /* ---- a mirror ---- */
 
 static bool invalidate(struct mmu_interval_notifier *mni, const struct mmu_notifier_range *range,
