@@ -223,6 +223,7 @@ static void test_a_write_that_fails_loses_nothing(void **state)
 	}
 }
 
+#if OCTAVO_FAULTS
 /* Every step of it that can fail fails once: all bytes are there, nothing is lost, and the next time it works. */
 COVERS("SX.8");
 static void test_pageout_fails_at_every_step(void **state)
@@ -247,6 +248,8 @@ static void test_pageout_fails_at_every_step(void **state)
 		down();
 	}
 }
+
+#endif
 
 /* ---- which ones ---- */
 
