@@ -433,8 +433,8 @@ int as_mremap_check(struct as_model *m, int p, unsigned long addr, unsigned long
 	*in_place = !place && !grows;
 	if (*in_place)
 		return 0;
-	room = addr + old_len == area_end && addr + new_len <= m->end && addr + new_len > addr &&
-	       all_free(m, p, area_end, addr + new_len - area_end);
+	room = grows && addr + old_len == area_end && addr + new_len <= m->end &&
+	       addr + new_len > addr && all_free(m, p, area_end, addr + new_len - area_end);
 	*in_place = !place && room;
 	if (*in_place)
 		return 0;
