@@ -134,12 +134,15 @@ static inline void log_nowhere(enum octavo_log_level level, const char *line)
 
 /* ---- files ---- */
 
-static char file_path[64] __maybe_unused;
+static char file_path[512] __maybe_unused;
 
-/* A name for a file in the build's own directory, on a disk and not in memory if that is so. */
+/* A name for a file on a disk, if there is one: TMPDIR, or /var/tmp, which is less often memory than /tmp is. */
 static inline const char *file_name(const char *what)
 {
-	snprintf(file_path, sizeof(file_path), "./swap-%s-%d", what, (int)getpid());
+	const char *dir = getenv("TMPDIR");
+
+	snprintf(file_path, sizeof(file_path), "%.400s/octavo-swap-%s-%d", dir ? dir : "/var/tmp",
+		 what, (int)getpid());
 	unlink(file_path);
 	return file_path;
 }

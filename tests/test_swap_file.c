@@ -318,15 +318,15 @@ static void test_file_gone(void **state)
 static void on_full_file_system(unsigned int cpu, void *arg)
 {
 	bool *ran = arg;
-	struct swapdev_file_args args = { .path = "./swap-mnt/file",
-					  .bytes = 4 << 20,
-					  .create = true };
+	struct swapdev_file_args args = { .bytes = 4 << 20, .create = true };
+	char path[600];
 
 	if (cpu)
 		return;
-	mkdir("./swap-mnt", 0700);
+	snprintf(path, sizeof(path), "%s/file", file_path);
+	args.path = path;
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("tmpfs", "./swap-mnt", "tmpfs", 0, "size=1m"))
+	    mount("tmpfs", file_path, "tmpfs", 0, "size=1m"))
 		return;
 	for (u32 no_uring = 0; no_uring < 2; no_uring++) {
 		u32 n = 0;
@@ -347,7 +347,7 @@ static void on_full_file_system(unsigned int cpu, void *arg)
 		assert_int_equal(swapdev_file_create(&args, &sd), -ENOSPC);
 		unlink(args.path);
 	}
-	umount("./swap-mnt");
+	umount(file_path);
 	*ran = true;
 }
 
@@ -356,8 +356,9 @@ static void test_file_no_room_on_the_disk(void **state)
 	bool ran = false;
 
 	/* in a thread of its own, for a view of the mounts of its own */
+	assert_int_equal(mkdir(file_name("mount"), 0700), 0);
 	sim_run(1, false, on_full_file_system, &ran);
-	rmdir("./swap-mnt");
+	rmdir(file_path);
 	if (!ran)
 		skip();
 }
@@ -457,26 +458,29 @@ static void test_file_bad_parameters(void **state)
 		{ { .path = "./not-there" }, -ENOENT, "No such file" },
 		{ { .path = "." }, -EISDIR, "directory" },
 		{ { .path = "/dev/null" }, -EINVAL, "neither a regular file" },
-		{ { .path = "./swap-here", .create = true }, -EINVAL, "two pages" },
-		{ { .path = "./swap-here", .create = true, .bytes = 8191 }, -EINVAL, "two pages" },
-		{ { .path = "./swap-here", .bytes = 1 << 20 }, -EINVAL, "smaller" },
-		{ { .path = "./swap-here", .create = true, .bytes = ~0ul }, -EINVAL, "so long" },
-		{ { .path = "./swap-here", .create = true, .bytes = 8192, .depth = 4097 },
+		{ { .path = "here", .create = true }, -EINVAL, "two pages" },
+		{ { .path = "here", .create = true, .bytes = 8191 }, -EINVAL, "two pages" },
+		{ { .path = "here", .bytes = 1 << 20 }, -EINVAL, "smaller" },
+		{ { .path = "here", .create = true, .bytes = ~0ul }, -EINVAL, "so long" },
+		{ { .path = "here", .create = true, .bytes = 8192, .depth = 4097 },
 		  -EINVAL,
 		  "depth" },
 	};
 
+	file_name("here");
 	for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct swapdev_file_args args = cases[i].args;
 		const char *last;
 
 		sd = NULL;
 		sim_log_take(NULL);
-		assert_int_equal(swapdev_file_create(&cases[i].args, &sd), cases[i].err);
+		if (args.path && !strcmp(args.path, "here"))
+			args.path = file_path;
+		assert_int_equal(swapdev_file_create(&args, &sd), cases[i].err);
 		assert_int_equal(sim_log_take(&last), 1);
 		assert_non_null(strstr(last, cases[i].text));
 		assert_null(sd);
 	}
-	unlink("./swap-here");
 }
 
 static void test_file_is_somebody_elses(void **state)

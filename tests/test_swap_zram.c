@@ -328,6 +328,79 @@ static void test_zram_backing_device_gone(void **state)
 	unlink(file_path);
 }
 
+/*
+ * A backing device in whose submit slots are taken away from what is just being written: one is discarded, one overwritten.
+ */
+struct meddler {
+	struct swapdev sd;
+	u8 *pages;
+	u32 writes;
+	bool meddle;
+};
+
+static void meddler_submit(struct swapdev *dev, struct swap_io *io)
+{
+	struct meddler *m = container_of(dev, struct meddler, sd);
+	u8 *at = m->pages + io->slot * PAGE_SIZE;
+
+	if (io->op == SWAP_READ) {
+		memcpy(io->addr, at, io->nr * PAGE_SIZE);
+	} else {
+		memcpy(at, io->addr, io->nr * PAGE_SIZE);
+		if (m->meddle && !m->writes++) {
+			u8 *same = pages_alloc(1);
+
+			assert_true(zram_of(sd)->slot[2].leaving && zram_of(sd)->slot[3].leaving);
+			swapdev_discard(sd, 2, 1);
+			assert_int_equal(swapdev_transfer(sd, SWAP_WRITE, 3, 1, same), 0);
+			free(same);
+		}
+	}
+	swap_io_done(io, 0);
+}
+
+static void meddler_discard(struct swapdev *dev, unsigned long slot, u32 nr)
+{
+	memset(container_of(dev, struct meddler, sd)->pages + slot * PAGE_SIZE, 0xdd,
+	       nr * PAGE_SIZE);
+}
+
+static void test_zram_taken_away_while_written_back(void **state)
+{
+	static const struct swapdev_ops ops = { .submit = meddler_submit,
+						.discard = meddler_discard };
+	struct meddler m = { .sd = { &ops, 400, 0, 0 }, .pages = pages_alloc(400), .meddle = true };
+	unsigned long slot = 1;
+	u8 *p = pages_alloc(1);
+
+	/* a sixteenth of this goes at once */
+	make(1000, 320, SWAPDEV_LZ4, &m.sd);
+	while (!m.writes) {
+		/* none of them is the same word all over */
+		u64 id = slot * 8;
+
+		while (kind_of(id) != KIND_RANDOM)
+			id++;
+		assert_int_equal(write_run(sd, slot++, 1, id), 0);
+	}
+	assert_true(swapdev_zram_validate(sd));
+	assert_int_equal(read_run(sd, 2, 1, 0), -EIO);
+	assert_int_equal(swapdev_transfer(sd, SWAP_READ, 3, 1, p), 0);
+	for (u32 i = 0; i < PAGE_SIZE; i++)
+		assert_int_equal(p[i], 0xa5);
+	for (unsigned long s = 1; s < slot; s++) {
+		u64 id = s * 8;
+
+		while (kind_of(id) != KIND_RANDOM)
+			id++;
+		if (s != 2 && s != 3)
+			assert_int_equal(read_run(sd, s, 1, id), 0);
+	}
+	free(p);
+	done();
+	free(m.pages);
+}
+
 /* ---- misuse and failures ---- */
 
 static void test_zram_bad_parameters(void **state)
@@ -507,6 +580,7 @@ int main(void)
 		ZTEST(test_zram_backing_device_full),
 		ZTEST(test_zram_errors_of_the_backing_device),
 		ZTEST(test_zram_backing_device_gone),
+		ZTEST(test_zram_taken_away_while_written_back),
 		ZTEST(test_zram_bad_parameters),
 		ZTEST(test_zram_no_such_slots),
 #if OCTAVO_FAULTS

@@ -30,9 +30,6 @@
 
 #include "zpool.h"
 
-/* Objects that compaction moves without letting others have the lock. */
-#define MOVES_AT_ONCE 8u
-
 /* ---- pools ---- */
 
 struct zpool *zpool_create(u64 limit)
@@ -359,17 +356,14 @@ static bool zspan_move(struct zclass *c, struct zspan *src, u32 i)
 	return true;
 }
 
-/* What can be moved of a span that is apart; with the class's lock, which others get now and then. */
+/* What can be moved of a span that is apart; with the class's lock, which others get after each move. */
 static void zspan_drain(struct zclass *c, struct zspan *src)
 {
-	u32 moves = 0;
-
-	for (u32 i = 0; i < c->nr; i++) {
-		if (!*zspan_owner(c, src, i) || !zspan_move(c, src, i) || ++moves % MOVES_AT_ONCE)
-			continue;
-		spin_unlock(&c->lock);
-		spin_lock(&c->lock);
-	}
+	for (u32 i = 0; i < c->nr; i++)
+		if (*zspan_owner(c, src, i) && zspan_move(c, src, i)) {
+			spin_unlock(&c->lock);
+			spin_lock(&c->lock);
+		}
 	src->apart = 0;
 }
 
