@@ -96,18 +96,12 @@ static void zram_ws_put(struct zram_ws *ws)
 
 /* ---- writing ---- */
 
-/* Eight bytes, all over the page? */
+/* Eight bytes, all over the page? The ends tell most pages from such. */
 static bool page_is_same(const u64 *word, u64 *value)
 {
-	u64 v = word[0];
-
-	if (word[PAGE_SIZE / sizeof(u64) - 1] != v)
-		return false;
-	for (u32 i = 1; i < PAGE_SIZE / sizeof(u64) - 1; i++)
-		if (word[i] != v)
-			return false;
-	*value = v;
-	return true;
+	*value = word[0];
+	return word[1] == word[0] && word[PAGE_SIZE / sizeof(u64) - 1] == word[0] &&
+	       !memcmp(word, word + 1, PAGE_SIZE - sizeof(u64));
 }
 
 static int zram_make_object(struct zram *z, struct zram_ws *ws, void *page, struct zslot *new)
@@ -173,10 +167,11 @@ static int zram_write(struct zram *z, struct zram_ws *ws, const struct swap_io *
 
 /* ---- reading ---- */
 
-static void page_fill(u64 *word, u64 value)
+static void page_fill(char *page, u64 value)
 {
-	for (u32 i = 0; i < PAGE_SIZE / sizeof(u64); i++)
-		word[i] = value;
+	memcpy(page, &value, sizeof(value));
+	for (u32 n = sizeof(value); n < PAGE_SIZE; n *= 2)
+		memcpy(page + n, page, n);
 }
 
 /* One slot, if it is in memory. Return: what it has; *@err set unless that is on the backing device. */

@@ -44,6 +44,27 @@ static void setup_sparse(void)
 	CHECK(zpool_frames(s.pool) == 2);
 }
 
+/* Three spans with two of three objects each; a and b are in the one that compaction empties. */
+static void setup_thirds(void)
+{
+	u64 other[3];
+
+	s.pool = zpool_create(0);
+	CHECK(s.pool);
+	s.a = store('a');
+	s.b = store('b');
+	other[0] = store(0);
+	s.mine[0] = store('m');
+	s.mine[1] = store('m');
+	other[1] = store(0);
+	s.mine[2] = store('m');
+	s.mine[3] = store('m');
+	other[2] = store(0);
+	for (u32 i = 3; i--;)
+		zpool_free(s.pool, other[i]);
+	CHECK(zpool_frames(s.pool) == 3);
+}
+
 /* The frame of a: the only one. */
 static void setup_one(void)
 {
@@ -152,6 +173,15 @@ SCENARIO(zpool_free_move) = { SCENARIO_NAME(zpool_free_move),
 			      .stale = 1,
 			      .threads = { free_a, compact, free_b },
 			      .roles = { "free", "compaction", "free" } };
+SCENARIO(zpool_free_apart) = {
+	SCENARIO_NAME(zpool_free_apart),
+	POOL,
+	.about = "the objects of a span that compaction empties freed meanwhile",
+	.setup = setup_thirds,
+	.stale = 1,
+	.threads = { free_a, compact, free_b },
+	.roles = { "free", "compaction", "free" }
+};
 SCENARIO(zpool_store_move) = { SCENARIO_NAME(zpool_store_move),
 			       POOL,
 			       .about = "an object stored where compaction moves one that is read",
