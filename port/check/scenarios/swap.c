@@ -591,7 +591,7 @@ static void polled_over(void)
 SCENARIO(swap_polled_read) = {
 	SCENARIO_NAME(swap_polled_read),
 	SWAP,
-	.about = "one reads ahead and goes away; two need the folio, and poll",
+	.about = "one reads ahead and goes away, and two who need the folio poll",
 	.rows = "S2.26",
 	.setup = setup_polled,
 	.threads = { needs_it, read_ahead, needs_it },
