@@ -400,8 +400,6 @@ static int mremap_arguments(const struct as_model *m, unsigned long addr, unsign
 	if (!(flags & MREMAP_MAYMOVE) || !aligned(new_addr) || new_addr > m->end - new_len ||
 	    (flags & MREMAP_DONTUNMAP && old_len != new_len))
 		return -EINVAL;
-	/* the first page of what is only copied counts */
-	old_len = old_len ? old_len : AS_PAGE;
 	return addr < new_addr + new_len && new_addr < addr + old_len ? -EINVAL : 0;
 }
 
@@ -423,6 +421,8 @@ int as_mremap_check(struct as_model *m, int p, unsigned long addr, unsigned long
 		return -EFAULT;
 	if (!old_len && !(pg->flags & AS_SHARED))
 		return -EINVAL;
+	if (!old_len && place && addr - new_addr < new_len)
+		return -EFAULT;
 	if (flags & MREMAP_DONTUNMAP && pg->flags & (AS_DONTEXPAND | AS_PFN))
 		return -EINVAL;
 	if (old_len > area_end - addr)

@@ -27,7 +27,8 @@ CASES = {
     'gup': {'pin-fast/4K': None, 'pin-fast/2M': None, 'pin-slow/4K': None},
     'device': {'to-device/2048KiB/2MiB': 'memcpy', 'to-system/2048KiB/2MiB': 'memcpy', 'to-device/2048KiB/64KiB/time': '4KiB'},
     'exclusive': {'set-or-clear/512-pages': 'page-by-page', 'set+share/512-pages': 'page-by-page'},
-    'vmap': {},
+    'unmap': {'out/4K': 'one-at-a-time', 'out/64K': 'one-at-a-time', 'out/2M': 'one-at-a-time', 'back/64K': None, 'pageout/4K': None,
+              'pagein/64K': None},
 }
 
 

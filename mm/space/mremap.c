@@ -40,9 +40,7 @@ static int check_arguments(const struct mremap_call *c)
 		return -EINVAL;
 	if (c->flags & MREMAP_DONTUNMAP && c->old_len != c->new_len)
 		return -EINVAL;
-	/* of a second mapping the original may not be where the copy goes either */
-	if (c->addr < c->new_addr + c->new_len &&
-	    c->new_addr < c->addr + max(c->old_len, PAGE_SIZE))
+	if (c->addr < c->new_addr + c->new_len && c->new_addr < c->addr + c->old_len)
 		return -EINVAL;
 	return 0;
 }
@@ -63,6 +61,9 @@ static int check_area(const struct mremap_call *c)
 
 	if (!c->old_len && !(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
+	/* of a second mapping the original may not be where the copy goes: there it would be unmapped first */
+	if (!c->old_len && has_place(c) && c->addr - c->new_addr < c->new_len)
+		return -EFAULT;
 	if (c->flags & MREMAP_DONTUNMAP && vma->vm_flags & (VM_DONTEXPAND | VM_PFNMAP))
 		return -EINVAL;
 	if (c->old_len > vma->vm_end - c->addr)
