@@ -14,7 +14,7 @@ OCTAVO	= $(BUILD)/tools/octavo/octavo
 CONFIG	= --prefix=$(PREFIX) -Dtests=false $(MESON)
 export OCTAVO_CONFIG = $(CC) $(CONFIG)
 
-.PHONY: all help run build test mutants bench conformance fuzz install uninstall format clean
+.PHONY: all help run build test mutants bench soak conformance fuzz install uninstall format clean
 
 all: build
 
@@ -24,6 +24,7 @@ help:
 	@echo 'make build        liboctavo.a and the tool, in $(BUILD)'
 	@echo 'make mutants      seeded bugs: does the test named for each find it? about three minutes'
 	@echo 'make bench        every benchmark, about five minutes (ARGS="frames --json": some)'
+	@echo 'make soak         random programs on memory that is three times too small, every byte compared (MINUTES=10)'
 	@echo 'make fuzz         random programs: against a naive model, and on the race checker (SECONDS=60 for each)'
 	@echo 'make conformance  the requirements, and the tests that cover each'
 	@echo 'make install      library, headers, pkg-config file, manual page, tool (PREFIX, DESTDIR)'
@@ -58,6 +59,9 @@ bench:
 	@scripts/deps.sh bench
 	@$(MAKE) --no-print-directory build
 	@$(OCTAVO) bench $(ARGS)
+
+soak: build
+	@$(OCTAVO) soak --minutes $(or $(MINUTES),10) $(ARGS)
 
 conformance:
 	@scripts/conformance
