@@ -22,7 +22,7 @@ help:
 	@echo 'make run          build the tool and show what the memory map of this machine costs'
 	@echo 'make test         every test: gcc, clang, four sanitizers, gates'
 	@echo 'make build        liboctavo.a and the tool, in $(BUILD)'
-	@echo 'make mutants      seeded bugs: does the test named for each find it? about three minutes'
+	@echo 'make mutants      seeded bugs: does the test named for each find it? (long)'
 	@echo 'make bench        every benchmark, about five minutes (ARGS="frames --json": some)'
 	@echo 'make soak         random programs on memory that is three times too small, every byte compared (MINUTES=10)'
 	@echo 'make fuzz         random programs: against a naive model, and on the race checker (SECONDS=60 for each)'
