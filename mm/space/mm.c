@@ -330,20 +330,23 @@ static bool mmgrab_not_zero(struct mm_struct *mm)
 struct mm_struct *mm_next(struct mm_struct *mm)
 {
 	struct space_state *space = &octavo_state.space;
-	struct mm_struct *last = mm;
+	struct mm_struct *next = NULL;
+	struct list_head *at;
 
 	/* acquire: pairs with the release of who made the list */
 	if (!smp_load_acquire(&space->ready))
 		return NULL;
 	spin_lock(&space->lock);
-	mm = last ? list_entry(last->all.next, struct mm_struct, all)
-		  : list_first_entry(&space->mms, struct mm_struct, all);
-	while (&mm->all != &space->mms && !mmgrab_not_zero(mm))
-		mm = list_entry(mm->all.next, struct mm_struct, all);
+	for (at = mm ? mm->all.next : space->mms.next; at != &space->mms && !next; at = at->next) {
+		struct mm_struct *candidate = list_entry(at, struct mm_struct, all);
+
+		if (mmgrab_not_zero(candidate))
+			next = candidate;
+	}
 	spin_unlock(&space->lock);
-	if (last)
-		mmdrop(last);
-	return &mm->all == &space->mms ? NULL : mm;
+	if (mm)
+		mmdrop(mm);
+	return next;
 }
 
 void mmget(struct mm_struct *mm)
