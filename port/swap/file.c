@@ -122,6 +122,7 @@ static bool file_is_whole(const struct file_dev *f)
 {
 	struct stat st;
 
+	swapdev_written(&st, sizeof(st));
 	return !f->regular || (fstat(f->fd, &st) == 0 && (u64)st.st_size >= f->bytes);
 }
 
@@ -222,6 +223,7 @@ static int file_open(struct file_dev *f, const struct swapdev_file_args *args)
 	int err = 0;
 
 	/* a block device that is mounted, or somebody else's, is not to be had exclusively */
+	swapdev_written(&st, sizeof(st));
 	if (stat(args->path, &st) == 0 && S_ISBLK(st.st_mode))
 		flags = O_RDWR | O_CLOEXEC | O_EXCL;
 	f->fd = open(args->path, flags, 0600);

@@ -10,7 +10,7 @@
 
 #include "swapdev.h"
 
-/* Memory that was written where memory sanitizer cannot see it: by the kernel, by a library that is not built for it. */
+/* Memory that was (or, with stat(), will be) written where memory sanitizer cannot see it: by the kernel, by a library that is not built for it. */
 #if defined(__has_feature)
 #if __has_feature(memory_sanitizer)
 #include <sanitizer/msan_interface.h>
