@@ -319,20 +319,20 @@ static void cluster_disown(struct swap_device *dev, struct swap_cluster *c)
 
 /*
  * The cluster that @current names, locked; NULL: there is no such one any more. The device cannot go while the lock
- * is held: swapoff takes each once, after a grace period, and before it frees.
+ * is held: swapoff takes each that was ever used once, after a grace period, and before it frees. @current may be
+ * from before another device of this number went, where this one has nothing yet.
  */
 static struct swap_cluster *cluster_lock_current(u64 current, struct swap_device **devp)
 {
 	unsigned int type = (unsigned int)(current >> CURRENT_TYPE_SHIFT);
 	u32 nr = (u32)current - 1;
-	struct swap_cluster *c = NULL;
+	struct swap_cluster *c;
 	struct swap_device *dev;
 	bool locked = false;
 
 	rcu_read_lock();
 	dev = swap_device_of(type);
-	if (dev && nr < dev->nr_clusters)
-		c = swap_cluster_at(dev, nr);
+	c = dev ? cluster_made(dev, nr) : NULL;
 	/* a section of RCU is pinned: who has to wait needs a hold on the device */
 	if (c)
 		locked = spin_trylock(&c->lock);
@@ -344,7 +344,7 @@ static struct swap_cluster *cluster_lock_current(u64 current, struct swap_device
 	if (!dev)
 		return NULL;
 	*devp = dev;
-	c = nr < dev->nr_clusters ? swap_cluster_at(dev, nr) : NULL;
+	c = cluster_made(dev, nr);
 	if (c)
 		spin_lock(&c->lock);
 	swap_device_put(dev);

@@ -10,15 +10,6 @@
 
 /* ---- sums ---- */
 
-/* NULL: never used. */
-static struct swap_cluster *cluster_made(const struct swap_device *dev, u32 nr)
-{
-	struct swap_cluster *c = nr < dev->nr_clusters ? swap_cluster_at(dev, nr) : NULL;
-
-	/* acquire: pairs with the release in cluster_fresh() */
-	return c && smp_load_acquire(&c->words) ? c : NULL;
-}
-
 static void device_stat(const struct swap_device *dev, struct swap_stat *st)
 {
 	struct swap_cluster *c;

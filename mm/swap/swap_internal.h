@@ -133,13 +133,22 @@ static inline struct swap_device *swap_device_of(unsigned int type)
 	return type < MAX_SWAPFILES ? smp_load_acquire(&octavo_state.swap.dev[type]) : NULL;
 }
 
-/* NULL: never used. */
+/* Where cluster @nr is or will be; NULL: none of its group was ever used. */
 static inline struct swap_cluster *swap_cluster_at(const struct swap_device *dev, u64 nr)
 {
 	/* acquire: pairs with the release in cluster_fresh(): it is set up */
 	struct swap_cluster *group = smp_load_acquire(&dev->groups[nr / CLUSTER_GROUP]);
 
 	return group ? group + nr % CLUSTER_GROUP : NULL;
+}
+
+/* Cluster @nr; NULL: there is none, or it was never used. For numbers that may be of a device before this one. */
+static inline struct swap_cluster *cluster_made(const struct swap_device *dev, u32 nr)
+{
+	struct swap_cluster *c = nr < dev->nr_clusters ? swap_cluster_at(dev, nr) : NULL;
+
+	/* acquire: pairs with the release in cluster_fresh() */
+	return c && smp_load_acquire(&c->words) ? c : NULL;
 }
 
 /*

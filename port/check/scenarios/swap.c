@@ -11,10 +11,10 @@
 
 #include "check.h"
 
-enum { SLOTS = 8 };
+enum { SLOTS = 8, CLUSTER = 1 << SWAP_MAX_ORDER };
 
 static SHARED struct {
-	u64 store[SLOTS];
+	u64 store[2 * CLUSTER];
 	struct swap_io *held[4];
 	u32 nr_held, polls;
 	struct folio *folio, *other, *spare;
@@ -727,5 +727,40 @@ SCENARIO(swap_close) = {
 	.setup = setup_close,
 	.threads = { alloc_if, closer, passer_by },
 	.roles = { "reclaim", "swapoff", "look-up" },
+	.finish = closed,
+};
+
+/*
+ * The CPU has a current cluster of a device that is gone; the one that has come in its place has room for such a cluster,
+ * and none of it was ever used.
+ */
+static void setup_old_current(void)
+{
+	struct folio *folios[CLUSTER + 1];
+
+	CHECK(swapon(&ops_now, NULL, 2 * CLUSTER, 0, SWAP_FLAG_SYNC) == 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(folios); i++) {
+		folios[i] = folio_new(0, i);
+		CHECK(folio_alloc_swap(folios[i]) == 0);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(folios); i++) {
+		CHECK(folio_free_swap(folios[i]));
+		folio_unlock(folios[i]);
+		folio_put(folios[i]);
+	}
+	off();
+	CHECK(swapon(&ops_now, NULL, 2 * CLUSTER, 0, SWAP_FLAG_SYNC) == 0);
+	s.other = folio_new(0, 2);
+}
+
+SCENARIO(swap_old_current) = {
+	SCENARIO_NAME(swap_old_current),
+	SWAP,
+	.about = "a device goes while somebody takes a slot, whose current cluster is of the "
+		 "device before it",
+	.rows = "S2.26",
+	.setup = setup_old_current,
+	.threads = { alloc_if, closer },
+	.roles = { "reclaim", "swapoff" },
 	.finish = closed,
 };
