@@ -191,4 +191,44 @@ static inline void force_entry(unsigned long page, pte_t e)
 	mmap_read_unlock(as);
 }
 
+/* ---- a child, one at a time ---- */
+
+static struct mm_struct *child;
+
+static inline void fork_child(void)
+{
+	int err = 0;
+
+	child = mm_fork(as, &err);
+	assert_non_null(child);
+	assert_int_equal(err, 0);
+}
+
+static inline void child_ends(void)
+{
+	sim_mm_forget(child);
+	mmput(child);
+	child = NULL;
+}
+
+/* The child's program runs on this CPU for one access. */
+static inline void child_put64(unsigned long page, u64 val)
+{
+	sim_mm_use(child);
+	put64(page, val);
+	sim_mm_forget(child);
+	sim_mm_use(as);
+}
+
+static inline u64 child_get64(unsigned long page)
+{
+	u64 val;
+
+	sim_mm_use(child);
+	val = get64(page);
+	sim_mm_forget(child);
+	sim_mm_use(as);
+	return val;
+}
+
 #endif /* OCTAVO_FAULT_MACHINE_H */

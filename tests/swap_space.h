@@ -137,19 +137,25 @@ static inline void out(unsigned long page, unsigned long nr)
 	out_of(as, page, nr);
 }
 
+/* @nr pages from @page on with contents that tell which they are, out. */
+static inline void fill_out(unsigned long page, unsigned long nr)
+{
+	for (unsigned long i = 0; i < nr; i++)
+		put64(page + i, 100 + page + i);
+	out(page, nr);
+}
+
 static inline swp_entry_t slot_in(struct mm_struct *m, unsigned long page)
 {
 	struct pt_pos pos = pos_in(m, page);
 
-	assert_true(!pos.level && pte_is_swap(pos.pte) && is_swap_slot(pte_to_swp_entry(pos.pte)));
+	assert_true(!pos.level && pte_is_swap_slot(pos.pte));
 	return pte_to_swp_entry(pos.pte);
 }
 
 static inline bool is_slot(unsigned long page)
 {
-	pte_t e = entry(page);
-
-	return pte_is_swap(e) && is_swap_slot(pte_to_swp_entry(e));
+	return pte_is_swap_slot(entry(page));
 }
 
 static inline bool cached(swp_entry_t e)

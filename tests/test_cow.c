@@ -5,43 +5,6 @@
  */
 #include "fault_machine.h"
 
-static struct mm_struct *child;
-
-static void fork_child(void)
-{
-	int err = 0;
-
-	child = mm_fork(as, &err);
-	assert_non_null(child);
-	assert_int_equal(err, 0);
-}
-
-static void child_ends(void)
-{
-	mmput(child);
-	child = NULL;
-}
-
-/* The child's program runs on this CPU for one access. */
-static void child_put64(unsigned long page, u64 val)
-{
-	sim_mm_use(child);
-	put64(page, val);
-	sim_mm_forget(child);
-	sim_mm_use(as);
-}
-
-static u64 child_get64(unsigned long page)
-{
-	u64 val;
-
-	sim_mm_use(child);
-	val = get64(page);
-	sim_mm_forget(child);
-	sim_mm_use(as);
-	return val;
-}
-
 /* ---- pages of order 0 ---- */
 
 COVERS("S2.30 S2.32");

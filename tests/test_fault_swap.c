@@ -1,55 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * test_fault_swap.c - memory that comes back from slots of a swap device: faults, and everything else that meets an entry of a
- * slot.
+ * test_fault_swap.c - memory that comes back from slots of a swap device: faults.
  */
 #include <octavo/hwpoison.h>
 
 #include "swap_space.h"
-
-static struct mm_struct *child;
-
-static void fork_child(void)
-{
-	int err = 0;
-
-	child = mm_fork(as, &err);
-	assert_non_null(child);
-}
-
-static void child_ends(void)
-{
-	sim_mm_forget(child);
-	mmput(child);
-	child = NULL;
-}
-
-static void child_put64(unsigned long page, u64 val)
-{
-	sim_mm_use(child);
-	put64(page, val);
-	sim_mm_forget(child);
-	sim_mm_use(as);
-}
-
-static u64 child_get64(unsigned long page)
-{
-	u64 val;
-
-	sim_mm_use(child);
-	val = get64(page);
-	sim_mm_forget(child);
-	sim_mm_use(as);
-	return val;
-}
-
-/* @nr pages from @page on with contents that tell which they are, out. */
-static void fill_out(unsigned long page, unsigned long nr)
-{
-	for (unsigned long i = 0; i < nr; i++)
-		put64(page + i, 100 + page + i);
-	out(page, nr);
-}
 
 /* ---- one page ---- */
 
@@ -395,66 +350,6 @@ static void test_large_in_the_cache_is_mapped_by_runs(void **state)
 	swap_down();
 }
 
-/* ---- readahead ---- */
-
-static void test_neighbours_are_read(void **state)
-{
-	swap_up(0);
-	map_anon(0, 32);
-	fill_out(0, 32);
-	assert_int_equal(get64(10), 110);
-	assert_int_equal(dev.slots_read, 8);
-	for (unsigned long i = 0; i < 32; i++)
-		if (i != 10) {
-			assert_true(is_slot(i));
-			assert_int_equal(cached(slot_in(as, i)), i >= 8 && i < 16);
-		}
-	/* those do not wait for the device, and are not read twice */
-	for (unsigned long i = 8; i < 16; i++)
-		assert_int_equal(mm_fault(as, at(i), 0), 0);
-	assert_int_equal(dev.slots_read, 8);
-	assert_int_equal(vm_madvise(as, at(0), 32 << PAGE_SHIFT, MADV_RANDOM), 0);
-	assert_int_equal(get64(20), 120);
-	assert_int_equal(dev.slots_read, 9);
-	assert_int_equal(vm_madvise(as, at(0), 32 << PAGE_SHIFT, MADV_SEQUENTIAL), 0);
-	assert_int_equal(get64(23), 123);
-	/* forward, to the end of the area or the table */
-	assert_int_equal(dev.slots_read, 9 + (LEAF_PAGES >= 32 ? 9 : 1));
-	swap_down();
-}
-
-static void test_no_readahead_of_what_is_memory(void **state)
-{
-	swap_up(SWAP_FLAG_SYNC);
-	map_anon(0, 16);
-	fill_out(0, 16);
-	assert_int_equal(get64(5), 105);
-	assert_int_equal(dev.slots_read, 1);
-	swap_down();
-}
-
-static void test_willneed_reads_all(void **state)
-{
-	unsigned char vec[100];
-
-	swap_up(SWAP_FLAG_SYNC);
-	map_anon(0, 100);
-	fill_out(0, 100);
-	assert_int_equal(vm_mincore(as, at(0), 100 << PAGE_SHIFT, vec), 0);
-	for (unsigned int i = 0; i < 100; i++)
-		assert_int_equal(vec[i], 0);
-	assert_int_equal(vm_madvise(as, at(1), 98 << PAGE_SHIFT, MADV_WILLNEED), 0);
-	assert_int_equal(dev.slots_read, 98);
-	assert_int_equal(vm_mincore(as, at(0), 100 << PAGE_SHIFT, vec), 0);
-	for (unsigned int i = 0; i < 100; i++)
-		assert_int_equal(vec[i], i > 0 && i < 99);
-	assert_int_equal(rss(MM_SWAPENTS), 100);
-	for (unsigned int i = 0; i < 100; i++)
-		assert_int_equal(get64(i), 100 + i);
-	assert_int_equal(dev.slots_read, 100);
-	swap_down();
-}
-
 /* ---- errors ---- */
 
 COVERS("S2.26");
@@ -586,181 +481,6 @@ static void test_write_waits_for_writeback(void **state)
 	swap_down();
 }
 
-/* ---- other calls ---- */
-
-static void test_calls_that_drop(void **state)
-{
-	swap_up(0);
-	map_anon(0, 40);
-	fill_out(0, 40);
-	assert_int_equal(vm_madvise(as, at(0), 10 << PAGE_SHIFT, MADV_WILLNEED), 0);
-	assert_int_equal(vm_madvise(as, at(5), 10 << PAGE_SHIFT, MADV_DONTNEED), 0);
-	assert_int_equal(dev_stat().used, 30);
-	assert_int_equal(vm_madvise(as, at(0), 5 << PAGE_SHIFT, MADV_FREE), 0);
-	assert_int_equal(dev_stat().used, 25);
-	assert_int_equal(vm_munmap(as, at(20), 10 << PAGE_SHIFT), 0);
-	assert_int_equal(dev_stat().used, 15);
-	assert_int_equal(rss(MM_SWAPENTS), 15);
-	assert_true(octavo_validate());
-	for (unsigned long i = 15; i < 20; i++)
-		assert_int_equal(get64(i), 100 + i);
-	swap_down();
-}
-
-/* The cache keeps nothing for entries that are gone, present ones too. */
-static void test_mapped_and_cached_is_dropped(void **state)
-{
-	swp_entry_t slot;
-
-	swap_up(SWAP_FLAG_SYNC);
-	map_anon(0, 8);
-	fill_out(0, 8);
-	for (unsigned long i = 0; i < 4; i++)
-		assert_int_equal(get64(i), 100 + i);
-	slot = pte_to_swp_entry(entry(4));
-	assert_int_equal(dev_stat().used, 8);
-	assert_int_equal(dev_stat().cached, 4);
-	assert_int_equal(vm_madvise(as, at(0), PAGE_SIZE, MADV_DONTNEED), 0);
-	assert_int_equal(dev_stat().used, 7);
-	/* a copy leaves it behind as well */
-	fork_child();
-	assert_int_equal(swap_count(slot), 2);
-	put64(1, 7);
-	assert_int_equal(dev_stat().used, 7);
-	child_put64(1, 8);
-	assert_int_equal(dev_stat().used, 6);
-	child_put64(2, 8);
-	assert_int_equal(dev_stat().used, 6);
-	assert_int_equal(vm_munmap(as, at(2), PAGE_SIZE), 0);
-	assert_int_equal(dev_stat().used, 5);
-	child_ends();
-	swap_down();
-}
-
-/* Clean and in the cache, or dirty and in the cache: its slot is not wanted any more. */
-static void test_free_of_cached(void **state)
-{
-	swap_up(SWAP_FLAG_SYNC);
-	map_anon(0, 4);
-	fill_out(0, 2);
-	assert_int_equal(get64(0), 100);
-	assert_int_equal(get64(1), 101);
-	put64(1, 3);
-	assert_int_equal(dev_stat().used, 2);
-	assert_int_equal(vm_madvise(as, at(0), 2 << PAGE_SHIFT, MADV_FREE), 0);
-	assert_int_equal(dev_stat().used, 0);
-	for (unsigned long i = 0; i < 2; i++) {
-		assert_false(folio_test_flag(folio_at(i), PG_swapbacked));
-		assert_false(folio_test_flag(folio_at(i), PG_dirty));
-	}
-	swap_down();
-}
-
-static void test_moved_and_protected(void **state)
-{
-	swap_up(0);
-	map_anon(0, 8);
-	fill_out(0, 4);
-	assert_int_equal(vm_mprotect(as, at(0), 4 << PAGE_SHIFT, PROT_NONE), 0);
-	assert_int_equal(sim_store64(at(0), 1), VM_FAULT_SIGSEGV);
-	assert_int_equal(vm_mremap(as, at(0), 4 << PAGE_SHIFT, 4 << PAGE_SHIFT,
-				   MREMAP_MAYMOVE | MREMAP_FIXED, at(20)),
-			 at(20));
-	assert_int_equal(vm_mprotect(as, at(20), 4 << PAGE_SHIFT, PROT_READ), 0);
-	assert_int_equal(sim_store64(at(21), 1), VM_FAULT_SIGSEGV);
-	assert_int_equal(get64(21), 101);
-	assert_int_equal(vm_mprotect(as, at(20), 4 << PAGE_SHIFT, PROT_READ | PROT_WRITE), 0);
-	put64(22, 4);
-	assert_int_equal(get64(22), 4);
-	assert_int_equal(get64(23), 103);
-	swap_down();
-}
-
-static void test_pins_bring_back(void **state)
-{
-	struct page *pages[4];
-
-	swap_up(0);
-	map_anon(0, 8);
-	fill_out(0, 4);
-	assert_int_equal(pin_user_pages_fast(as, at(0), 4, FOLL_WRITE, pages), 4);
-	for (unsigned long i = 0; i < 4; i++) {
-		assert_int_equal(*(u64 *)page_address(pages[i]), 100 + i);
-		assert_true(exclusive_in(as, i));
-		/* what is pinned stays where it is */
-		assert_int_equal(page_out(as, at(i), at(i + 1), at(i)), 1);
-		*(u64 *)page_address(pages[i]) = i;
-		assert_int_equal(get64(i), i);
-		unpin_user_page(pages[i]);
-	}
-	fill_out(0, 4);
-	fork_child();
-	/* reading, but exclusively: shared pages are copied for it */
-	assert_int_equal(pin_user_pages_fast(as, at(0), 4, 0, pages), 4);
-	for (unsigned long i = 0; i < 4; i++) {
-		assert_int_equal(*(u64 *)page_address(pages[i]), 100 + i);
-		assert_true(exclusive_in(as, i));
-		child_put64(i, 55);
-		assert_int_equal(*(u64 *)page_address(pages[i]), 100 + i);
-		unpin_user_page(pages[i]);
-	}
-	child_ends();
-	fill_out(0, 4);
-	assert_int_equal(get_user_pages_remote(as, at(0), 1, FOLL_NOFAULT, pages), -EFAULT);
-	assert_int_equal(dev.broken[swp_offset(slot_in(as, 1))], false);
-	dev.broken[swp_offset(slot_in(as, 1))] = true;
-	assert_int_equal(get_user_pages_remote(as, at(0), 4, 0, pages), 1);
-	put_user_page(pages[0]);
-	assert_int_equal(get_user_pages_remote(as, at(1), 1, 0, pages), -EFAULT);
-	swap_down();
-}
-
-static void test_locked_and_populated(void **state)
-{
-	swap_up(0);
-	map_anon(0, 32);
-	fill_out(0, 16);
-	assert_int_equal(vm_mlock(as, at(0), 8 << PAGE_SHIFT, 0), 0);
-	for (unsigned long i = 0; i < 8; i++) {
-		assert_true(pte_present(entry(i)) && pte_write(entry(i)));
-		assert_true(folio_test_flag(folio_at(i), PG_mlocked));
-		/* what stays in memory needs no slot */
-		assert_false(folio_test_flag(folio_at(i), PG_swapcache));
-	}
-	assert_int_equal(vm_madvise(as, at(8), 8 << PAGE_SHIFT, MADV_POPULATE_READ), 0);
-	for (unsigned long i = 8; i < 16; i++)
-		assert_true(pte_present(entry(i)));
-	fill_out(8, 2);
-	dev.broken[swp_offset(slot_in(as, 9))] = true;
-	assert_int_equal(vm_mlock(as, at(8), 2 << PAGE_SHIFT, 0), -ENOMEM);
-	assert_int_equal(vm_madvise(as, at(8), 2 << PAGE_SHIFT, MADV_POPULATE_READ), -EFAULT);
-	for (unsigned long i = 0; i < 16; i++)
-		if (i != 9)
-			assert_int_equal(get64(i), 100 + i);
-	swap_down();
-}
-
-static void test_collapse_brings_in(void **state)
-{
-	swap_up(0);
-	map_anon(0, 2 * NR);
-	fill_out(0, NR);
-	assert_int_equal(get64(1), 101);
-	assert_true(folio_test_flag(folio_at(1), PG_swapcache));
-	assert_int_equal(collapse_range(as, at(0), ORDER, 0), 0);
-	assert_int_equal(folio_order(folio_at(0)), ORDER);
-	for (unsigned int i = 0; i < NR; i++)
-		assert_int_equal(get64(i), 100 + i);
-	assert_int_equal(dev_stat().used, 0);
-	assert_int_equal(vm_madvise(as, at(0), NR << PAGE_SHIFT, MADV_DONTNEED), 0);
-	fill_out(0, NR);
-	dev.broken[swp_offset(slot_in(as, 2))] = true;
-	assert_int_equal(collapse_range(as, at(0), ORDER, 0), -EINVAL);
-	assert_true(is_slot(2));
-	assert_int_equal(get64(3), 103);
-	swap_down();
-}
-
 /* ---- no memory, locks that are not to be had, at every step ---- */
 
 #if OCTAVO_FAULTS
@@ -810,22 +530,12 @@ int main(void)
 		TEST(test_large_folio_for_a_run),
 		TEST(test_large_only_where_it_fits),
 		TEST(test_large_in_the_cache_is_mapped_by_runs),
-		TEST(test_neighbours_are_read),
-		TEST(test_no_readahead_of_what_is_memory),
-		TEST(test_willneed_reads_all),
 		TEST(test_what_cannot_be_read),
 		TEST(test_one_bad_page_of_a_run),
 		TEST(test_poisoned_in_the_cache),
 		TEST(test_zapped_meanwhile),
 		TEST(test_written_anew_meanwhile),
 		TEST(test_write_waits_for_writeback),
-		TEST(test_calls_that_drop),
-		TEST(test_mapped_and_cached_is_dropped),
-		TEST(test_free_of_cached),
-		TEST(test_moved_and_protected),
-		TEST(test_pins_bring_back),
-		TEST(test_locked_and_populated),
-		TEST(test_collapse_brings_in),
 #if OCTAVO_FAULTS
 		TEST(test_every_step_fails),
 #endif

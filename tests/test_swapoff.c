@@ -6,7 +6,7 @@
 
 enum { PAGES = 24 };
 
-static struct mm_struct *child[3];
+static struct mm_struct *children[3];
 
 static struct mm_struct *fork_of(struct mm_struct *parent)
 {
@@ -19,17 +19,10 @@ static struct mm_struct *fork_of(struct mm_struct *parent)
 
 static void children_end(void)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(child); i++)
-		if (child[i])
-			mmput(child[i]);
-	memset(child, 0, sizeof(child));
-}
-
-static void fill_out(unsigned long page, unsigned long nr)
-{
-	for (unsigned long i = 0; i < nr; i++)
-		put64(page + i, 100 + page + i);
-	out(page, nr);
+	for (unsigned int i = 0; i < ARRAY_SIZE(children); i++)
+		if (children[i])
+			mmput(children[i]);
+	memset(children, 0, sizeof(children));
 }
 
 /* No entry of a slot, what is there is what was written, and the device is nobody's. */
@@ -85,18 +78,18 @@ static void test_swapoff_of_a_family(void **state)
 	swap_up(0);
 	map_anon(0, PAGES);
 	fill_out(0, PAGES);
-	child[0] = fork_of(as);
-	child[1] = fork_of(child[0]);
-	child[2] = fork_of(as);
-	mmput(child[0]);
-	child[0] = NULL;
+	children[0] = fork_of(as);
+	children[1] = fork_of(children[0]);
+	children[2] = fork_of(as);
+	mmput(children[0]);
+	children[0] = NULL;
 	assert_int_equal(get64(1), 101);
 	off();
 	check_empty(as, PAGES);
-	check_empty(child[1], PAGES);
-	check_empty(child[2], PAGES);
+	check_empty(children[1], PAGES);
+	check_empty(children[2], PAGES);
 	for (unsigned long i = 0; i < PAGES; i++) {
-		assert_ptr_equal(folio_at(i), folio_in(child[1], i));
+		assert_ptr_equal(folio_at(i), folio_in(children[1], i));
 		assert_int_equal(folio_count_mappings(folio_at(i)), 3);
 		assert_false(exclusive_in(as, i));
 	}
@@ -239,10 +232,10 @@ static void test_swapoff_interrupted(void **state)
 	swapoff_interrupt(dev.type);
 	swapoff_interrupt(-1);
 	fill_out(0, PAGES - 1);
-	child[0] = fork_of(as);
+	children[0] = fork_of(as);
 	dev.before = interrupt_meanwhile;
 	assert_int_equal(swapoff(dev.type), -EINTR);
-	assert_int_equal(get_mm_counter(child[0], MM_SWAPENTS), PAGES - 1);
+	assert_int_equal(get_mm_counter(children[0], MM_SWAPENTS), PAGES - 1);
 	children_end();
 	check_in_use(PAGES - 1);
 	off();
@@ -282,7 +275,7 @@ static void test_swapoff_every_step_fails(void **state)
 
 		octavo_fault_disarm();
 		fill_out(0, 6);
-		child[0] = fork_of(as);
+		children[0] = fork_of(as);
 		octavo_fault_arm(k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_ALL & ~OCTAVO_FAULT_IO);
 		err = swapoff(dev.type);
 		hit = octavo_fault_disarm();
@@ -294,7 +287,7 @@ static void test_swapoff_every_step_fails(void **state)
 		} else {
 			done++;
 			check_empty(as, 6);
-			check_empty(child[0], 6);
+			check_empty(children[0], 6);
 			dev_on(0);
 		}
 		children_end();

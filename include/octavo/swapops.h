@@ -104,6 +104,12 @@ static inline bool is_swap_slot(swp_entry_t e)
 	return swp_type(e) < (unsigned int)MAX_SWAPFILES;
 }
 
+/* An entry, present or not, is one of a slot. */
+static inline bool pte_is_swap_slot(pte_t e)
+{
+	return pte_is_swap(e) && is_swap_slot(pte_to_swp_entry(e));
+}
+
 /* Names a folio by a frame number. Migration entries do not count as mappings of it, others do. */
 static inline bool is_pfn_swap_entry(swp_entry_t e)
 {

@@ -75,9 +75,8 @@ static int look_at(struct collapse *c, unsigned long i, unsigned int *none)
 	if (pte_none(e) || (pte_present(e) && pte_special(e) && is_zero_pfn(pte_pfn(e))))
 		return ++*none > c->max_none ? -EINVAL : 0;
 	if (pte_is_swap(e))
-		return is_migration_entry(pte_to_swp_entry(e)) || is_swap_slot(pte_to_swp_entry(e))
-			       ? -EBUSY
-			       : -EINVAL;
+		return is_migration_entry(pte_to_swp_entry(e)) || pte_is_swap_slot(e) ? -EBUSY
+										      : -EINVAL;
 	if (pte_protnone(e))
 		return -EINVAL;
 	page = vm_normal_page(c->vma, addr, e, PGTABLE_LEVEL_PTE);

@@ -322,7 +322,7 @@ static unsigned long first_slot(const struct pt_span *span, int type)
 	for (; addr < span->end; addr += PAGE_SIZE, ptep++) {
 		pte_t e = ptep_get(ptep);
 
-		if (pte_is_swap(e) && is_swap_slot(pte_to_swp_entry(e)) &&
+		if (pte_is_swap_slot(e) &&
 		    (type < 0 || swp_type(pte_to_swp_entry(e)) == (unsigned int)type))
 			break;
 	}

@@ -19,7 +19,7 @@
 #define NR_COLLECT 32u
 
 /* Return: false: there is no memory. */
-static bool read_ahead(struct mm_struct *mm, swp_entry_t entry, gfp_t gfp)
+static bool read_ahead(swp_entry_t entry, gfp_t gfp)
 {
 	struct folio *folio;
 	int err;
@@ -30,11 +30,6 @@ static bool read_ahead(struct mm_struct *mm, swp_entry_t entry, gfp_t gfp)
 	if (folio)
 		folio_put(folio);
 	return err != -ENOMEM;
-}
-
-static bool is_slot_entry(pte_t e)
-{
-	return pte_is_swap(e) && is_swap_slot(pte_to_swp_entry(e));
 }
 
 void swap_read_around(const struct fault *f, swp_entry_t entry)
@@ -58,7 +53,7 @@ void swap_read_around(const struct fault *f, swp_entry_t entry)
 		long away = ((long)addr - (long)f->addr) / (long)PAGE_SIZE;
 		pte_t e = ptep_get(f->pos.ptep + away);
 
-		if (is_slot_entry(e) && !read_ahead(f->mm, pte_to_swp_entry(e), gfp))
+		if (pte_is_swap_slot(e) && !read_ahead(pte_to_swp_entry(e), gfp))
 			return;
 	}
 }
@@ -75,7 +70,7 @@ static unsigned long collect(const struct pt_span *span, swp_entry_t *slots, uns
 	for (; addr < span->end && *nr < NR_COLLECT; addr += PAGE_SIZE, ptep++) {
 		pte_t e = ptep_get(ptep);
 
-		if (is_slot_entry(e))
+		if (pte_is_swap_slot(e))
 			slots[(*nr)++] = pte_to_swp_entry(e);
 	}
 	return addr;
@@ -91,7 +86,7 @@ void madvise_willneed_range(struct vm_area_struct *vma, unsigned long start, uns
 		start = collect(&span, slots, &nr);
 		pt_span_unlock(&span);
 		for (unsigned int i = 0; i < nr; i++)
-			if (!read_ahead(vma->vm_mm, slots[i], GFP_HIGHUSER_MOVABLE | __GFP_NORETRY))
+			if (!read_ahead(slots[i], GFP_HIGHUSER_MOVABLE | __GFP_NORETRY))
 				return;
 	}
 }

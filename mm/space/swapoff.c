@@ -67,37 +67,22 @@ static int bring_in(struct mm_struct *mm, int type)
 	return err;
 }
 
-/* The one after @mm, NULL: the first, that has users: the caller is one of them then. NULL: no more. */
-static struct mm_struct *next_mm(struct mm_struct *mm)
-{
-	struct space_state *space = &octavo_state.space;
-	struct list_head *at;
-
-	/* acquire: pairs with the release in space_init(): there is a list */
-	if (!smp_load_acquire(&space->ready))
-		return NULL;
-	spin_lock(&space->lock);
-	for (at = mm ? mm->all.next : space->mms.next; at != &space->mms; at = at->next)
-		if (mmget_not_zero(list_entry(at, struct mm_struct, all)))
-			break;
-	spin_unlock(&space->lock);
-	return at == &space->mms ? NULL : list_entry(at, struct mm_struct, all);
-}
-
 static int bring_in_all(int type)
 {
-	struct mm_struct *mm = NULL, *next;
+	struct mm_struct *mm = NULL;
 	int err = 0;
 
-	/* each stays in the list until the next one is known, because we use it */
-	while (!err && (next = next_mm(mm))) {
-		if (mm)
-			mmput(mm);
-		mm = next;
+	while ((mm = mm_next(mm))) {
+		/* without users it gives its slots back itself */
+		if (!mmget_not_zero(mm))
+			continue;
 		err = bring_in(mm, type);
-	}
-	if (mm)
 		mmput(mm);
+		if (err) {
+			mmdrop(mm);
+			break;
+		}
+	}
 	return err;
 }
 

@@ -298,7 +298,7 @@ static u64 word_at(struct mm_struct *mm, unsigned long addr)
 
 	if (pte_present(e))
 		return *(u64 *)pfn_to_virt(pte_pfn(e));
-	CHECK(pte_is_swap(e) && is_swap_slot(pte_to_swp_entry(e)));
+	CHECK(pte_is_swap_slot(e));
 	folio = swap_cache_get_folio(pte_to_swp_entry(e));
 	CHECK(folio);
 	folio_lock(folio);
