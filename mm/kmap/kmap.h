@@ -66,7 +66,7 @@ struct kmap_home {
 	u32 nr_pool;				      /* (lock) in all of them */
 	struct list_head lazy;			      /* (lock) LAZY areas, since the last flush */
 	struct list_head ready;			      /* (lock) those that a flush was for */
-	unsigned long lazy_start, lazy_end; /* (lock) what lazy covers; start ~0: nothing */
+	unsigned long lazy_start, lazy_end; /* (lock) what lazy covers or will; start ~0: nothing */
 	u64 lazy_pages, lazy_frames;	    /* (lock) that k->lazy_... do not know of */
 	struct list_head blocks;	    /* (lock) of vm_map_ram() */
 	struct ram_block *current_block;    /* (lock) */
@@ -344,8 +344,8 @@ struct ram_block {
 		dirty_end; /* (l) unmapped since the last flush; start ~0: nothing */
 };
 
-/* Extend [*@start, *@end) by what is unmapped in blocks and not flushed yet. */
-void kmap_ram_dirty(struct kmap *k, unsigned long *start, unsigned long *end);
+/* Extend [*@start, *@end) by what is unmapped in a home's blocks and not flushed yet. Context: the home's lock. */
+void kmap_ram_dirty(struct kmap_home *home, unsigned long *start, unsigned long *end);
 /* Free every empty block, when nothing else runs. */
 void kmap_ram_exit(struct kmap *k);
 

@@ -48,6 +48,7 @@ static void collect(struct kmap *k, struct kmap_home *home, struct list_head *la
 		    struct list_head *ready, unsigned long *start, unsigned long *end)
 {
 	spin_lock(&home->lock);
+	kmap_ram_dirty(home, start, end);
 	*start = min(*start, home->lazy_start);
 	*end = max(*end, home->lazy_end);
 	home->lazy_start = ~0ul;
@@ -70,7 +71,6 @@ static void purge(struct kmap *k, bool all)
 		INIT_LIST_HEAD(&lazy[h]);
 		collect(k, &k->home[h], &lazy[h], &ready, &start, &end);
 	}
-	kmap_ram_dirty(k, &start, &end);
 	if (start < end) {
 		flush_tlb_range(NULL, start, end, PGTABLE_LEVEL_PTE);
 		k->purges++;

@@ -53,6 +53,17 @@ static void end_block(struct kmap *k, struct ram_block *b)
 	kmap_end_area(k, area, true);
 }
 
+/*
+ * It is to end. Until its area waits for a flush, which others who unmapped something in it must not miss, its home says
+ * that one is owed. Context: the home's lock.
+ */
+static void leave_home(struct kmap_home *home, struct ram_block *b)
+{
+	home->lazy_start = min(home->lazy_start, b->dirty_start);
+	home->lazy_end = max(home->lazy_end, b->dirty_end);
+	list_del_init(&b->list);
+}
+
 /* Context: the home's lock. Return: addresses, 0: no room. */
 static unsigned long take(struct ram_block *b, u32 count)
 {
@@ -75,7 +86,7 @@ static struct ram_block *replace_current(struct kmap_home *home, struct ram_bloc
 		list_add_tail(&new->list, &home->blocks);
 	if (!old || old->gone != old->used)
 		return NULL;
-	list_del_init(&old->list);
+	leave_home(home, old);
 	return old;
 }
 
@@ -122,7 +133,7 @@ static void put_addresses(struct kmap *k, struct ram_block *b, unsigned long add
 	b->dirty_end = max(b->dirty_end, addr + ((unsigned long)count << PAGE_SHIFT));
 	end = b->gone == b->used && (b != home->current_block || b->used == KMAP_RAM_PAGES);
 	if (end) {
-		list_del_init(&b->list);
+		leave_home(home, b);
 		if (b == home->current_block)
 			home->current_block = NULL;
 	}
@@ -186,21 +197,14 @@ void vm_unmap_ram(const void *mem, unsigned int count)
 	put_addresses(k, b, addr, count);
 }
 
-void kmap_ram_dirty(struct kmap *k, unsigned long *start, unsigned long *end)
+void kmap_ram_dirty(struct kmap_home *home, unsigned long *start, unsigned long *end)
 {
-	for (u32 h = 0; h < k->nr_homes; h++) {
-		struct kmap_home *home = &k->home[h];
-		struct ram_block *b;
+	struct ram_block *b;
 
-		spin_lock(&home->lock);
-		list_for_each_entry (b, &home->blocks, list) {
-			if (b->dirty_start == ~0ul)
-				continue;
-			*start = min(*start, b->dirty_start);
-			*end = max(*end, b->dirty_end);
-			not_dirty(b);
-		}
-		spin_unlock(&home->lock);
+	list_for_each_entry (b, &home->blocks, list) {
+		*start = min(*start, b->dirty_start);
+		*end = max(*end, b->dirty_end);
+		not_dirty(b);
 	}
 }
 

@@ -120,6 +120,8 @@ int check_mmu_load(struct mm_struct *mm, unsigned long addr, u64 *value);
 int check_mmu_store(struct mm_struct *mm, unsigned long addr, u64 value);
 /* This CPU drops its translations of @mm: before mm_deactivate(). */
 void check_mmu_forget(struct mm_struct *mm);
+/* How often the caller's CPU was made to forget something. */
+unsigned int check_mmu_flushes(void);
 
 /* For memory whose plain accesses the compiler does not see (inline assembly, models). */
 void check_plain(const volatile void *p, size_t size, bool write);

@@ -325,6 +325,11 @@ void check_mmu_forget(struct mm_struct *mm)
 	drop_range(&mmu[this_cpu()], mm, 0, ~0ul, 0);
 }
 
+unsigned int check_mmu_flushes(void)
+{
+	return mmu[this_cpu()].flushes;
+}
+
 /* ---- the port ---- */
 
 void octavo_port_tlb_flush(const struct octavo_tlb_flush *flush, const unsigned long *cpus)

@@ -301,3 +301,46 @@ SCENARIO(kmap_lazy_homes) = {
 	.cpus = 3,
 	.flags = SC_VALIDATE
 };
+
+/* ---- mappings for a short time, of a block that ends ---- */
+
+enum { RAM_PAGES = 4 };
+
+/* A block of 8 pages, all of them taken. */
+static void setup_ram(void)
+{
+	struct page *pages[RAM_PAGES];
+
+	setup_up();
+	for (unsigned int i = 0; i < RAM_PAGES; i++)
+		pages[i] = s.a;
+	s.area = vm_map_ram(pages, RAM_PAGES, NUMA_NO_NODE);
+	s.other = vm_map_ram(pages, RAM_PAGES, NUMA_NO_NODE);
+	CHECK(s.area && (char *)s.other == (char *)s.area + RAM_PAGES * PAGE_SIZE);
+}
+
+/* Whoever ends the block meanwhile: nobody has a translation after this. */
+static void unmaps_and_flushes(void)
+{
+	unsigned int before = check_mmu_flushes();
+
+	vm_unmap_ram(s.area, RAM_PAGES);
+	vm_unmap_aliases();
+	CHECK(check_mmu_flushes() != before);
+}
+
+static void unmaps_other(void)
+{
+	vm_unmap_ram(s.other, RAM_PAGES);
+}
+
+SCENARIO(kmap_ram_end) = { SCENARIO_NAME(kmap_ram_end),
+			   .about = "a flush for a mapping while another one's end ends the block",
+			   .rows = "S4.19",
+			   .setup = setup_ram,
+			   .threads = { unmaps_and_flushes, unmaps_other },
+			   .roles = { "flushes", "other" },
+			   .finish = all_came_back,
+			   .frames = 64,
+			   .cpus = 3,
+			   .flags = SC_VALIDATE };
