@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,14 +63,14 @@ static double cpu_seconds(void)
 }
 
 /* Aligned for the largest folio, alone in its gigabyte of addresses, with the policy for @order. */
-static char *region(const struct ask *a, char *at)
+static char *region(const struct ask *a, u64 bytes, char *at)
 {
-	char *p = mmap(at, a->bytes, PROT_READ | PROT_WRITE,
+	char *p = mmap(at, bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 
 	if (p == MAP_FAILED)
 		return NULL;
-	madvise(p, a->bytes, a->order ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	madvise(p, bytes, a->order ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	return p;
 }
 
@@ -145,14 +146,104 @@ static double mprotect_ns(char *p, u64 bytes)
 	return (bench_now() - t) / 2;
 }
 
-static double touch_ns(volatile char *p, u64 bytes)
-{
-	double t = bench_now();
+/* ---- in the peer: faults on one CPU and two ---- */
 
-	for (u64 off = 0; off < bytes; off += PAGE_SIZE)
-		p[off] = 1;
-	return bench_now() - t;
+/* Shared by threads or processes. */
+struct crowd {
+	pthread_barrier_t start;
+	u64 windows;
+	double ns[2];
+};
+
+struct member {
+	struct crowd *crowd;
+	char *window;
+	int cpu;
+};
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
 }
+
+static void *touch_windows(void *arg)
+{
+	const struct member *m = arg;
+	double t;
+
+	pin(m->cpu);
+	/* tables are there, as they are for ours */
+	*(volatile char *)m->window = 1;
+	pthread_barrier_wait(&m->crowd->start);
+	t = bench_now();
+	for (u64 n = 0; n < m->crowd->windows; n++) {
+		for (u64 off = 0; off < FAULT_WINDOW; off += PAGE_SIZE)
+			((volatile char *)m->window)[off] = 1;
+		madvise(m->window, FAULT_WINDOW, MADV_DONTNEED);
+	}
+	m->crowd->ns[m->cpu] = bench_now() - t;
+	return NULL;
+}
+
+static bool touch_in_thread(const struct member *m)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, touch_windows, (void *)m))
+		return false;
+	touch_windows((void *)(m - 1));
+	return !pthread_join(thread, NULL);
+}
+
+static bool touch_in_process(const struct member *m)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		touch_windows((void *)m);
+		_exit(0);
+	}
+	if (pid < 0)
+		return false;
+	touch_windows((void *)(m - 1));
+	return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/* Time of a CPU, of the mean of two. */
+static double faults_ns(enum linux_op op, char *p, u64 bytes)
+{
+	unsigned int cpus = op == LINUX_FAULT ? 1 : 2;
+	struct crowd *c =
+		mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct member m[2] = { { c, p, 0 }, { c, p + FAULT_APART, 1 } };
+	pthread_barrierattr_t attr;
+	double ns = -1;
+	bool ok = true;
+
+	if (c == MAP_FAILED)
+		return -1;
+	c->windows = bytes / FAULT_WINDOW;
+	pthread_barrierattr_init(&attr);
+	pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	pthread_barrier_init(&c->start, &attr, cpus);
+	if (op == LINUX_FAULT_THREADS)
+		ok = touch_in_thread(&m[1]);
+	else if (op == LINUX_FAULT_PROCESSES)
+		ok = touch_in_process(&m[1]);
+	else
+		touch_windows(&m[0]);
+	if (ok)
+		ns = cpus == 1 ? c->ns[0] : (c->ns[0] + c->ns[1]) / 2;
+	munmap(c, sizeof(*c));
+	return ns;
+}
+
+/* ---- in the peer: calls ---- */
 
 /* Pages that compress as ordinary ones do, out of memory; @in: and back, which is what is measured then. */
 static double page_ns(char *p, u64 bytes, bool in)
@@ -176,13 +267,15 @@ static double page_ns(char *p, u64 bytes, bool in)
 
 static double perform(const struct ask *a)
 {
-	char *base = (char *)(1ul << 40), *p = region(a, base);
+	bool faults = a->op >= LINUX_FAULT && a->op <= LINUX_FAULT_PROCESSES;
+	u64 bytes = faults ? 2 * FAULT_APART : a->bytes;
+	char *base = (char *)(1ul << 40), *p = region(a, bytes, base);
 	double ns = -1, t;
 
 	if (!p)
 		return -1;
-	if (a->op == LINUX_TOUCH) {
-		ns = touch_ns(p, a->bytes);
+	if (faults) {
+		ns = faults_ns(a->op, p, a->bytes);
 	} else {
 		t = bench_now();
 		if (!populate(p, a->bytes))
@@ -221,18 +314,15 @@ static double perform(const struct ask *a)
 			break;
 		}
 	}
-	munmap(base, a->bytes);
+	munmap(base, bytes);
 	return ns < 0 ? ns : ns / (double)(a->bytes / PAGE_SIZE);
 }
 
 static void serve(int fd)
 {
 	struct ask a;
-	cpu_set_t set;
 
-	CPU_ZERO(&set);
-	CPU_SET(0, &set);
-	sched_setaffinity(0, sizeof(set), &set);
+	pin(0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (recv(fd, &a, sizeof(a), 0) == (ssize_t)sizeof(a) && a.op != LINUX_QUIT) {
 		struct answer ans = { .ns = perform(&a) };

@@ -16,12 +16,18 @@ enum linux_op {
 	LINUX_MPROTECT,
 	LINUX_MREMAP,
 	LINUX_MREMAP_ODD,
-	LINUX_TOUCH,
+	LINUX_FAULT, /* windows of pages touched and given back; bytes: of a CPU */
+	LINUX_FAULT_THREADS,
+	LINUX_FAULT_PROCESSES,
 	LINUX_PIN,
 	LINUX_PAGEOUT,
 	LINUX_PAGEIN,
 	LINUX_QUIT,
 };
+
+/* Of LINUX_FAULT...: so small that it stays in a CPU's own cache; and from one CPU's to the other's. */
+#define FAULT_WINDOW (512ul << 10)
+#define FAULT_APART  (16ul << 20)
 
 /* Before the machine is booted: the process is small then. False: no peer. */
 bool linux_start(void);

@@ -178,72 +178,6 @@ static void rows_of_order(unsigned int o, unsigned long bytes)
 			   orders[o] == 4 ? " (--thp switches them on for a while)" : "");
 }
 
-/* ---- faults on one and two CPUs ---- */
-
-struct faults {
-	struct bench_space space[2]; /* of each CPU; the same one, or one each */
-	unsigned long pages;
-	u32 cpus;
-	bool shared;
-};
-
-static void fault_pages(u32 cpu, void *ctx)
-{
-	struct faults *f = ctx;
-	const struct bench_space *s = &f->space[cpu];
-	unsigned long at = s->addr + (f->shared ? cpu * (s->bytes / 2) : 0);
-
-	for (unsigned long i = 0; i < f->pages; i++)
-		if (unlikely(mm_fault(s->mm, at + (i << PAGE_SHIFT),
-				      FAULT_FLAG_WRITE | FAULT_FLAG_USER)))
-			check(-EFAULT, "mm_fault");
-}
-
-static double fault_round(void *ctx)
-{
-	struct faults *f = ctx;
-	unsigned long bytes = f->pages << (PAGE_SHIFT + 1);
-	double ns;
-
-	f->space[0] = bench_space_make(0, bytes);
-	f->space[1] = f->shared ? f->space[0] : bench_space_make(0, bytes);
-	/* the first fault of an address space is slow: it makes the anon_vma */
-	for (u32 c = 0; c < 2; c++)
-		check(vm_madvise(f->space[c].mm, f->space[c].addr + bytes - PAGE_SIZE, PAGE_SIZE,
-				 MADV_POPULATE_WRITE),
-		      "MADV_POPULATE_WRITE");
-	if (f->shared)
-		f->space[0].bytes = f->space[1].bytes = bytes - 2 * PAGE_SIZE;
-	ns = bench_parallel(f->cpus, fault_pages, f) / (double)f->pages;
-	if (!f->shared)
-		bench_space_end(&f->space[1]);
-	bench_space_end(&f->space[0]);
-	return ns;
-}
-
-static void fault_rows(unsigned long bytes)
-{
-	struct faults f = { .pages = bytes >> (PAGE_SHIFT + 2) };
-	double one;
-
-	f.cpus = 1;
-	one = bench_row("fault/cpus1", "ns",
-			(struct contestant[]){ { "octavo", fault_round, &f }, { 0 } });
-	for (u32 shared = 0; shared < 2; shared++) {
-		const char *what = shared ? "one-mm" : "two-mm";
-		char name[64];
-		double two;
-
-		f.cpus = 2;
-		f.shared = shared;
-		snprintf(name, sizeof(name), "fault/cpus2/%s", what);
-		two = bench_row(name, "ns",
-				(struct contestant[]){ { "octavo", fault_round, &f }, { 0 } });
-		snprintf(name, sizeof(name), "fault/scaling/%s", what);
-		bench_value(name, "x", 2 * one / two, NULL, 0);
-	}
-}
-
 /* ---- instructions ---- */
 
 /* Clearing and copying pages are the C library's, and not what is counted: see the baseline rows. */
@@ -359,14 +293,15 @@ static void count_rows(void)
 void bench_vs_linux(void)
 {
 	unsigned long bytes = bench_opt.quick ? 16ul << 20 : 256ul << 20;
+	bool peer;
 
 	bench_begin("vs-linux", "256 MiB of anonymous memory, ns and instructions a page");
-	linux_start();
+	peer = linux_start();
 	bench_boot(2ull << 30, 2);
 	for (unsigned int o = 0; o < ARRAY_SIZE(orders); o++)
 		rows_of_order(o, bytes);
+	bench_fault_rows(peer);
 	linux_stop();
-	fault_rows(bytes);
 	sim_shutdown();
 	count_rows();
 	bench_note("ours has no trap, no control-group charge, no security hooks, and a software "

@@ -19,4 +19,7 @@ void bench_space_populate(const struct bench_space *s);
 void bench_space_empty(const struct bench_space *s);
 void bench_space_end(struct bench_space *s);
 
+/* Faults on one CPU and two. @peer: linux_start() has been called. */
+void bench_fault_rows(bool peer);
+
 #endif /* OCTAVO_BENCH_SPACE_H */
