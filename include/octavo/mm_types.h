@@ -234,9 +234,11 @@ struct mm_struct {
 	 * VMA protocol.
 	 */
 	u64 lock_seq;
-	struct ptdesc *pgd; /* (c) */
-	pte_t *pgd_table;   /* (c) its entries */
-	struct mm_cpu *cpu; /* (c) [nr_cpus] */
+	struct ptdesc *pgd;	  /* (c) */
+	pte_t *pgd_table;	  /* (c) its entries */
+	struct mm_cpu *cpu;	  /* (c) [nr_cpus] */
+	struct mem_cgroup *memcg; /* (c) from the first area on: see memcontrol.h; NULL: none */
+	u32 folio_orders; /* (a) bit n: faults may use folios of order n; bit 0 is always meant */
 	/* (a) odd while fork copies page tables: memdesc.md "Look-ups", steps 0 and 8 */
 	u32 write_protect_seq;
 	/* (a) CPUs that may have translations: set with seq_cst before the first, cleared after the last */
@@ -263,9 +265,6 @@ struct mm_struct {
 	unsigned long hiwater_rss;    /* (a) relaxed */
 	unsigned long pgtables_bytes; /* (a) relaxed */
 	u64 pinned_vm;		      /* (a) pages pinned for long */
-	struct mem_cgroup
-		*memcg;	  /* (c) from the first area on: see memcontrol.h; NULL: in no group */
-	u32 folio_orders; /* (a) bit n: faults may use folios of order n; bit 0 is always meant */
 };
 
 /* Context: any but interrupts. */
