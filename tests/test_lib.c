@@ -68,6 +68,35 @@ static void test_words_in_a_ramp(void **state)
 		}
 }
 
+/* The same of those that one who may store them changes or looks at together. */
+static void test_words_together(void **state)
+{
+	static unsigned long words[64] __attribute__((aligned(64)));
+
+	for (unsigned long at = 0; at < 4; at++)
+		for (unsigned long n = 0; n < 40; n++) {
+			unsigned long *p = words + 1 + at;
+
+			for (unsigned long i = 0; i < 64; i++)
+				words[i] = i << 40;
+			words_add(p, 3, n);
+			for (unsigned long i = 0; i < 64; i++)
+				assert_int_equal(words[i],
+						 (i << 40) + (i > at && i <= at + n ? 3 : 0));
+			words_add(p, -3ul, n);
+			assert_int_equal(p[n], (at + 1 + n) << 40);
+			for (unsigned long i = 0; i < 64; i++)
+				words[i] = i > at && i <= at + n ? 5 : ~0ul;
+			assert_int_equal(words_or(p, 0, n), n ? 5 : 0);
+			for (unsigned long bad = 0; bad < n; bad++) {
+				p[bad] = 4;
+				assert_int_equal(words_or(p, 5, n), ~0ul);
+				assert_int_equal(words_or(p, 4, n), n > 1);
+				p[bad] = 5;
+			}
+		}
+}
+
 static void drop_line(enum octavo_log_level level, const char *line)
 {
 }
@@ -217,6 +246,7 @@ int main(void)
 		cmocka_unit_test(test_fault_fails_step_k_once_or_from_then_on),
 		cmocka_unit_test(test_lib_refuses_callers_of_another_configuration),
 		TEST(test_words_in_a_ramp),
+		TEST(test_words_together),
 		TEST(test_lib_assertions_are_of_test_builds),
 	};
 

@@ -21,6 +21,8 @@
  *   words_fill_release(p, v, n)                      n words, each with release order
  *   words_ramp_release(p, v, step, n)                the same, v, v + step, v + 2 * step, ...
  *   words_ramp_run(p, v, step, mask, n, seen)        how many of n words are so in the bits of mask, relaxed
+ *   words_add(p, v, n)                               n words that nobody else stores, v more in each, relaxed
+ *   words_or(p, less, n)                             bits of any of n words that nobody stores, each less so much
  *
  * ORDER is relaxed, acquire, release, acq_rel or seq_cst. A failed compare-and-swap is ordered as a
  * load of that strength (acq_rel: acquire; release: relaxed).
@@ -117,6 +119,18 @@ static __always_inline unsigned long _A_ramp_store(unsigned long *p, unsigned lo
 {
 	return 0;
 }
+
+static __always_inline unsigned long _A_words_add(unsigned long *p, unsigned long v,
+						  unsigned long n)
+{
+	return 0;
+}
+
+static __always_inline unsigned long _A_words_or(const unsigned long *p, unsigned long less,
+						 unsigned long n, unsigned long *any)
+{
+	return 0;
+}
 #endif
 
 /* One word of a ramp, which has to be @v. */
@@ -161,6 +175,34 @@ static __always_inline void words_ramp_release(unsigned long *p, unsigned long v
 	i += _A_ramp_store(p + i, v + i * step, step, n - i);
 	for (; i < n; i++)
 		smp_store_release(&p[i], v + i * step);
+}
+
+/* Who may store them does: loads are plain, and others who look see each word as it was or as it is. */
+static __always_inline void words_add(unsigned long *p, unsigned long v, unsigned long n)
+{
+	unsigned long i = 0;
+
+	if (n && (unsigned long)p % _A_RAMP_ALIGN != 0) {
+		WRITE_ONCE(*p, *p + v);
+		i = 1;
+	}
+	i += _A_words_add(p + i, v, n - i);
+	for (; i < n; i++)
+		WRITE_ONCE(p[i], p[i] + v);
+}
+
+/* Loads are plain. */
+static __always_inline unsigned long words_or(const unsigned long *p, unsigned long less,
+					      unsigned long n)
+{
+	unsigned long i = 0, any = 0;
+
+	if (n && (unsigned long)p % _A_RAMP_ALIGN != 0)
+		any = p[i++] - less;
+	i += _A_words_or(p + i, less, n - i, &any);
+	for (; i < n; i++)
+		any |= p[i] - less;
+	return any;
 }
 
 /*

@@ -82,7 +82,7 @@ static __always_inline void words_fill_release(unsigned long *p, unsigned long v
  * of the program. Counted, 16 words: 50 instructions to compare, 25 to store, for 85 and 60 one by one.
  */
 #if defined(__x86_64__) && defined(__SSE2__) && !defined(OCTAVO_TSAN)
-typedef unsigned long _A_v2 __attribute__((vector_size(16)));
+typedef unsigned long _A_v2 __attribute__((vector_size(16), may_alias));
 
 /* Aligned for two. */
 static __always_inline _A_v2 _A_load_2(const unsigned long *p)
@@ -140,12 +140,52 @@ static __always_inline unsigned long _A_ramp_store(unsigned long *p, unsigned lo
 	_A_v2 w = { v, v + step };
 	unsigned long i;
 
-	for (i = 0; i + 4 <= n; i += 4) {
+	for (i = 0; i + 8 <= n; i += 8) {
 		_A_store_2(p + i, w);
 		w += two;
 		_A_store_2(p + i + 2, w);
 		w += two;
+		_A_store_2(p + i + 4, w);
+		w += two;
+		_A_store_2(p + i + 6, w);
+		w += two;
 	}
+	for (; i + 2 <= n; i += 2) {
+		_A_store_2(p + i, w);
+		w += two;
+	}
+	return i;
+}
+
+/* The whole steps of words_add(), from an aligned word on. */
+static __always_inline unsigned long _A_words_add(unsigned long *p, unsigned long v,
+						  unsigned long n)
+{
+	const _A_v2 add = { v, v };
+	const _A_v2 *at = (const void *)p;
+	unsigned long i;
+
+	for (i = 0; i + 8 <= n; i += 8, at += 4) {
+		_A_store_2(p + i, at[0] + add);
+		_A_store_2(p + i + 2, at[1] + add);
+		_A_store_2(p + i + 4, at[2] + add);
+		_A_store_2(p + i + 6, at[3] + add);
+	}
+	return i;
+}
+
+/* The whole steps of words_or(), from an aligned word on. */
+static __always_inline unsigned long _A_words_or(const unsigned long *p, unsigned long less,
+						 unsigned long n, unsigned long *any)
+{
+	const _A_v2 by = { less, less };
+	const _A_v2 *at = (const void *)p;
+	_A_v2 all = { 0, 0 };
+	unsigned long i;
+
+	for (i = 0; i + 8 <= n; i += 8, at += 4)
+		all |= (at[0] - by) | (at[1] - by) | (at[2] - by) | (at[3] - by);
+	*any |= all[0] | all[1];
 	return i;
 }
 #define _A_RAMP_ALIGN 16

@@ -65,6 +65,9 @@ enum ptdesc_flag {
  */
 struct ptdesc *pagetable_alloc(gfp_t gfp, unsigned int order) __must_check;
 
+/* pagetable_alloc() of one frame that is not zeroed: for who stores every entry before the table is linked. */
+struct ptdesc *pagetable_alloc_raw(gfp_t gfp) __must_check;
+
 /**
  * pagetable_alloc_at() - a zeroed page table in these very frames
  * @pfn: first frame, naturally aligned for @order

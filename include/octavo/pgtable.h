@@ -132,6 +132,23 @@ static inline void ptep_invalidate(pte_t *ptep)
 	fetch_add_seq_cst(&ptep->v, _PAGE_INVALIDATE);
 }
 
+/* The same for @nr entries. */
+static inline void ptes_invalidate(pte_t *ptep, unsigned long nr)
+{
+	for (; nr >= 8; nr -= 8, ptep += 8) {
+		ptep_invalidate(ptep);
+		ptep_invalidate(ptep + 1);
+		ptep_invalidate(ptep + 2);
+		ptep_invalidate(ptep + 3);
+		ptep_invalidate(ptep + 4);
+		ptep_invalidate(ptep + 5);
+		ptep_invalidate(ptep + 6);
+		ptep_invalidate(ptep + 7);
+	}
+	for (; nr; nr--)
+		ptep_invalidate(ptep++);
+}
+
 /* As it was before ptep_invalidate(). release: as set_pte(). */
 static inline void ptep_revive(pte_t *ptep)
 {

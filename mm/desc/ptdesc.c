@@ -23,7 +23,7 @@ static struct ptdesc *pagetable_make(unsigned long at, unsigned int order, gfp_t
 {
 	const struct typed_want want = {
 		.slot = &octavo_state.desc.ptdesc,
-		.gfp = (gfp & ~__GFP_MOVABLE) | __GFP_ZERO,
+		.gfp = gfp & ~__GFP_MOVABLE,
 		.order = order,
 		.nid = NUMA_NO_NODE,
 		.at = at,
@@ -44,7 +44,12 @@ static struct ptdesc *pagetable_make(unsigned long at, unsigned int order, gfp_t
 
 struct ptdesc *pagetable_alloc(gfp_t gfp, unsigned int order)
 {
-	return pagetable_make(TYPED_ANYWHERE, order, gfp, 0);
+	return pagetable_make(TYPED_ANYWHERE, order, gfp | __GFP_ZERO, 0);
+}
+
+struct ptdesc *pagetable_alloc_raw(gfp_t gfp)
+{
+	return pagetable_make(TYPED_ANYWHERE, 0, gfp & ~__GFP_ZERO, 0);
 }
 
 struct ptdesc *pagetable_alloc_at(unsigned long pfn, unsigned int order, gfp_t gfp,
@@ -52,7 +57,7 @@ struct ptdesc *pagetable_alloc_at(unsigned long pfn, unsigned int order, gfp_t g
 {
 	if (pfn == TYPED_ANYWHERE)
 		return NULL;
-	return pagetable_make(pfn, order, gfp, at_flags);
+	return pagetable_make(pfn, order, gfp | __GFP_ZERO, at_flags);
 }
 
 static void pagetable_retire(struct ptdesc *pt, const char *who)

@@ -89,7 +89,7 @@ static bool ttu_refill(struct folio_unmap *u, struct vm_area_struct *vma, unsign
 
 	if (t->split)
 		return !split_leaf_gfp(vma, addr, GFP_UNMAP);
-	t->table = pagetable_alloc(GFP_UNMAP, 0);
+	t->table = pagetable_alloc_raw(GFP_UNMAP);
 	return t->table;
 }
 

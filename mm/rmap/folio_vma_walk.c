@@ -83,14 +83,13 @@ static inline u64 walk_alike(pte_t e)
 		 pte_swp_mkuffd_wp(none).v);
 }
 
-/* How many of @max entries from @ptep on go on with what @e, the first, maps. */
+/* How many of @max entries from @ptep on go on with what @e, the first, maps: that one itself, at least. */
 static inline unsigned int walk_run(const pte_t *ptep, pte_t e, unsigned long max)
 {
 	const pte_t step =
 		pte_present(e) ? pte_advance_pfn(__pte(0), 1) : pte_swp_advance(__pte(0), 1);
 
-	return 1 + (unsigned int)words_ramp_run(&ptep[1].v, e.v + step.v, step.v, walk_alike(e),
-						max - 1, NULL);
+	return (unsigned int)words_ramp_run(&ptep->v, e.v, step.v, walk_alike(e), max, NULL);
 }
 
 /* The rest of the last-level table that is locked, from w->next and w->pos.ptep on. */

@@ -61,7 +61,7 @@ int split_leaf_gfp(struct vm_area_struct *vma, unsigned long addr, gfp_t gfp)
 	struct pt_pos pos;
 
 	addr = ALIGN_DOWN(addr, level_size(MAX_LEAF_LEVEL));
-	pt = pagetable_alloc(gfp, 0);
+	pt = pagetable_alloc_raw(gfp);
 	if (!pt)
 		return -ENOMEM;
 	if (pte_offset_lock_rcu(mm, addr, MAX_LEAF_LEVEL, &pos)) {

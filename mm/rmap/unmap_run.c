@@ -24,21 +24,18 @@ static u64 noise(void)
 
 pte_t unmap_run_begin(const struct unmap_run *run)
 {
-	unsigned long size = run->nr * level_size(run->level), nr = 1;
-	u64 seen = 0;
+	unsigned long size = run->nr * level_size(run->level);
 	pte_t e;
 
 	if (run->usable)
-		for (unsigned int i = 0; i < run->nr; i++)
-			ptep_invalidate(run->ptep + i);
+		ptes_invalidate(run->ptep, run->nr);
 	flush_tlb_range(run->vma->vm_mm, run->addr, run->addr + size, run->level);
 	e = ptep_get(run->ptep);
-	if (run->nr > 1)
-		nr = words_ramp_run(&run->ptep->v, e.v, pte_advance_pfn(__pte(0), 1).v, ~noise(),
-				    run->nr, &seen);
-	VM_BUG_ON(nr != run->nr);
-	(void)nr;
-	return __pte(e.v | (seen & noise()));
+	if (run->nr == 1)
+		return e;
+	VM_BUG_ON(words_ramp_run(&run->ptep->v, e.v, pte_advance_pfn(__pte(0), 1).v, ~noise(),
+				 run->nr, NULL) != run->nr);
+	return __pte(e.v | (words_or(&run->ptep->v, 0, run->nr) & noise()));
 }
 
 void unmap_run_cancel(const struct unmap_run *run)

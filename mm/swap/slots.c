@@ -56,29 +56,34 @@ static u32 in_cluster(const struct swap_ref *r, u32 nr)
 
 /* ---- up ---- */
 
-/* Why counts of a run do not go up: the first that stops it is a slot at its highest count, or (fatal) one below @from. */
-static __cold int counts_refused(const struct swap_ref *r, u32 nr, unsigned int from)
+/*
+ * The count is the top of the word. Is there one below @from? Then its word less so many counts has the top bit. So has
+ * one of half the highest count or more: who is told yes looks at each.
+ */
+static inline bool counts_doubtful(const struct swap_ref *r, u32 nr, unsigned int from)
 {
-	for (u32 i = 0; i < nr; i++)
+	return words_or(r->word, from * SLOT_COUNT_ONE, nr) >> 63;
+}
+
+/* Does a slot at its highest count stop a run from going up? One below @from is fatal. */
+static __cold bool counts_refused(const struct swap_ref *r, u32 nr, unsigned int from)
+{
+	bool refused = false;
+
+	for (u32 i = 0; i < nr; i++) {
 		if (slot_count(r->word[i]) < from)
 			count_bad(r, i, "an entry was copied");
-	return -ENOMEM;
+		refused |= slot_count(r->word[i]) == SLOT_COUNT_MAX;
+	}
+	return refused;
 }
 
 /* Slots from @r on, in its cluster, have one more; all or none. @from: counts are at least this. Lock held. */
-static inline int counts_up(const struct swap_ref *r, u32 nr, unsigned int from)
+static __always_inline int counts_up(const struct swap_ref *r, u32 nr, unsigned int from)
 {
-	const u64 least = from * SLOT_COUNT_ONE;
-	u64 *word = r->word;
-	bool refused = false;
-
-	/* the count is the top of the word: beyond its highest it is less than before */
-	for (u32 i = 0; i < nr; i++)
-		refused |= word[i] < least || word[i] + SLOT_COUNT_ONE < word[i];
-	if (unlikely(refused))
-		return counts_refused(r, nr, from);
-	for (u32 i = 0; i < nr; i++)
-		WRITE_ONCE(word[i], word[i] + SLOT_COUNT_ONE);
+	if (unlikely(counts_doubtful(r, nr, from)) && counts_refused(r, nr, from))
+		return -ENOMEM;
+	words_add(r->word, SLOT_COUNT_ONE, nr);
 	return 0;
 }
 
@@ -107,18 +112,20 @@ int folio_dup_swap(struct folio_subrange sr)
 	return err;
 }
 
+/* Fatal if one of them is 0. */
+static __cold void counts_check(const struct swap_ref *r, u32 nr)
+{
+	for (u32 i = 0; i < nr; i++)
+		if (!slot_count(r->word[i]))
+			count_bad(r, i, "an entry too many is gone");
+}
+
 /* Lock held. Slots of which it was the last stay as they are. */
 static inline void counts_down(const struct swap_ref *r, u32 nr)
 {
-	u64 *word = r->word;
-
-	for (u32 i = 0; i < nr; i++) {
-		u64 w = word[i];
-
-		if (unlikely(w < SLOT_COUNT_ONE))
-			count_bad(r, i, "an entry too many is gone");
-		WRITE_ONCE(word[i], w - SLOT_COUNT_ONE);
-	}
+	if (unlikely(counts_doubtful(r, nr, 1)))
+		counts_check(r, nr);
+	words_add(r->word, -SLOT_COUNT_ONE, nr);
 }
 
 void folio_put_swap(struct folio_subrange sr)
