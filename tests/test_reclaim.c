@@ -263,14 +263,14 @@ static void test_what_is_used_stays(void **state)
 	/* the first look only says when that was */
 	assert_int_equal(try_to_free_pages(__GFP_DIRECT_RECLAIM, 0, NUMA_NO_NODE) > 0, 1);
 	check(0, nr);
-	reclaim_age(0);
+	reclaim_age();
 	for (unsigned int i = 0; i < 3; i++) {
 		for (unsigned long page = 0; page < nr; page += 2) {
 			sim_mm_forget(as);
 			sim_mm_use(as);
 			get64(page);
 		}
-		reclaim_age(0);
+		reclaim_age();
 	}
 	/* half of them are old now, and 32 are asked for */
 	try_to_free_pages(__GFP_DIRECT_RECLAIM, 0, NUMA_NO_NODE);

@@ -63,9 +63,16 @@ int mm_join_memcg(struct mm_struct *mm, struct mem_cgroup *memcg);
  */
 u64 mem_cgroup_reclaim(struct mem_cgroup *memcg, u64 pages);
 
+/**
+ * mem_cgroup_drain() - what CPUs have charged in advance is given back
+ *
+ * Nobody is ever refused for that; for an embedder who takes CPUs away. Context: sleeps.
+ */
+void mem_cgroup_drain(void);
+
 struct mem_cgroup_stat {
 	u64 usage, swap; /* pages, of the groups below too; exact when quiet */
-	u64 highest;	 /* that usage has ever been */
+	u64 highest;	 /* that usage has ever been, with what CPUs had in stock */
 	u64 limit[NR_MEMCG_LIMITS];
 	u64 failed;    /* charges refused */
 	u64 over_high; /* charges that had to reclaim */

@@ -66,7 +66,7 @@ u64 reclaim_folios(struct folio **folios, u32 nr, u32 flags);
 u64 try_to_free_pages(gfp_t gfp, unsigned int order, int nid);
 
 /* One round of aging: page tables are walked, what was used since the last is of the newest generation. */
-void reclaim_age(int nid);
+void reclaim_age(void);
 
 struct reclaim_stat {
 	u64 scanned, reclaimed, written, refaults, activated;

@@ -17,17 +17,16 @@ struct folio_set;
  * The clock of a set of folios: those of one group. folio->gen is what it said when the folio was last seen in use.
  */
 struct lruvec {
-	u32 gen;   /* (a) relaxed: now; grows by aging, never GEN_NONE or GEN_COLD */
-	u32 busy;  /* (a) taken by trying: who ages, or scans */
-	u32 class; /* by who has it busy; so is scan */
-	struct slab_scan scan;
+	u32 gen;	       /* (a) relaxed: now; grows by aging, never GEN_NONE or GEN_COLD */
+	spinlock_t lock;       /* of who ages, or scans */
+	u32 class;	       /* (l) */
+	struct slab_scan scan; /* (l) */
 	struct folio_set *set; /* whose folios; NULL: those of no set. Constant */
 };
 
 /* The background thread of a node. */
 struct kswapd {
 	u32 wake; /* (a) parks here: 1: there is something to do */
-	u32 hopeless; /* (a) relaxed: rounds without anything freed; it sleeps until somebody else frees */
 };
 
 enum reclaim_event {

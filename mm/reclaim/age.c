@@ -108,13 +108,13 @@ void lruvec_age(struct lruvec *lv)
 			age_mm(lv, mm);
 }
 
-void reclaim_age(int nid)
+void reclaim_age(void)
 {
 	struct lruvec *lv = &octavo_state.reclaim.root;
 
-	/* acquire: pairs with the release below, and of who scans */
-	if (xchg_acquire(&lv->busy, 1u))
+	/* who has it ages, or is about to */
+	if (!spin_trylock(&lv->lock))
 		return;
 	lruvec_age(lv);
-	smp_store_release(&lv->busy, 0u);
+	spin_unlock(&lv->lock);
 }

@@ -2,6 +2,8 @@
 /*
  * charge.c - pages of groups: counted before they are allocated, until after they are freed.
  *
+ * Most charges are of what this CPU has in stock (stock.c). The rest:
+ *
  * A charge goes up the tree by an atomic addition at each level, and what is too much is taken back. So two who are refused may each have
  * been in the other's way; they reclaim and try again, and that is all that it costs. What must not be is a limit that is passed, and it is
  * not: an addition that is not taken back was within every limit when it was made.
@@ -52,6 +54,8 @@ static struct mem_cgroup *counter_add(struct mem_cgroup *memcg, enum memcg_limit
 		struct page_counter *c = counter(g, limit);
 		u64 now = fetch_add_relaxed(&c->usage, nr) + nr;
 
+		/* pairs with smp_mb_heavy() in memcg_press(): who lowers the limit sees these pages, or we see his limit */
+		smp_mb_light();
 		if (!force && now > READ_ONCE(g->limit[limit])) {
 			counter_sub(memcg, g->parent, limit, nr);
 			return g;
@@ -80,31 +84,80 @@ static bool is_high(const struct mem_cgroup *memcg)
 	return false;
 }
 
-int memcg_charge(struct mem_cgroup *memcg, u64 nr, gfp_t gfp)
+bool memcg_try_charge(struct mem_cgroup *memcg, u64 nr)
 {
-	bool may_wait = gfp & __GFP_DIRECT_RECLAIM;
+	return !counter_add(memcg, MEMCG_MAX, nr, false);
+}
 
-	for (unsigned int i = 0, turns = 0;; turns++) {
-		struct mem_cgroup *over = counter_add(memcg, MEMCG_MAX, nr, false);
+/* Charged, but a group is above its high mark. Return: 0; -ENOMEM it is not charged: who may not wait comes back when it may. */
+static int settle_high(struct mem_cgroup *memcg, u64 nr, bool may_wait)
+{
+	if (likely(!is_high(memcg)))
+		return 0;
+	if (!may_wait) {
+		memcg_uncharge(memcg, nr);
+		return -ENOMEM;
+	}
+	charge_high(memcg, nr);
+	return 0;
+}
 
-		if (!over) {
-			if (may_wait)
-				charge_high(memcg, nr);
-			else if (is_high(memcg))
-				break;
-			return 0;
-		}
-		if (!may_wait || i == CHARGE_TRIES || turns == CHARGE_TURNS) {
-			fetch_add_relaxed(&over->failed, (u64)may_wait);
+/* One more try, of who has been refused and may not wait: stocks may be looked into. */
+static int charge_now(struct mem_cgroup *memcg, struct mem_cgroup *over, u64 nr)
+{
+	if (!memcg_drain_try(over) || !memcg_try_charge(memcg, nr))
+		return -ENOMEM;
+	return settle_high(memcg, nr, false);
+}
+
+/* Reclaims until there is room. *pressed: which group's stocks are not filled meanwhile, NULL; the caller ends that. */
+static int charge_hard(struct mem_cgroup *memcg, u64 nr, struct mem_cgroup **pressed)
+{
+	struct mem_cgroup *over;
+
+	for (unsigned int i = 0, turns = 0; (over = counter_add(memcg, MEMCG_MAX, nr, false));
+	     turns++) {
+		if (i == CHARGE_TRIES || turns == CHARGE_TURNS) {
+			fetch_add_relaxed(&over->failed, 1ull);
 			return -ENOMEM;
+		}
+		if (*pressed != over) {
+			/* there may be room, in stocks */
+			if (*pressed)
+				memcg_press_end(*pressed);
+			memcg_press(over);
+			*pressed = over;
+			continue;
 		}
 		/* what others have freed, others may have taken */
 		if (!reclaim_some(over, NUMA_NO_NODE, max(nr, (u64)RECLAIM_BATCH)))
 			i++;
 	}
-	/* who may not wait comes back when it may */
-	memcg_uncharge(memcg, nr);
-	return -ENOMEM;
+	return settle_high(memcg, nr, true);
+}
+
+static __noinline int charge_slow(struct mem_cgroup *memcg, u64 nr, gfp_t gfp)
+{
+	bool may_wait = gfp & __GFP_DIRECT_RECLAIM;
+	struct mem_cgroup *over, *pressed = NULL;
+	int err;
+
+	if (memcg_stock_fill(memcg, nr))
+		return 0;
+	over = counter_add(memcg, MEMCG_MAX, nr, false);
+	if (!over)
+		return settle_high(memcg, nr, may_wait);
+	if (!may_wait)
+		return charge_now(memcg, over, nr);
+	err = charge_hard(memcg, nr, &pressed);
+	if (pressed)
+		memcg_press_end(pressed);
+	return err;
+}
+
+int memcg_charge(struct mem_cgroup *memcg, u64 nr, gfp_t gfp)
+{
+	return likely(memcg_stock_take(memcg, nr)) ? 0 : charge_slow(memcg, nr, gfp);
 }
 
 void memcg_charge_force(struct mem_cgroup *memcg, u64 nr)

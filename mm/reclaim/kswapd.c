@@ -35,23 +35,21 @@ static void reclaim_leave(void)
  * One step of a lap. The set is one scanner's at a time; the folios that he finds are his, and are taken away without it.
  * Return: frames freed. *lap: it was the last step of one.
  */
-static u64 shrink_step(struct lruvec *lv, int nid, bool *lap, struct folio **busy)
+static u64 shrink_step(struct lruvec *lv, int nid, u32 max, bool *lap, struct folio **busy)
 {
 	struct folio *folios[RECLAIM_BATCH];
 	u32 nr;
 
 	*lap = false;
-	/* acquire: pairs with the release below: where the last scanner was. He does not sleep */
-	while (xchg_acquire(&lv->busy, 1u))
-		octavo_port_relax();
-	nr = scan_old_folios(lv, nid, folios, lap, busy);
+	spin_lock(&lv->lock);
+	nr = scan_old_folios(lv, nid, max, folios, lap, busy);
 	if (*lap)
 		lruvec_age(lv);
-	smp_store_release(&lv->busy, 0u);
+	spin_unlock(&lv->lock);
 	return reclaim_folios(folios, nr, 0);
 }
 
-/* Return: frames freed: @want or more, unless there are not so many. */
+/* Return: frames freed: @want, or what is there; more only as the last folio is large. */
 static u64 shrink_lruvec(struct lruvec *lv, int nid, u64 want)
 {
 	struct folio *busy = NULL;
@@ -60,7 +58,8 @@ static u64 shrink_lruvec(struct lruvec *lv, int nid, u64 want)
 	bool lap;
 
 	while (freed < want && laps < HOPELESS_LAPS) {
-		u64 n = shrink_step(lv, nid, &lap, &busy);
+		u32 max = (u32)min(want - freed, (u64)RECLAIM_BATCH);
+		u64 n = shrink_step(lv, nid, max, &lap, &busy);
 
 		freed += n;
 		if (!lap)
@@ -79,28 +78,35 @@ static u64 shrink_lruvec(struct lruvec *lv, int nid, u64 want)
 	return freed;
 }
 
-/*
- * Each set of a subtree its turn, until there is enough; those that are protected by their low mark only if nobody else has
- * anything. Context: sleeps. Return: frames freed.
- */
+/* Each group of a subtree its turn, until there is enough, and down to what it may keep. */
+static u64 shrink_subtree(struct mem_cgroup *top, int nid, u64 want, bool low)
+{
+	struct mem_cgroup *memcg = NULL;
+	u64 freed = 0;
+
+	memcg_protection_begin(top);
+	while (freed < want && (memcg = memcg_next(top, memcg))) {
+		u64 spare = memcg_spare(memcg, top, low);
+
+		if (spare)
+			freed += shrink_lruvec(&memcg->lruvec, nid, min(want - freed, spare));
+	}
+	if (memcg)
+		memcg_put(memcg);
+	return freed;
+}
+
+/* What low marks protect only if nobody has anything else. Context: sleeps. Return: frames freed. */
 u64 shrink_groups(struct mem_cgroup *top, int nid, u64 want)
 {
 	u64 freed = 0;
 
-	for (unsigned int low = 1; !freed && low + 1; low--) {
-		struct mem_cgroup *memcg = NULL;
-
-		if (!top)
-			freed += shrink_lruvec(&octavo_state.reclaim.root, nid, want);
-		if (!octavo_state.reclaim.groups.next)
-			break;
-		while (freed < want && (memcg = memcg_next(top, memcg)))
-			if (!memcg_protected(memcg, top, low))
-				freed += shrink_lruvec(&memcg->lruvec, nid, want - freed);
-		if (memcg)
-			memcg_put(memcg);
-	}
-	return freed;
+	if (!top)
+		freed = shrink_lruvec(&octavo_state.reclaim.root, nid, want);
+	if (freed >= want || !memcg_any())
+		return freed;
+	freed += shrink_subtree(top, nid, want - freed, true);
+	return freed ? freed : shrink_subtree(top, nid, want, false);
 }
 
 /* ---- direct ---- */

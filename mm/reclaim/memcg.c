@@ -18,11 +18,21 @@
 
 #define RS (&octavo_state.reclaim)
 
-static bool below(const struct mem_cgroup *memcg, const struct mem_cgroup *top)
+bool memcg_below(const struct mem_cgroup *memcg, const struct mem_cgroup *top)
 {
 	while (memcg && memcg != top)
 		memcg = memcg->parent;
 	return memcg == top;
+}
+
+bool memcg_any(void)
+{
+	bool any;
+
+	spin_lock(&RS->groups_lock);
+	any = RS->groups.next;
+	spin_unlock(&RS->groups_lock);
+	return any;
 }
 
 /* ---- references and walks ---- */
@@ -57,7 +67,7 @@ struct mem_cgroup *memcg_next(struct mem_cgroup *top, struct mem_cgroup *last)
 	     at = at->next) {
 		struct mem_cgroup *memcg = list_entry(at, struct mem_cgroup, all);
 
-		if (below(memcg, top))
+		if (memcg_below(memcg, top))
 			next = memcg;
 	}
 	if (next)
@@ -84,6 +94,9 @@ static struct mem_cgroup *memcg_take_gone(void)
 
 	spin_lock(&RS->groups_lock);
 	list_for_each_entry (memcg, &RS->groups, all) {
+		/* nobody has it, so nobody fills a stock of it; and one above it is there as long as it is */
+		if (!memcg->refs)
+			memcg_drain(memcg, true);
 		if (!memcg_is_gone(memcg))
 			continue;
 		list_del_init(&memcg->all);
@@ -99,26 +112,44 @@ static struct mem_cgroup *memcg_take_gone(void)
 	return NULL;
 }
 
+static void memcg_free(struct mem_cgroup *memcg)
+{
+	kfree(memcg->stock);
+	kfree(memcg);
+}
+
 void memcg_reap(void)
 {
 	struct mem_cgroup *memcg;
 
-	if (!RS->groups.next)
-		return;
-	while ((memcg = memcg_take_gone())) {
+	while (memcg_any() && (memcg = memcg_take_gone())) {
 		folio_set_destroy(&memcg->set);
-		kfree(memcg);
+		memcg_free(memcg);
 	}
+}
+
+static struct mem_cgroup *memcg_alloc(void)
+{
+	struct mem_cgroup *memcg = kzalloc(sizeof(*memcg), GFP_KERNEL);
+
+	if (!memcg)
+		return NULL;
+	memcg->stock = kzalloc(octavo_state.frame.nr_cpus * sizeof(*memcg->stock), GFP_KERNEL);
+	if (memcg->stock)
+		return memcg;
+	kfree(memcg);
+	return NULL;
 }
 
 struct mem_cgroup *mem_cgroup_create(struct mem_cgroup *parent, int *err)
 {
-	struct mem_cgroup *memcg = kzalloc(sizeof(*memcg), GFP_KERNEL);
+	struct mem_cgroup *memcg = memcg_alloc();
 
 	memcg_reap();
 	*err = memcg ? folio_set_init(&memcg->set) : -ENOMEM;
 	if (*err) {
-		kfree(memcg);
+		if (memcg)
+			memcg_free(memcg);
 		return NULL;
 	}
 	memcg->lruvec.gen = GEN_COLD + 1;
@@ -144,7 +175,7 @@ struct mem_cgroup *mem_cgroup_create(struct mem_cgroup *parent, int *err)
 		return memcg;
 	folio_set_remove(&memcg->set);
 	folio_set_destroy(&memcg->set);
-	kfree(memcg);
+	memcg_free(memcg);
 	return NULL;
 }
 
@@ -222,29 +253,16 @@ int mem_cgroup_set(struct mem_cgroup *memcg, enum memcg_limit which, u64 pages)
 	WRITE_ONCE(memcg->limit[which], pages);
 	if (which != MEMCG_MAX)
 		return 0;
+	/* from here on everybody who charges goes by the new limit */
+	memcg_press(memcg);
 	for (unsigned int i = 0; i < 16; i++) {
 		u64 usage = READ_ONCE(memcg->memory.usage);
 
-		if (usage <= pages)
-			return 0;
-		if (!mem_cgroup_reclaim(memcg, usage - pages))
+		if (usage <= pages || !mem_cgroup_reclaim(memcg, usage - pages))
 			break;
 	}
+	memcg_press_end(memcg);
 	return READ_ONCE(memcg->memory.usage) <= pages ? 0 : -EBUSY;
-}
-
-/* What a group may keep, as far as all between it and @top let it. */
-bool memcg_protected(struct mem_cgroup *memcg, const struct mem_cgroup *top, bool low)
-{
-	for (struct mem_cgroup *g = memcg; g && g != top; g = g->parent) {
-		u64 usage = READ_ONCE(g->memory.usage);
-
-		if (usage > READ_ONCE(g->limit[MEMCG_MIN]) &&
-		    !(low && usage <= READ_ONCE(g->limit[MEMCG_LOW])))
-			return false;
-	}
-	/* who is asked to give up its own memory has no protection against that */
-	return memcg != top;
 }
 
 u64 mem_cgroup_reclaim(struct mem_cgroup *memcg, u64 pages)
@@ -254,10 +272,27 @@ u64 mem_cgroup_reclaim(struct mem_cgroup *memcg, u64 pages)
 
 /* ---- inspection ---- */
 
+/* What is in stocks of a group, and below. */
+static u64 stocked_below(struct mem_cgroup *top)
+{
+	struct mem_cgroup *memcg;
+	u64 pages = 0;
+
+	spin_lock(&RS->groups_lock);
+	list_for_each_entry (memcg, &RS->groups, all)
+		if (memcg_below(memcg, top))
+			pages += memcg_stocked(memcg);
+	spin_unlock(&RS->groups_lock);
+	return pages;
+}
+
 void mem_cgroup_stat(struct mem_cgroup *memcg, struct mem_cgroup_stat *st)
 {
+	/* of two numbers that change meanwhile the larger may be read too late */
+	u64 usage = READ_ONCE(memcg->memory.usage), stocked = stocked_below(memcg);
+
 	*st = (struct mem_cgroup_stat){
-		.usage = READ_ONCE(memcg->memory.usage),
+		.usage = usage - min(usage, stocked),
 		.swap = READ_ONCE(memcg->swap.usage),
 		.highest = READ_ONCE(memcg->memory.highest),
 		.failed = READ_ONCE(memcg->failed),
@@ -283,12 +318,12 @@ static unsigned long add_pages(unsigned long pfn, memdesc_t md, void *arg)
 	struct sums *s = arg;
 
 	if (memdesc_is_folio(md) && folio_set_of(memdesc_ptr(md)) &&
-	    below(memcg_of_set(folio_set_of(memdesc_ptr(md))), s->memcg))
+	    memcg_below(memcg_of_set(folio_set_of(memdesc_ptr(md))), s->memcg))
 		s->pages++;
 	return 1;
 }
 
-/* What is charged against the words. */
+/* What is charged against the words, and stocks. */
 bool memcg_validate(void)
 {
 	struct mem_cgroup *memcg;
@@ -298,12 +333,15 @@ bool memcg_validate(void)
 		return true;
 	list_for_each_entry (memcg, &RS->groups, all) {
 		struct sums s = { .memcg = memcg };
+		u64 stocked;
 
 		pfn_walk(0, octavo_state.frame.max_pfn, add_pages, &s);
-		if (s.pages == memcg->memory.usage)
+		stocked = stocked_below(memcg);
+		if (s.pages + stocked == memcg->memory.usage && !memcg->pressed)
 			continue;
-		pr_err("group %u: %lu pages charged, %lu are there", memcg->set.nr,
-		       (unsigned long)memcg->memory.usage, (unsigned long)s.pages);
+		pr_err("group %u: %lu pages charged, %lu are there, %lu in stocks%s", memcg->set.nr,
+		       (unsigned long)memcg->memory.usage, (unsigned long)s.pages,
+		       (unsigned long)stocked, memcg->pressed ? ", pressed" : "");
 		ok = false;
 	}
 	return ok;

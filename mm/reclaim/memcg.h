@@ -6,6 +6,7 @@
 #define MM_RECLAIM_MEMCG_H
 
 #include <octavo/memcontrol.h>
+#include <octavo/port.h>
 
 #include "reclaim.h"
 
@@ -14,6 +15,14 @@ struct page_counter {
 	u64 usage;   /* (a) */
 	u64 highest; /* (a) */
 };
+
+/* Pages that a CPU may charge without touching counters: mm/reclaim/stock.c. */
+struct memcg_stock {
+	u64 pages; /* (a) */
+} __cacheline;
+
+/* How many at a time. */
+#define STOCK_BATCH 32u
 
 /*
  * (c) constant, (g) groups_lock. Ends when nobody has a reference and nothing is charged; found by who makes or ends a group.
@@ -28,6 +37,9 @@ struct mem_cgroup {
 	u32 nr_mms;		   /* (g) */
 	bool ended;		   /* (g) */
 	struct page_counter memory, swap;
+	u64 claims[2];		    /* (g) children's claims to protection, the sums: protect.c */
+	struct memcg_stock *stock;  /* (c) [nr_cpus] */
+	u32 pressed;		    /* (a) stocks are not filled while there is anybody */
 	u64 limit[NR_MEMCG_LIMITS]; /* (a) */
 	u64 failed, over_high;	    /* (a) */
 };
@@ -51,14 +63,54 @@ struct mem_cgroup *memcg_get_set(u32 nr);
 void memcg_reap(void);
 bool memcg_validate(void);
 
-/* Is it to be left alone by a reclaim of what is at or above @top? @low: low protection counts too. */
-bool memcg_protected(struct mem_cgroup *memcg, const struct mem_cgroup *top, bool low);
+/* Is it @top, or below? NULL: everything is. Context: a reference of it. */
+bool memcg_below(const struct mem_cgroup *memcg, const struct mem_cgroup *top);
+/* Was there ever one? */
+bool memcg_any(void);
+
+/* ---- protect.c ---- */
+
+/* What is claimed is added up anew, of @top and below: before a walk. */
+void memcg_protection_begin(const struct mem_cgroup *top);
+/*
+ * What may be taken of a group by a reclaim of @top and below, in pages, beyond what is protected. @low: low protection counts
+ * too. ~0: all; that is @top itself, always.
+ */
+u64 memcg_spare(struct mem_cgroup *memcg, const struct mem_cgroup *top, bool low);
 
 /* ---- charge.c ---- */
 
 int memcg_charge(struct mem_cgroup *memcg, u64 nr, gfp_t gfp);
+/* Of the counters, no further than limits go. Return: false: nothing has changed. */
+bool memcg_try_charge(struct mem_cgroup *memcg, u64 nr);
 void memcg_charge_force(struct mem_cgroup *memcg, u64 nr);
 void memcg_uncharge(struct mem_cgroup *memcg, u64 nr);
+
+/* ---- stock.c ---- */
+
+/* Charged already. The CPU is a hint: a stock is anybody's. Return: false: this one has not so many. */
+static inline bool memcg_stock_take(struct mem_cgroup *memcg, u64 nr)
+{
+	u64 *pages = &memcg->stock[octavo_port_cpu()].pages, old = READ_ONCE(*pages);
+
+	/* signed: less than anything while it is filled. Relaxed: who charges has a reference, and publishes nothing by it */
+	return (s64)old >= (s64)nr && cmpxchg_relaxed(pages, old, old - nr) == old;
+}
+
+/* Charges @nr, and fills this CPU's stock. Return: false: nothing has changed. */
+bool memcg_stock_fill(struct mem_cgroup *memcg, u64 nr);
+/* A group's own stocks into the counters. @wait: for who fills one; else it is left out. Context: a reference, or groups_lock. */
+void memcg_drain(struct mem_cgroup *memcg, bool wait);
+/* Those of @top and below, as far as it can be done at once. Context: any. Return: false: it cannot. */
+bool memcg_drain_try(struct mem_cgroup *top);
+/*
+ * Those of a group and below are empty when it returns, and so are those that are filled now, and none is until
+ * memcg_press_end(). Context: sleeps.
+ */
+void memcg_press(struct mem_cgroup *memcg);
+void memcg_press_end(struct mem_cgroup *memcg);
+/* What is in a group's own. */
+u64 memcg_stocked(const struct mem_cgroup *memcg);
 
 /* What upcalls.h says. */
 struct folio *memcg_folio_alloc(struct mm_struct *mm, gfp_t gfp, unsigned int order);

@@ -60,10 +60,11 @@ static bool reclaim_validate(void)
 {
 	if (!memcg_validate())
 		return false;
-	if (octavo_state.reclaim.root.gen > GEN_COLD && !octavo_state.reclaim.root.busy)
+	if (octavo_state.reclaim.root.gen > GEN_COLD &&
+	    !spin_is_locked(&octavo_state.reclaim.root.lock))
 		return true;
 	pr_err("reclaim: generation %u, %s", octavo_state.reclaim.root.gen,
-	       octavo_state.reclaim.root.busy ? "somebody scans" : "nobody scans");
+	       spin_is_locked(&octavo_state.reclaim.root.lock) ? "somebody scans" : "nobody scans");
 	return false;
 }
 

@@ -8,7 +8,7 @@
  *	pageout.c  MADV_PAGEOUT
  *	kswapd.c   background and direct reclaim
  *	oom.c      when nothing helps
- *	memcg.c    groups, charge.c what they may have
+ *	memcg.c    groups; charge.c what they may have, stock.c in batches; protect.c what they may keep
  *	reclaim.c  coming up, numbers
  */
 #ifndef MM_RECLAIM_RECLAIM_H
@@ -80,15 +80,16 @@ static inline u32 shadow_age(u64 shadow, const struct lruvec *lv)
 
 /**
  * scan_old_folios() - some folios that have not been used for long
- * @lv: of which set; the caller has it busy
+ * @lv: of which set; the caller has its lock
  * @nid: of which node
- * @folios: filled with references, at most RECLAIM_BATCH
+ * @max: how many, at most RECLAIM_BATCH
+ * @folios: filled with references
  * @lap: set if all descriptors have been looked at since it was last
  * @busy: NULL, or gets a reference of one that is on its way to its slots: to be waited for by who finds nothing else
  *
  * Context: any that may spin. Return: how many.
  */
-u32 scan_old_folios(struct lruvec *lv, int nid, struct folio **folios, bool *lap,
+u32 scan_old_folios(struct lruvec *lv, int nid, u32 max, struct folio **folios, bool *lap,
 		    struct folio **busy);
 
 /* Can it be taken away, as far as a look can tell? The caller has a reference. */

@@ -51,7 +51,7 @@ static struct kmem_cache *lruvec_cache(const struct lruvec *lv)
 		       : smp_load_acquire(&octavo_state.desc.folio[lv->class]);
 }
 
-u32 scan_old_folios(struct lruvec *lv, int nid, struct folio **folios, bool *lap,
+u32 scan_old_folios(struct lruvec *lv, int nid, u32 max, struct folio **folios, bool *lap,
 		    struct folio **busy)
 {
 	void *objs[RECLAIM_BATCH];
@@ -62,7 +62,7 @@ u32 scan_old_folios(struct lruvec *lv, int nid, struct folio **folios, bool *lap
 		struct kmem_cache *cache = lruvec_cache(lv);
 
 		rcu_read_lock();
-		nr = cache ? kmem_cache_scan(cache, &lv->scan, RECLAIM_BATCH, objs) : 0;
+		nr = cache ? kmem_cache_scan(cache, &lv->scan, max, objs) : 0;
 		for (u32 i = 0; i < nr; i++)
 			if (take_old(objs[i], lv, nid, busy))
 				folios[found++] = objs[i];

@@ -82,7 +82,7 @@ static void tell_refault(struct folio *folio, u64 shadow)
 	/* acquire: pairs with the release of who registers */
 	const struct reclaim_upcalls *reclaim = smp_load_acquire(&octavo_state.upcalls.reclaim);
 
-	if (shadow && reclaim && reclaim->refault)
+	if (shadow && reclaim)
 		reclaim->refault(folio, shadow);
 }
 

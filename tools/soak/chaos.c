@@ -60,7 +60,7 @@ void chaos_run(void)
 		if (turn % 4 == 0)
 			split_some(&rnd, c);
 		if (turn % 50 == 0) {
-			reclaim_age(0);
+			reclaim_age();
 			soak_count(c, aged, 1);
 		}
 		if (turn % 400 == 0) {

@@ -16,7 +16,6 @@
 #include "swapdev.h"
 
 struct soak soak;
-struct mm_struct *world_shared_mm(u32 pages);
 
 /* Who has which CPU slot. */
 enum {

@@ -23,7 +23,6 @@ struct soak_options {
 	double over; /* memory that programs use, as a multiple of ram */
 	const char *dir;
 	u32 errors; /* of a million transfers */
-	bool groups;
 };
 
 /* Relaxed counters that one thread adds to and one prints. */

@@ -513,7 +513,6 @@ static struct mm_struct *new_mm(u32 pages)
 	return mm;
 }
 
-struct mm_struct *world_shared_mm(u32 pages);
 struct mm_struct *world_shared_mm(u32 pages)
 {
 	return new_mm(pages);
