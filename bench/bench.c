@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench.c - octavo bench [NAME...] [--json] [--quick] [--rounds N] [--thp]
+ * bench.c - octavo bench [NAME...] [--json] [--quick] [--rounds N] [--thp] [--device KIND]
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,8 @@ static const struct {
 
 static int usage(FILE *to)
 {
-	fprintf(to, "usage: octavo bench [NAME...] [--json] [--quick] [--rounds N] [--thp]\n"
+	fprintf(to, "usage: octavo bench [NAME...] [--json] [--quick] [--rounds N] [--thp] "
+		    "[--device KIND]\n"
 		    "Measures Octavo and its peers in turns, in one run. Without a name: all of\n");
 	for (unsigned int i = 0; i < ARRAY_SIZE(benches); i++)
 		fprintf(to, "  %-10s %s\n", benches[i].name, benches[i].help);
@@ -35,7 +36,10 @@ static int usage(FILE *to)
 		"ratio\n"
 		"  --quick     small sizes, 3 rounds: figures are not for quoting\n"
 		"  --rounds N  rounds a case, at least 3 (9)\n"
-		"  --thp       let vs-linux switch Linux's 64 KiB folios on for a while (root)\n");
+		"  --thp       let vs-linux switch Linux's 64 KiB folios on for a while (root)\n"
+		"  --device KIND  what device is: sim (a simulated one), or cuda (a GPU, if there "
+		"is "
+		"one)\n");
 	return to == stdout ? 0 : 2;
 }
 
@@ -64,6 +68,14 @@ int cmd_bench(int argc, char **argv)
 			bench_opt.quick = true;
 		} else if (!strcmp(argv[i], "--thp")) {
 			bench_opt.thp = true;
+		} else if (!strcmp(argv[i], "--device") && i + 1 < argc) {
+			bench_opt.cuda = !strcmp(argv[++i], "cuda");
+			if (!bench_opt.cuda && strcmp(argv[i], "sim")) {
+				fprintf(stderr,
+					"octavo bench: --device takes sim or cuda, not %s\n",
+					argv[i]);
+				return 2;
+			}
 		} else if (!strcmp(argv[i], "--rounds") && i + 1 < argc) {
 			char *end;
 			unsigned long n = strtoul(argv[++i], &end, 10);

@@ -3,13 +3,16 @@
  * device.c - memory to a device and back, in folios of 4 KiB, 64 KiB and 2 MiB: page tables, reverse maps, the driver and
  * the copy; beside memcpy() of as much.
  *
- * One warm-up and five rounds, medians. The copy is made by the CPU that asks for it, so that both sides copy with one.
+ * One warm-up and five rounds, medians. The simulated device's copy is made by the CPU that asks for it, so that both sides copy with
+ * one. A GPU's is its own, over its bus.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <octavo/mm.h>
 
+#include "cuda.h"
 #include "device_sim.h"
 #include "harness.h"
 
@@ -17,8 +20,8 @@
 #define BASE	   (1ul << 30)
 #define DEVICE_MIB 320ul
 
-static struct devsim *dev;
-static struct devsim_ctx *ctx;
+static struct accel *dev;
+static struct accel_ctx *ctx;
 static struct mm_struct *mm;
 
 static __noinline void fail(const char *what)
@@ -45,27 +48,58 @@ static void touch_all(unsigned long bytes)
 	map_buffer(bytes, 9);
 	vm_munmap(mm, BASE, bytes);
 	map_buffer(DEVICE_MIB << 19, 9);
-	if (devsim_migrate(ctx, BASE, DEVICE_MIB << 19) < 0)
+	if (accel_migrate(ctx, BASE, DEVICE_MIB << 19) < 0)
 		fail("migration");
 	vm_munmap(mm, BASE, DEVICE_MIB << 19);
 }
 
-static void up(u64 ram)
+/* Return: false: there is no GPU, as has been said. */
+static bool create(void)
 {
-	struct devsim_config cfg = { .pages = (DEVICE_MIB << 20) >> PAGE_SHIFT };
+	struct accel_config cfg = { .pages = (DEVICE_MIB << 20) >> PAGE_SHIFT };
+	const struct cuda_config how = { .pin = true };
+	char why[256];
+	int err;
 
+	if (!bench_opt.cuda) {
+		if (device_sim_create(&cfg, &dev))
+			fail("out of memory");
+		return true;
+	}
+	err = cuda_create(&cfg, &how, &dev, why, sizeof(why));
+	if (err && err != -ENODEV)
+		fail(why);
+	if (err) {
+		bench_note("skipped: %s", why);
+		if (bench_opt.json)
+			fprintf(stderr, "octavo bench device: skipped: %s\n", why);
+		return false;
+	}
+	bench_note("on %s", accel_name(dev));
+	bench_on = accel_name(dev);
+	return true;
+}
+
+static bool up(u64 ram)
+{
 	bench_boot(ram, 2);
 	sim_set_cpu(0);
+	if (!create()) {
+		sim_shutdown();
+		return false;
+	}
 	mm = mm_alloc();
-	if (!mm || devsim_create(&cfg, &dev) || devsim_open(dev, mm, &ctx))
+	if (!mm || accel_open(dev, mm, &ctx))
 		fail("out of memory");
+	return true;
 }
 
 static void down(void)
 {
-	devsim_close(ctx);
+	bench_on = NULL;
+	accel_close(ctx);
 	mmput(mm);
-	devsim_destroy(dev);
+	accel_destroy(dev);
 	sim_shutdown();
 }
 
@@ -98,10 +132,10 @@ static struct times measure(unsigned long bytes, unsigned int order)
 
 		map_buffer(bytes, order);
 		t[0] = bench_now();
-		if (devsim_migrate(ctx, BASE, bytes) != pages)
+		if (accel_migrate(ctx, BASE, bytes) != pages)
 			fail("not everything went to the device");
 		t[1] = bench_now();
-		if (devsim_migrate_back(ctx, BASE, bytes) != pages)
+		if (accel_migrate_back(ctx, BASE, bytes) != pages)
 			fail("not everything came back");
 		t[2] = bench_now();
 		vm_munmap(mm, BASE, bytes);
@@ -176,7 +210,8 @@ void bench_device(void)
 	static const unsigned long kib[] = { 512, 2048, 16384, 65536, 262144 };
 
 	bench_begin("device", "memory to a device and back");
-	up(bench_opt.quick ? 512ull << 20 : 1ull << 30);
+	if (!up(bench_opt.quick ? 512ull << 20 : 1ull << 30))
+		return;
 	touch_all(bench_opt.quick ? 64ul << 20 : 768ul << 20);
 	for (unsigned int i = 0; i < (bench_opt.quick ? 2 : ARRAY_SIZE(kib)); i++)
 		bench_size(kib[i] << 10);

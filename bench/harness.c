@@ -18,6 +18,7 @@
 struct bench_options bench_opt = { .rounds = 9 };
 double bench_medians[BENCH_MAX_CONTESTANTS];
 double bench_peer_seconds;
+const char *bench_on;
 
 static const char *bench_name;
 static unsigned long rejected;
@@ -114,6 +115,8 @@ static void print_json(const char *name, const char *unit, double value, const c
 {
 	printf("{\"bench\":\"%s\",\"case\":\"%s\",\"value\":%.4g,\"unit\":\"%s\",", bench_name,
 	       name, value, unit);
+	if (bench_on)
+		printf("\"on\":\"%s\",", bench_on);
 	if (peer && peer_value > 0)
 		printf("\"peer\":\"%s\",\"peer_value\":%.4g,\"ratio\":%.4g}\n", peer, peer_value,
 		       value / peer_value);

@@ -32,8 +32,12 @@ struct bench_options {
 	bool quick; /* 3 rounds, small sizes: does it run at all */
 	bool thp;   /* may change Linux's settings of large folios for a while */
 	u32 rounds;
+	bool cuda; /* device: on a GPU */
 };
 extern struct bench_options bench_opt;
+
+/* What the rows are measured on besides this machine; NULL: nothing. */
+extern const char *bench_on;
 
 /* A new table. */
 void bench_begin(const char *bench, const char *title);

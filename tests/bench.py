@@ -7,6 +7,7 @@ usage: bench.py TOOL
 Small and quick: the figures are looked at for being figures only.
 """
 import json
+import os
 import re
 import subprocess
 import sys
@@ -58,11 +59,27 @@ def test_bench_every_one_runs():
             check(f'{name} {case} is there, beside {peer}', case in rows and (not peer or rows[case]['peer'] == peer))
 
 
+def test_bench_gpu():
+    """With whatever this machine has: figures with a name beside each, or a reason and none."""
+    r = run('device', '--quick', '--json', '--device', 'cuda')
+    rows = [row for row in map(json.loads, r.stdout.splitlines()) if row['bench'] == 'device']
+    check('device cuda: status 0', r.returncode == 0)
+    if 'skipped: ' in r.stderr:
+        check('device cuda: skipped with a reason', not rows and len(r.stderr) > len('octavo bench device: skipped: '))
+    else:
+        check('device cuda: the GPU has a name', len(rows) > 3 and all(row['on'] for row in rows))
+    env = dict(os.environ, OCTAVO_CUDA_LIBRARY='/nowhere/libcuda.so.1')
+    r = subprocess.run([TOOL, 'bench', 'device', '--quick', '--device', 'cuda'], capture_output=True, text=True, check=False, env=env)
+    check('device cuda without a library: a reason', r.returncode == 0 and 'skipped: no CUDA driver library: /nowhere' in r.stdout)
+
+
 def test_bench_refuses():
     check('an unknown benchmark is 2', run('no-such').returncode == 2)
     check('an unknown option is 2', run('--no-such').returncode == 2)
+    check('an unknown device is 2', run('--device', 'abacus').returncode == 2)
 
 
 test_bench_every_one_runs()
+test_bench_gpu()
 test_bench_refuses()
 sys.exit(bool(FAILED))

@@ -5,11 +5,14 @@
  * Alone: random calls of every kind on a small machine, and an array that says what every byte must be. With threads: each
  * actor adds in a word of its own of every page, and one word all of them add to, the device in exclusive access.
  *
+ * On the simulated device, on a double of a GPU, and on a GPU if there is one.
+ *
  * OCTAVO_DEVICE_MIGRATIONS=N: go on until so many pages have migrated (in each test; the usual few thousand take a second).
  */
 #include <octavo/migrate.h>
 
-#include "../port/device-sim/device_sim.h"
+#include "cuda.h"
+#include "device_sim.h"
 #include "fault_machine.h"
 
 #define TINY	(OCTAVO_TABLE_BITS != 9)
@@ -18,8 +21,11 @@
 #define NR	(TINY ? 4 * LEAF_PAGES : LEAF_PAGES + 128)
 #define WORDS	(PAGE_SIZE / sizeof(u64))
 
-static struct devsim *dev;
-static struct devsim_ctx *ctx;
+/* Kinds of devices: simulated with memory of its own, or coherent; a double of a GPU; a GPU. */
+enum kind { PRIVATE, COHERENT, DOUBLE, GPU };
+
+static struct accel *dev;
+static struct accel_ctx *ctx;
 static u64 rng;
 
 static u64 rnd(u64 below)
@@ -37,17 +43,29 @@ static u64 migrations_wanted(u64 usual)
 	return s ? strtoull(s, NULL, 0) : usual;
 }
 
-static void up(u64 seed, bool coherent, bool threads)
+static void create(const struct accel_config *cfg, enum kind kind)
+{
+	const struct cuda_config how = { .library = kind == DOUBLE ? FAKE_CUDA : NULL,
+					 .pin = true };
+	char why[256];
+
+	if (kind < DOUBLE)
+		assert_int_equal(device_sim_create(cfg, &dev), 0);
+	else if (cuda_create(cfg, &how, &dev, why, sizeof(why)))
+		fail_msg("%s", why);
+}
+
+static void up(u64 seed, enum kind kind, bool threads)
 {
 	unsigned long section = TINY ? 2 * PAGES_PER_SECTION : PAGES_PER_SECTION;
 	struct sim_config sim = { .bytes = (u64)TEST_MIB << 20, .cpus = NR_CPUS, .quiet = true };
 	/* it cannot have all of it at once */
-	struct devsim_config cfg = { .pages = NR / 2,
-				     .threads = 1,
-				     .first_cpu = DEV_CPU,
-				     .dma_threads = threads || seed & 1,
-				     .gather = seed & 2,
-				     .migrates = seed & 4 };
+	struct accel_config cfg = { .pages = NR / 2,
+				    .threads = 1,
+				    .first_cpu = DEV_CPU,
+				    .dma_threads = threads || seed & 1,
+				    .gather = seed & 2,
+				    .migrates = seed & 4 };
 
 	rng = seed * 0x9e3779b97f4a7c15ull + 1;
 	sim.max_phys = sim.bytes + section * PAGE_SIZE;
@@ -56,32 +74,32 @@ static void up(u64 seed, bool coherent, bool threads)
 	as = mm_alloc();
 	assert_non_null(as);
 	sim_mm_use(as);
-	if (coherent) {
+	if (kind == COHERENT) {
 		cfg.coherent_pfn = sim.bytes >> PAGE_SHIFT;
 		cfg.pages = section;
 	}
-	assert_int_equal(devsim_create(&cfg, &dev), 0);
-	assert_int_equal(devsim_open(dev, as, &ctx), 0);
+	create(&cfg, kind);
+	assert_int_equal(accel_open(dev, as, &ctx), 0);
 }
 
 static void down(void)
 {
-	for (unsigned int e = 0; e < NR_DEVSIM_ERRORS; e++)
-		devsim_inject(dev, e, 0);
+	for (unsigned int e = 0; e < NR_ACCEL_ERRORS; e++)
+		accel_inject(dev, e, 0);
 	assert_true(octavo_validate());
-	assert_true(devsim_validate(dev));
-	devsim_close(ctx);
+	assert_true(accel_validate(dev));
+	accel_close(ctx);
 	sim_mm_forget(as);
 	mmput(as);
-	devsim_destroy(dev);
+	accel_destroy(dev);
 	shutdown_clean();
 }
 
 static u64 migrated(void)
 {
-	struct devsim_stat st;
+	struct accel_stat st;
 
-	devsim_stat(dev, &st);
+	accel_stat(dev, &st);
 	return st.to_device + st.to_system;
 }
 
@@ -133,13 +151,13 @@ static void cpu_check(unsigned long page)
 		fail_msg("page %lu is not what was written", page);
 }
 
-static void device_write(enum devsim_op op)
+static void device_write(enum accel_op op)
 {
 	struct range r = some_pages();
-	struct devsim_job j = { .op = op, .value = rnd(1000), .len = r.nr << PAGE_SHIFT };
+	struct accel_job j = { .op = op, .value = rnd(1000), .len = r.nr << PAGE_SHIFT };
 
 	j.dst = at(r.first);
-	if (op == DEVSIM_ATOMIC) {
+	if (op == ACCEL_ATOMIC) {
 		j.len = 8;
 		j.dst += 8 * rnd(WORDS);
 		r.nr = 1;
@@ -148,29 +166,27 @@ static void device_write(enum devsim_op op)
 		/* which of the pages before it have been done is not for us to say */
 		r.nr = 1;
 		j.len = min(j.len, PAGE_SIZE);
-		assert_int_equal(devsim_run(ctx, &j), readonly[r.first] ? -EPERM : 0);
+		assert_int_equal(accel_run(ctx, &j), readonly[r.first] ? -EPERM : 0);
 		if (readonly[r.first])
 			return;
 	} else {
-		assert_int_equal(devsim_run(ctx, &j), 0);
+		assert_int_equal(accel_run(ctx, &j), 0);
 	}
-	if (op == DEVSIM_ATOMIC) {
+	if (op == ACCEL_ATOMIC) {
 		model[r.first][(j.dst & (PAGE_SIZE - 1)) / 8] += j.value;
 		return;
 	}
 	for (unsigned long i = r.first; i < r.first + r.nr; i++)
 		for (unsigned long w = 0; w < WORDS; w++)
-			model[i][w] = op == DEVSIM_FILL ? j.value : model[i][w] + j.value;
+			model[i][w] = op == ACCEL_FILL ? j.value : model[i][w] + j.value;
 }
 
 static void device_copy(void)
 {
 	unsigned long from = rnd(NR), to = rnd(NR);
-	struct devsim_job j = {
-		.op = DEVSIM_COPY, .dst = at(to), .src = at(from), .len = PAGE_SIZE
-	};
+	struct accel_job j = { .op = ACCEL_COPY, .dst = at(to), .src = at(from), .len = PAGE_SIZE };
 
-	assert_int_equal(devsim_run(ctx, &j), readonly[to] ? -EPERM : 0);
+	assert_int_equal(accel_run(ctx, &j), readonly[to] ? -EPERM : 0);
 	if (!readonly[to])
 		memmove(model[to], model[from], PAGE_SIZE);
 }
@@ -178,15 +194,13 @@ static void device_copy(void)
 static void device_check(void)
 {
 	struct range r = some_pages();
-	struct devsim_job j = { .op = DEVSIM_REDUCE,
-				.src = at(r.first),
-				.len = r.nr << PAGE_SHIFT };
+	struct accel_job j = { .op = ACCEL_REDUCE, .src = at(r.first), .len = r.nr << PAGE_SHIFT };
 	u64 sum = 0;
 
 	for (unsigned long i = r.first; i < r.first + r.nr; i++)
 		for (unsigned long w = 0; w < WORDS; w++)
 			sum += model[i][w];
-	assert_int_equal(devsim_run(ctx, &j), 0);
+	assert_int_equal(accel_run(ctx, &j), 0);
 	assert_int_equal(j.result, sum);
 }
 
@@ -195,28 +209,28 @@ static void migrate(void)
 	struct range r = some_pages();
 
 	if (rnd(3))
-		assert_true(devsim_migrate(ctx, at(r.first), r.nr << PAGE_SHIFT) >= 0);
+		assert_true(accel_migrate(ctx, at(r.first), r.nr << PAGE_SHIFT) >= 0);
 	else
-		assert_true(devsim_migrate_back(ctx, at(r.first), r.nr << PAGE_SHIFT) >= 0);
+		assert_true(accel_migrate_back(ctx, at(r.first), r.nr << PAGE_SHIFT) >= 0);
 }
 
 static void go_wrong(void)
 {
 	switch (rnd(4)) {
 	case 0:
-		devsim_inject(dev, DEVSIM_NO_LARGE, (u32)rnd(20));
+		accel_inject(dev, ACCEL_NO_LARGE, (u32)rnd(20));
 		break;
 	case 1:
 		/* on the way there: memory stays where it is */
-		devsim_inject(dev, DEVSIM_COPY_FAILS, 1 + (u32)rnd(2));
+		accel_inject(dev, ACCEL_COPY_FAILS, 1 + (u32)rnd(2));
 		migrate();
-		devsim_inject(dev, DEVSIM_COPY_FAILS, 0);
+		accel_inject(dev, ACCEL_COPY_FAILS, 0);
 		break;
 	case 2:
-		devsim_evict(dev, rnd(NR));
+		accel_evict(dev, rnd(NR));
 		break;
 	default:
-		devsim_reset(dev);
+		accel_reset(dev);
 	}
 }
 
@@ -263,7 +277,7 @@ static void remap_some(void)
 			break;
 		assert_int_equal(got, away);
 		if (rnd(2))
-			devsim_migrate(ctx, away, r.nr << PAGE_SHIFT);
+			accel_migrate(ctx, away, r.nr << PAGE_SHIFT);
 		assert_int_equal(vm_mremap(as, away, r.nr << PAGE_SHIFT, r.nr << PAGE_SHIFT,
 					   MREMAP_MAYMOVE | MREMAP_FIXED, at(r.first)),
 				 at(r.first));
@@ -323,13 +337,13 @@ static void one_step(void)
 		cpu_check(rnd(NR));
 		break;
 	case 6:
-		device_write(DEVSIM_FILL);
+		device_write(ACCEL_FILL);
 		break;
 	case 7 ... 9:
-		device_write(DEVSIM_ADD);
+		device_write(ACCEL_ADD);
 		break;
 	case 10:
-		device_write(DEVSIM_ATOMIC);
+		device_write(ACCEL_ATOMIC);
 		break;
 	case 11:
 		device_copy();
@@ -354,11 +368,11 @@ static void one_step(void)
 	}
 }
 
-static void run_alone(u64 seed, bool coherent, u64 wanted)
+static void run_alone(u64 seed, enum kind kind, u64 wanted)
 {
 	u64 steps = 0;
 
-	up(seed, coherent, false);
+	up(seed, kind, false);
 	memset(model, 0, sizeof(model));
 	memset(readonly, 0, sizeof(readonly));
 	map_anon(0, NR);
@@ -366,7 +380,7 @@ static void run_alone(u64 seed, bool coherent, u64 wanted)
 		one_step();
 		if (++steps % (TINY ? 64 : 512) == 0) {
 			assert_true(octavo_validate());
-			assert_true(devsim_validate(dev));
+			assert_true(accel_validate(dev));
 		}
 	}
 	for (unsigned long i = 0; i < NR; i++)
@@ -380,7 +394,7 @@ static void test_device_oracle_alone(void **state)
 	u64 wanted = migrations_wanted(24000) / 12;
 
 	for (u64 seed = 0; seed < 12; seed++)
-		run_alone(seed + 1, seed % 3 == 2, wanted);
+		run_alone(seed + 1, seed % 3 == 2 ? COHERENT : PRIVATE, wanted);
 }
 
 /* ---- all at once ---- */
@@ -426,16 +440,16 @@ static void add_forever(unsigned int cpu)
 static void device_add(unsigned int cpu)
 {
 	unsigned long page = rnd_of(cpu, NR);
-	struct devsim_job j = { .op = DEVSIM_ADD, .len = 8, .value = 1 };
+	struct accel_job j = { .op = ACCEL_ADD, .len = 8, .value = 1 };
 
 	j.dst = at(page) + 8 * DEV_CPU;
-	if (!devsim_run(ctx, &j))
+	if (!accel_run(ctx, &j))
 		run.added[DEV_CPU][page]++;
 	if (rnd_of(cpu, 4))
 		return;
-	j.op = DEVSIM_ATOMIC;
+	j.op = ACCEL_ATOMIC;
 	j.dst = at(page) + 8 * SHARED;
-	if (!devsim_run(ctx, &j))
+	if (!accel_run(ctx, &j))
 		__atomic_fetch_add(&run.shared[page], 1, __ATOMIC_RELAXED);
 }
 
@@ -457,19 +471,19 @@ static void migrate_forever(unsigned int cpu, u64 wanted)
 		nr = min(nr, NR - page);
 		switch (rnd_of(cpu, 16)) {
 		case 0 ... 7:
-			devsim_migrate(ctx, at(page), nr << PAGE_SHIFT);
+			accel_migrate(ctx, at(page), nr << PAGE_SHIFT);
 			break;
 		case 8:
-			devsim_migrate_back(ctx, at(page), nr << PAGE_SHIFT);
+			accel_migrate_back(ctx, at(page), nr << PAGE_SHIFT);
 			break;
 		case 9:
-			devsim_evict(dev, nr);
+			accel_evict(dev, nr);
 			break;
 		case 10:
 			fork_once();
 			break;
 		case 11:
-			devsim_inject(dev, rnd_of(cpu, 2) ? DEVSIM_NO_LARGE : DEVSIM_COPY_FAILS, 1);
+			accel_inject(dev, rnd_of(cpu, 2) ? ACCEL_NO_LARGE : ACCEL_COPY_FAILS, 1);
 			break;
 		case 12:
 			collapse_range(as, at(page & ~7ul), 3, 0);
@@ -494,16 +508,16 @@ static void actor(unsigned int cpu, void *arg)
 	sim_mm_use(NULL);
 }
 
-static void run_threads(u64 seed, bool coherent)
+static void run_threads(u64 seed, enum kind kind)
 {
-	up(seed, coherent, true);
+	up(seed, kind, true);
 	memset(&run, 0, sizeof(run));
 	as->folio_orders = TINY ? 0xf : 0x1f;
 	map_anon(0, NR);
 	sim_mm_use(NULL);
 	sim_run(3, false, actor, NULL);
 	sim_mm_use(as);
-	devsim_inject(dev, DEVSIM_COPY_FAILS, 0);
+	accel_inject(dev, ACCEL_COPY_FAILS, 0);
 	for (unsigned long page = 0; page < NR; page++) {
 		u64 v;
 
@@ -522,7 +536,44 @@ static void test_device_oracle_threads(void **state)
 {
 	threads_wanted = migrations_wanted(12000) / 4;
 	for (u64 seed = 0; seed < 4; seed++)
-		run_threads(seed + 1, seed == 3);
+		run_threads(seed + 1, seed == 3 ? COHERENT : PRIVATE);
+}
+
+/* ---- on a GPU ---- */
+
+static void run_cuda(enum kind kind)
+{
+	u64 wanted = migrations_wanted(6000) / 3;
+
+	run_alone(1, kind, wanted);
+	run_alone(6, kind, wanted);
+	threads_wanted = wanted;
+	run_threads(1, kind);
+}
+
+COVERS("S1.42");
+static void test_device_oracle_double(void **state)
+{
+	run_cuda(DOUBLE);
+}
+
+static void test_device_oracle_gpu(void **state)
+{
+	const struct accel_config cfg = { .pages = 1 };
+	const struct cuda_config how = { .library = NULL };
+	char why[256];
+	int err;
+
+	boot_small(TEST_MIB, NR_CPUS);
+	err = cuda_create(&cfg, &how, &dev, why, sizeof(why));
+	if (!err)
+		accel_destroy(dev);
+	shutdown_clean();
+	if (err == -ENODEV) {
+		printf("skipped: %s\n", why);
+		skip();
+	}
+	run_cuda(GPU);
 }
 
 int main(void)
@@ -530,6 +581,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_device_oracle_alone),
 		TEST(test_device_oracle_threads),
+		TEST(test_device_oracle_double),
+		TEST(test_device_oracle_gpu),
 	};
 
 	return cmocka_run_group_tests_name("device_oracle-" TEST_VARIANT, tests, NULL, NULL);

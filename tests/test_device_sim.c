@@ -5,15 +5,15 @@
  */
 #include <octavo/migrate.h>
 
-#include "../port/device-sim/device_sim.h"
+#include "device_sim.h"
 #include "fault_machine.h"
 
 #define DEV_CPU 3u /* and on: the device's threads */
 
-static struct devsim *dev;
-static struct devsim_ctx *ctx;
+static struct accel *dev;
+static struct accel_ctx *ctx;
 
-static void dev_up(struct devsim_config cfg, bool coherent)
+static void dev_up(struct accel_config cfg, bool coherent)
 {
 	unsigned long pages = OCTAVO_TABLE_BITS == 9 ? PAGES_PER_SECTION : 16 * PAGES_PER_SECTION;
 	struct sim_config sim = { .bytes = (u64)TEST_MIB << 20, .cpus = 4, .quiet = true };
@@ -31,40 +31,40 @@ static void dev_up(struct devsim_config cfg, bool coherent)
 		cfg.coherent_pfn = sim.bytes >> PAGE_SHIFT;
 	cfg.threads = 1;
 	cfg.first_cpu = DEV_CPU;
-	assert_int_equal(devsim_create(&cfg, &dev), 0);
-	assert_int_equal(devsim_open(dev, as, &ctx), 0);
+	assert_int_equal(device_sim_create(&cfg, &dev), 0);
+	assert_int_equal(accel_open(dev, as, &ctx), 0);
 }
 
 static void dev_down(void)
 {
 	assert_true(octavo_validate());
-	assert_true(devsim_validate(dev));
+	assert_true(accel_validate(dev));
 	assert_true(sim_mmu_check(as));
-	devsim_close(ctx);
+	accel_close(ctx);
 	sim_mm_forget(as);
 	mmput(as);
-	devsim_destroy(dev);
+	accel_destroy(dev);
 	shutdown_clean();
 }
 
-static int job(enum devsim_op op, unsigned long dst, unsigned long src, unsigned long pages,
+static int job(enum accel_op op, unsigned long dst, unsigned long src, unsigned long pages,
 	       u64 value, u64 *result)
 {
-	struct devsim_job j = {
+	struct accel_job j = {
 		.op = op, .dst = at(dst), .src = at(src), .len = pages << PAGE_SHIFT, .value = value
 	};
-	int err = devsim_run(ctx, &j);
+	int err = accel_run(ctx, &j);
 
 	if (result)
 		*result = j.result;
 	return err;
 }
 
-static struct devsim_stat stat(void)
+static struct accel_stat stat(void)
 {
-	struct devsim_stat st;
+	struct accel_stat st;
 
-	devsim_stat(dev, &st);
+	accel_stat(dev, &st);
 	return st;
 }
 
@@ -74,29 +74,29 @@ static void test_device_sim_computes_on_system_memory(void **state)
 {
 	u64 sum, words = 4 * PAGE_SIZE / 8;
 
-	dev_up((struct devsim_config){ .dma_threads = 1 }, false);
+	dev_up((struct accel_config){ .dma_threads = 1 }, false);
 	map_anon(0, 16);
 	put64(0, 5);
 	/* the device fills what nobody has touched, and adds to what the CPU has written */
-	assert_int_equal(job(DEVSIM_FILL, 4, 0, 4, 7, NULL), 0);
+	assert_int_equal(job(ACCEL_FILL, 4, 0, 4, 7, NULL), 0);
 	assert_int_equal(get64(5), 7);
-	assert_int_equal(job(DEVSIM_ADD, 0, 0, 8, 10, NULL), 0);
+	assert_int_equal(job(ACCEL_ADD, 0, 0, 8, 10, NULL), 0);
 	assert_int_equal(get64(0), 15);
 	assert_int_equal(get64(5), 17);
-	assert_int_equal(job(DEVSIM_REDUCE, 0, 4, 4, 0, &sum), 0);
+	assert_int_equal(job(ACCEL_REDUCE, 0, 4, 4, 0, &sum), 0);
 	assert_int_equal(sum, 17 * words);
-	assert_int_equal(job(DEVSIM_COPY, 12, 4, 4, 0, NULL), 0);
+	assert_int_equal(job(ACCEL_COPY, 12, 4, 4, 0, NULL), 0);
 	assert_int_equal(get64(15), 17);
 	assert_true(stat().faults > 0);
 	assert_int_equal(stat().to_device, 0);
 	/* not mapped, and not writable */
-	assert_int_equal(job(DEVSIM_FILL, 20, 0, 1, 1, NULL), -EFAULT);
+	assert_int_equal(job(ACCEL_FILL, 20, 0, 1, 1, NULL), -EFAULT);
 	assert_int_equal(vm_mprotect(as, at(0), 4 * PAGE_SIZE, PROT_READ), 0);
-	assert_int_equal(job(DEVSIM_FILL, 0, 0, 1, 1, NULL), -EPERM);
-	assert_int_equal(job(DEVSIM_REDUCE, 0, 0, 1, 0, &sum), 0);
+	assert_int_equal(job(ACCEL_FILL, 0, 0, 1, 1, NULL), -EPERM);
+	assert_int_equal(job(ACCEL_REDUCE, 0, 0, 1, 0, &sum), 0);
 	/* and after munmap the mirror has nothing */
 	assert_int_equal(vm_munmap(as, at(0), 16 * PAGE_SIZE), 0);
-	assert_int_equal(job(DEVSIM_REDUCE, 0, 0, 1, 0, &sum), -EFAULT);
+	assert_int_equal(job(ACCEL_REDUCE, 0, 0, 1, 0, &sum), -EFAULT);
 	dev_down();
 }
 
@@ -111,19 +111,19 @@ static void test_device_sim_memory_goes_and_comes_back(void **state)
 	for (unsigned int mode = 0; mode < 8; mode++) {
 		bool coherent = mode & 1;
 
-		dev_up((struct devsim_config){ .gather = mode & 4, .dma_threads = mode & 2 },
+		dev_up((struct accel_config){ .gather = mode & 4, .dma_threads = mode & 2 },
 		       coherent);
 		as->folio_orders = mode & 2 ? 1u << LEAF_ORDER : 1;
 		map_anon(0, nr);
 		for (unsigned long i = 0; i < nr; i++)
 			put64(i, i);
-		assert_int_equal(devsim_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
+		assert_int_equal(accel_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
 		assert_int_equal(stat().to_device, nr);
 		if (mode & 6)
 			assert_int_equal(stat().folios_to_device[LEAF_ORDER], 2);
 		else
 			assert_int_equal(stat().folios_to_device[0], nr);
-		assert_int_equal(job(DEVSIM_ADD, 0, 0, nr, 1000, NULL), 0);
+		assert_int_equal(job(ACCEL_ADD, 0, 0, nr, 1000, NULL), 0);
 		assert_int_equal(stat().cpu_faults, 0);
 		assert_true(octavo_validate());
 		/* a CPU touches one page */
@@ -133,9 +133,9 @@ static void test_device_sim_memory_goes_and_comes_back(void **state)
 		else
 			assert_int_equal(stat().to_system, mode & 6 ? LEAF_PAGES : 1);
 		put64(3, 3);
-		assert_int_equal(job(DEVSIM_REDUCE, 0, 3, 1, 0, &sum), 0);
+		assert_int_equal(job(ACCEL_REDUCE, 0, 3, 1, 0, &sum), 0);
 		assert_int_equal(sum, 3 + 1000 * (PAGE_SIZE / 8 - 1));
-		devsim_migrate_back(ctx, at(0), nr << PAGE_SHIFT);
+		accel_migrate_back(ctx, at(0), nr << PAGE_SHIFT);
 		for (unsigned long i = 0; i < nr; i++)
 			assert_int_equal(get64(i), i == 3 ? 3 : 1000 + i);
 		assert_int_equal(stat().pages_free, OCTAVO_TABLE_BITS == 9
@@ -151,11 +151,11 @@ static void test_device_sim_prefetches_holes(void **state)
 	unsigned long nr = 2 * LEAF_PAGES;
 
 	for (unsigned int coherent = 0; coherent < 2; coherent++) {
-		dev_up((struct devsim_config){ 0 }, coherent);
+		dev_up((struct accel_config){ 0 }, coherent);
 		map_anon(0, nr);
-		assert_int_equal(job(DEVSIM_PREFETCH, 0, 0, nr, 0, NULL), 0);
+		assert_int_equal(job(ACCEL_PREFETCH, 0, 0, nr, 0, NULL), 0);
 		assert_int_equal(stat().folios_to_device[LEAF_ORDER], 2);
-		assert_int_equal(job(DEVSIM_ADD, 0, 0, nr, 3, NULL), 0);
+		assert_int_equal(job(ACCEL_ADD, 0, 0, nr, 3, NULL), 0);
 		assert_int_equal(get64(nr - 1), 3);
 		assert_int_equal(get64(0), 3);
 		dev_down();
@@ -164,10 +164,10 @@ static void test_device_sim_prefetches_holes(void **state)
 
 static void test_device_sim_fault_brings_memory(void **state)
 {
-	dev_up((struct devsim_config){ .migrates = true, .dma_threads = 1 }, false);
+	dev_up((struct accel_config){ .migrates = true, .dma_threads = 1 }, false);
 	map_anon(0, 8);
 	put64(2, 9);
-	assert_int_equal(job(DEVSIM_ADD, 2, 0, 1, 1, NULL), 0);
+	assert_int_equal(job(ACCEL_ADD, 2, 0, 1, 1, NULL), 0);
 	assert_int_equal(stat().to_device, 1);
 	assert_int_equal(get64(2), 10);
 	assert_int_equal(stat().to_system, 1);
@@ -180,17 +180,17 @@ static void test_device_sim_evicts_when_it_is_full(void **state)
 {
 	unsigned long mem = 2 * LEAF_PAGES, nr = 4 * LEAF_PAGES;
 
-	dev_up((struct devsim_config){ .pages = mem, .dma_threads = 1 }, false);
+	dev_up((struct accel_config){ .pages = mem, .dma_threads = 1 }, false);
 	as->folio_orders = 1u << LEAF_ORDER;
 	map_anon(0, nr);
 	for (unsigned long i = 0; i < nr; i++)
 		put64(i, i);
 	for (unsigned int round = 0; round < 3; round++) {
 		/* what comes first has gone before it is come to again */
-		assert_int_equal(devsim_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
-		assert_int_equal(job(DEVSIM_ADD, 0, 0, nr, 1000, NULL), 0);
+		assert_int_equal(accel_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
+		assert_int_equal(job(ACCEL_ADD, 0, 0, nr, 1000, NULL), 0);
 		assert_true(stat().evicted >= nr - mem);
-		assert_true(octavo_validate() && devsim_validate(dev));
+		assert_true(octavo_validate() && accel_validate(dev));
 	}
 	for (unsigned long i = 0; i < nr; i++)
 		assert_int_equal(get64(i), 3000 + i);
@@ -204,11 +204,11 @@ static void test_device_sim_exclusive_access(void **state)
 	struct mm_struct *child;
 	int err;
 
-	dev_up((struct devsim_config){ 0 }, false);
+	dev_up((struct accel_config){ 0 }, false);
 	as->folio_orders = 1u << LEAF_ORDER;
 	map_anon(0, LEAF_PAGES);
 	put64(1, 5);
-	assert_int_equal(job(DEVSIM_ATOMIC, 1, 0, 1, 1, NULL), 0);
+	assert_int_equal(job(ACCEL_ATOMIC, 1, 0, 1, 1, NULL), 0);
 	assert_int_equal(swp_type(pte_to_swp_entry(entry(1))), SWP_DEVICE_EXCLUSIVE);
 	assert_int_equal(stat().exclusive, 1);
 	assert_true(octavo_validate());
@@ -216,13 +216,13 @@ static void test_device_sim_exclusive_access(void **state)
 	assert_int_equal(get64(1), 6);
 	assert_true(pte_present(entry(1)) && pte_write(entry(1)));
 	put64(1, 60);
-	assert_int_equal(job(DEVSIM_ATOMIC, 1, 0, 1, 1, NULL), 0);
+	assert_int_equal(job(ACCEL_ATOMIC, 1, 0, 1, 1, NULL), 0);
 	assert_int_equal(stat().exclusive, 2);
 	/* so does fork, and each has its own then */
 	child = mm_fork(as, &err);
 	assert_non_null(child);
 	assert_int_equal(get64(1), 61);
-	assert_int_equal(job(DEVSIM_ATOMIC, 1, 0, 1, 1, NULL), 0);
+	assert_int_equal(job(ACCEL_ATOMIC, 1, 0, 1, 1, NULL), 0);
 	sim_mm_use(child);
 	assert_int_equal(get64(1), 61);
 	sim_mm_use(as);
@@ -230,17 +230,17 @@ static void test_device_sim_exclusive_access(void **state)
 	mmput(child);
 	assert_int_equal(get64(1), 62);
 	/* what the device has for itself is unmapped, moved and migrated like anything else */
-	assert_int_equal(job(DEVSIM_ATOMIC, 2, 0, 2, 1, NULL), 0);
+	assert_int_equal(job(ACCEL_ATOMIC, 2, 0, 2, 1, NULL), 0);
 	assert_int_equal(vm_mremap(as, at(2), PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
 				   at(4 * LEAF_PAGES)),
 			 at(4 * LEAF_PAGES));
 	assert_int_equal(get64(4 * LEAF_PAGES), 1);
 	assert_int_equal(vm_munmap(as, at(3), PAGE_SIZE), 0);
-	assert_int_equal(job(DEVSIM_ATOMIC, 3, 0, 1, 1, NULL), -EFAULT);
+	assert_int_equal(job(ACCEL_ATOMIC, 3, 0, 1, 1, NULL), -EFAULT);
 	/* its own memory is the device's alone anyway */
 	put64(4, 0);
-	assert_int_equal(devsim_migrate(ctx, at(4), PAGE_SIZE), 1);
-	assert_int_equal(job(DEVSIM_ATOMIC, 4, 0, 1, 1, NULL), 0);
+	assert_int_equal(accel_migrate(ctx, at(4), PAGE_SIZE), 1);
+	assert_int_equal(job(ACCEL_ATOMIC, 4, 0, 1, 1, NULL), 0);
 	assert_int_equal(stat().exclusive, 5);
 	assert_int_equal(get64(4), 1);
 	dev_down();
@@ -254,41 +254,41 @@ static void test_device_sim_errors(void **state)
 	unsigned long nr = 2 * LEAF_PAGES;
 	u64 v;
 
-	dev_up((struct devsim_config){ .dma_threads = 1 }, false);
+	dev_up((struct accel_config){ .dma_threads = 1 }, false);
 	as->folio_orders = 1u << LEAF_ORDER;
 	map_anon(0, nr);
 	for (unsigned long i = 0; i < nr; i++)
 		put64(i, i);
 	/* no large folio there: the source is split */
-	devsim_inject(dev, DEVSIM_NO_LARGE, ~0u);
-	assert_int_equal(devsim_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
+	accel_inject(dev, ACCEL_NO_LARGE, ~0u);
+	assert_int_equal(accel_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
 	assert_int_equal(stat().folios_to_device[0], nr);
-	devsim_migrate_back(ctx, at(0), nr << PAGE_SHIFT);
-	devsim_inject(dev, DEVSIM_NO_LARGE, 0);
+	accel_migrate_back(ctx, at(0), nr << PAGE_SHIFT);
+	accel_inject(dev, ACCEL_NO_LARGE, 0);
 	/* nor, on the way back, here: the one on the device is */
 	assert_int_equal(vm_munmap(as, at(0), nr << PAGE_SHIFT), 0);
 	map_anon(0, nr);
 	for (unsigned long i = 0; i < nr; i++)
 		put64(i, i);
-	assert_int_equal(devsim_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
-	devsim_inject(dev, DEVSIM_NO_LARGE, ~0u);
+	assert_int_equal(accel_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
+	accel_inject(dev, ACCEL_NO_LARGE, ~0u);
 	assert_int_equal(get64(3), 3);
 	assert_true(stat().splits > 0);
-	devsim_inject(dev, DEVSIM_NO_LARGE, 0);
+	accel_inject(dev, ACCEL_NO_LARGE, 0);
 	/* a copy fails: that one stays */
-	devsim_migrate_back(ctx, at(0), nr << PAGE_SHIFT);
-	devsim_inject(dev, DEVSIM_COPY_FAILS, 1);
-	assert_true(devsim_migrate(ctx, at(0), nr << PAGE_SHIFT) < (long)nr);
+	accel_migrate_back(ctx, at(0), nr << PAGE_SHIFT);
+	accel_inject(dev, ACCEL_COPY_FAILS, 1);
+	assert_true(accel_migrate(ctx, at(0), nr << PAGE_SHIFT) < (long)nr);
 	assert_int_equal(stat().copies_failed, 1);
 	/* a CPU cannot have it back */
-	devsim_migrate(ctx, at(0), nr << PAGE_SHIFT);
-	devsim_inject(dev, DEVSIM_FAULT_BACK_FAILS, 1);
+	accel_migrate(ctx, at(0), nr << PAGE_SHIFT);
+	accel_inject(dev, ACCEL_FAULT_BACK_FAILS, 1);
 	assert_int_equal(sim_load64(at(nr - 1), &v), VM_FAULT_SIGBUS);
-	devsim_inject(dev, DEVSIM_COPY_FAILS, 1);
+	accel_inject(dev, ACCEL_COPY_FAILS, 1);
 	assert_int_equal(sim_load64(at(nr - 1), &v), VM_FAULT_SIGBUS);
 	/* the device loses its tables */
-	devsim_reset(dev);
-	assert_int_equal(job(DEVSIM_ADD, 0, 0, nr, 1, NULL), 0);
+	accel_reset(dev);
+	assert_int_equal(job(ACCEL_ADD, 0, 0, nr, 1, NULL), 0);
 	for (unsigned long i = 0; i < nr; i++)
 		assert_int_equal(get64(i), i + 1);
 	dev_down();
@@ -304,12 +304,12 @@ static void test_device_sim_entries_are_mapped_memory(void **state)
 	unsigned char vec[1];
 	int err;
 
-	dev_up((struct devsim_config){ 0 }, false);
+	dev_up((struct accel_config){ 0 }, false);
 	as->folio_orders = 1u << LEAF_ORDER;
 	map_anon(0, nr);
 	for (unsigned long i = 0; i < nr; i++)
 		put64(i, i);
-	assert_int_equal(devsim_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
+	assert_int_equal(accel_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
 	/* part of a leaf goes, part moves, part is protected */
 	assert_int_equal(vm_munmap(as, at(half), PAGE_SIZE), 0);
 	assert_int_equal(vm_mremap(as, at(half + 1), PAGE_SIZE, PAGE_SIZE,
@@ -321,7 +321,7 @@ static void test_device_sim_entries_are_mapped_memory(void **state)
 	child = mm_fork(as, &err);
 	assert_non_null(child);
 	assert_true(octavo_validate());
-	assert_int_equal(job(DEVSIM_ADD, LEAF_PAGES, 0, LEAF_PAGES, 1000, NULL), 0);
+	assert_int_equal(job(ACCEL_ADD, LEAF_PAGES, 0, LEAF_PAGES, 1000, NULL), 0);
 	assert_int_equal(get64(half - 1), half - 1);
 	assert_int_equal(get64(4 * LEAF_PAGES), half + 1);
 	assert_int_equal(get64(half + 2), half + 2);

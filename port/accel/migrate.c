@@ -16,7 +16,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "devsim.h"
+#include "accel_priv.h"
 
 /* Pages of a window: what one entry above the last level maps. */
 #define WINDOW	     (1ul << OCTAVO_TABLE_BITS)
@@ -24,11 +24,11 @@
 
 /* A window's arrays, and the copies to be made. */
 struct window {
-	struct devsim *dev;
+	struct accel *dev;
 	struct migrate_vma args;
 	unsigned long src[WINDOW], dst[WINDOW];
 	unsigned long nr;
-	struct dma_copy copy[WINDOW];
+	struct accel_copy copy[WINDOW];
 	unsigned long of[WINDOW]; /* element that a copy is for */
 	unsigned long nr_copies;
 	bool gather;   /* make large folios of small ones */
@@ -36,7 +36,7 @@ struct window {
 	bool no_memory, bad_copy;
 };
 
-static void window_init(struct window *w, struct devsim *dev)
+static void window_init(struct window *w, struct accel *dev)
 {
 	w->dev = dev;
 	w->nr_copies = 0;
@@ -47,13 +47,13 @@ static void window_init(struct window *w, struct devsim *dev)
 /* ---- destinations ---- */
 
 /* A folio of the device's memory: locked. NULL: none of that order. */
-static struct folio *device_alloc(struct devsim *dev, unsigned int order)
+static struct folio *device_alloc(struct accel *dev, unsigned int order)
 {
 	struct folio *folio;
 	long at;
 	int err;
 
-	if (order && devsim_goes_wrong(dev, DEVSIM_NO_LARGE))
+	if (order && accel_goes_wrong(dev, ACCEL_NO_LARGE))
 		return NULL;
 	at = memory_take(&dev->mem, order);
 	if (at < 0)
@@ -65,13 +65,12 @@ static struct folio *device_alloc(struct devsim *dev, unsigned int order)
 }
 
 /* One of the system's: locked. @vma: NULL: eviction. */
-static struct folio *system_alloc(struct devsim *dev, struct vm_area_struct *vma,
-				  unsigned int order)
+static struct folio *system_alloc(struct accel *dev, struct vm_area_struct *vma, unsigned int order)
 {
 	gfp_t gfp = GFP_HIGHUSER_MOVABLE;
 	struct folio *folio;
 
-	if (order && devsim_goes_wrong(dev, DEVSIM_NO_LARGE))
+	if (order && accel_goes_wrong(dev, ACCEL_NO_LARGE))
 		return NULL;
 	if (order)
 		gfp = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_NORETRY | __GFP_NOWARN;
@@ -86,7 +85,7 @@ static struct folio *system_alloc(struct devsim *dev, struct vm_area_struct *vma
 /* The largest order, no more than @order, that the device has and memory can be had of. */
 static struct folio *alloc_dst(struct window *w, unsigned int order, bool to_device)
 {
-	u32 orders = devsim_orders(w->dev);
+	u32 orders = accel_orders(w->dev);
 
 	for (;; order--) {
 		struct folio *folio = NULL;
@@ -102,6 +101,12 @@ static struct folio *alloc_dst(struct window *w, unsigned int order, bool to_dev
 
 /* ---- copies ---- */
 
+/* What a copy is made of. @page: NULL: a hole. */
+static struct accel_mem page_bytes(struct window *w, const struct page *page)
+{
+	return page ? accel_page_mem(w->dev, page) : (struct accel_mem){ .kind = ACCEL_ZEROS };
+}
+
 /* The pages of elements from @i on, which are a folio or hole that begins at @first, into @folio. */
 static void plan_copies(struct window *w, unsigned long i, struct folio *folio)
 {
@@ -110,14 +115,13 @@ static void plan_copies(struct window *w, unsigned long i, struct folio *folio)
 	for (unsigned long k = 0; k < nr; k += n) {
 		unsigned long src = w->src[i + k];
 		struct page *from = migrate_pfn_to_page(src);
-		struct dma_copy *c = &w->copy[w->nr_copies];
+		struct accel_copy *c = &w->copy[w->nr_copies];
 
 		/* a source that is larger than the destination has its pages here only */
 		n = min(1ul << migrate_pfn_order(src), nr - k);
-		*c = (struct dma_copy){ .to = devsim_page_mem(w->dev, folio_page(folio, k)),
-					.len = n << PAGE_SHIFT };
-		if (from)
-			c->from = devsim_page_mem(w->dev, from);
+		*c = (struct accel_copy){ .to = accel_page_mem(w->dev, folio_page(folio, k)),
+					  .from = page_bytes(w, from),
+					  .len = n << PAGE_SHIFT };
 		w->of[w->nr_copies++] = i;
 	}
 }
@@ -126,17 +130,16 @@ static void plan_copies(struct window *w, unsigned long i, struct folio *folio)
 static void give(struct window *w, unsigned long first, unsigned long i, struct folio *folio)
 {
 	struct page *from = migrate_pfn_to_page(w->src[first]);
-	struct dma_copy *c = &w->copy[w->nr_copies];
+	struct accel_copy *c = &w->copy[w->nr_copies];
 
 	w->dst[i] = migrate_pfn(folio_page(folio, 0));
 	if (i == first && folio_order(folio) >= migrate_pfn_order(w->src[first])) {
 		plan_copies(w, i, folio);
 		return;
 	}
-	*c = (struct dma_copy){ .to = devsim_page_mem(w->dev, folio_page(folio, 0)),
-				.len = folio_size(folio) };
-	if (from)
-		c->from = devsim_page_mem(w->dev, from + (i - first));
+	*c = (struct accel_copy){ .to = accel_page_mem(w->dev, folio_page(folio, 0)),
+				  .from = page_bytes(w, from ? from + (i - first) : NULL),
+				  .len = folio_size(folio) };
 	w->of[w->nr_copies++] = i;
 }
 
@@ -177,7 +180,7 @@ static unsigned int gather_order(const struct window *w, unsigned long i)
 			covered += 1ul << migrate_pfn_order(w->src[i + covered]);
 		if (covered < nr)
 			break;
-		if (devsim_orders(w->dev) & 1u << order)
+		if (accel_orders(w->dev) & 1u << order)
 			best = order;
 	}
 	return best;
@@ -222,7 +225,7 @@ static void give_all(struct window *w, bool to_device)
 /* What moved, by the elements after the exchange. Return: pages. */
 static unsigned long count_moved(const struct window *w, bool to_device)
 {
-	struct devsim_stat *st = &w->dev->stat;
+	struct accel_stat *st = &w->dev->stat;
 	unsigned long pages = 0;
 
 	for (unsigned long i = 0; i < w->nr; i++) {
@@ -238,9 +241,9 @@ static unsigned long count_moved(const struct window *w, bool to_device)
 		__atomic_fetch_add(&n[folio_order(folio)], 1, __ATOMIC_RELAXED);
 	}
 	if (to_device)
-		devsim_count(w->dev, to_device, pages);
+		accel_count(w->dev, to_device, pages);
 	else
-		devsim_count(w->dev, to_system, pages);
+		accel_count(w->dev, to_system, pages);
 	return pages;
 }
 
@@ -258,7 +261,7 @@ static unsigned long window_run(struct window *w, bool to_device)
 	return moved;
 }
 
-static unsigned long device_flags(const struct devsim *dev)
+static unsigned long device_flags(const struct accel *dev)
 {
 	return dev->cfg.coherent_pfn ? MIGRATE_VMA_SELECT_DEVICE_COHERENT
 				     : MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
@@ -268,7 +271,7 @@ static unsigned long device_flags(const struct devsim *dev)
  * Pages from @addr on, as many as are in one window and area. What was gathered, and does not belong together (pages of two families,
  * say), stays; then it is tried again as it is. Context: mmap_lock. Return: bytes passed; -errno.
  */
-static long migrate_window(struct devsim_ctx *ctx, unsigned long addr, unsigned long end,
+static long migrate_window(struct accel_ctx *ctx, unsigned long addr, unsigned long end,
 			   bool to_device, unsigned long *moved)
 {
 	struct vm_area_struct *vma = vma_lookup(ctx->mm, addr);
@@ -297,7 +300,7 @@ static long migrate_window(struct devsim_ctx *ctx, unsigned long addr, unsigned 
 	return (long)(end - addr);
 }
 
-static long migrate_range(struct devsim_ctx *ctx, unsigned long addr, unsigned long len,
+static long migrate_range(struct accel_ctx *ctx, unsigned long addr, unsigned long len,
 			  bool to_device)
 {
 	unsigned long end = addr + len, moved = 0;
@@ -309,7 +312,7 @@ static long migrate_range(struct devsim_ctx *ctx, unsigned long addr, unsigned l
 		unsigned long left = (end - addr) >> PAGE_SHIFT, room = min(left, WINDOW);
 
 		if (to_device && memory_left(&ctx->dev->mem) < room)
-			devsim_evict(ctx->dev, WINDOW);
+			accel_evict(ctx->dev, WINDOW);
 		mmap_read_lock(ctx->mm);
 		n = migrate_window(ctx, addr, end, to_device, &moved);
 		mmap_read_unlock(ctx->mm);
@@ -320,12 +323,12 @@ static long migrate_range(struct devsim_ctx *ctx, unsigned long addr, unsigned l
 	return (long)moved;
 }
 
-long devsim_migrate(struct devsim_ctx *ctx, unsigned long addr, unsigned long len)
+long accel_migrate(struct accel_ctx *ctx, unsigned long addr, unsigned long len)
 {
 	return migrate_range(ctx, addr, len, true);
 }
 
-long devsim_migrate_back(struct devsim_ctx *ctx, unsigned long addr, unsigned long len)
+long accel_migrate_back(struct accel_ctx *ctx, unsigned long addr, unsigned long len)
 {
 	return migrate_range(ctx, addr, len, false);
 }
@@ -333,7 +336,7 @@ long devsim_migrate_back(struct devsim_ctx *ctx, unsigned long addr, unsigned lo
 /* ---- a CPU touched it ---- */
 
 /* The window of the fault's folio, as far as the area has it. */
-static void plan_fault_back(struct window *w, struct devsim *dev, struct vm_fault *vmf)
+static void plan_fault_back(struct window *w, struct accel *dev, struct vm_fault *vmf)
 {
 	struct folio *folio = page_folio(vmf->page);
 	unsigned long idx = folio_page_idx(folio, vmf->page);
@@ -353,11 +356,11 @@ static void plan_fault_back(struct window *w, struct devsim *dev, struct vm_faul
 
 static u32 migrate_to_ram(struct vm_fault *vmf)
 {
-	struct devsim *dev = folio_pgmap(page_folio(vmf->page))->priv;
+	struct accel *dev = folio_pgmap(page_folio(vmf->page))->priv;
 	struct window w;
 
-	devsim_count(dev, cpu_faults, 1);
-	if (devsim_goes_wrong(dev, DEVSIM_FAULT_BACK_FAILS))
+	accel_count(dev, cpu_faults, 1);
+	if (accel_goes_wrong(dev, ACCEL_FAULT_BACK_FAILS))
 		return VM_FAULT_SIGBUS;
 	plan_fault_back(&w, dev, vmf);
 	if (migrate_vma_setup(&w.args))
@@ -373,7 +376,7 @@ static u32 migrate_to_ram(struct vm_fault *vmf)
 /* ---- eviction ---- */
 
 /* The folios that begin in a window of the device's memory. Return: pages that moved. */
-static unsigned long evict_window(struct devsim *dev, unsigned long first, unsigned long nr)
+static unsigned long evict_window(struct accel *dev, unsigned long first, unsigned long nr)
 {
 	struct window w;
 	unsigned long moved;
@@ -391,7 +394,7 @@ static unsigned long evict_window(struct devsim *dev, unsigned long first, unsig
 	return moved;
 }
 
-unsigned long devsim_evict(struct devsim *dev, unsigned long nr)
+unsigned long accel_evict(struct accel *dev, unsigned long nr)
 {
 	unsigned long moved = 0, size = min(WINDOW, dev->mem.nr);
 
@@ -401,7 +404,7 @@ unsigned long devsim_evict(struct devsim *dev, unsigned long nr)
 
 		moved += evict_window(dev, at % (dev->mem.nr / size) * size, size);
 	}
-	devsim_count(dev, evicted, moved);
+	accel_count(dev, evicted, moved);
 	return moved;
 }
 
@@ -410,7 +413,7 @@ unsigned long devsim_evict(struct devsim *dev, unsigned long nr)
 static void folio_free(struct folio *folio)
 {
 	struct dev_pagemap *pgmap = folio_pgmap(folio);
-	struct devsim *dev = pgmap->priv;
+	struct accel *dev = pgmap->priv;
 
 	memory_give(&dev->mem, (unsigned long)(folio_page(folio, 0) - pgmap->words),
 		    folio_order(folio));
@@ -418,10 +421,10 @@ static void folio_free(struct folio *folio)
 
 static void folio_split_told(struct folio *original, struct folio *new)
 {
-	struct devsim *dev = folio_pgmap(original)->priv;
+	struct accel *dev = folio_pgmap(original)->priv;
 
 	if (!new)
-		devsim_count(dev, splits, 1);
+		accel_count(dev, splits, 1);
 }
 
 const struct dev_pagemap_ops migrate_ops = {

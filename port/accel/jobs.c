@@ -2,7 +2,7 @@
 /*
  * jobs.c - the queue, and the threads that compute on user addresses.
  *
- * A job is done piece by piece, each within a page of what it reads and writes, under the mirror's lock for reading. A piece
+ * A job is done piece by piece, each within a page of what it reads and writes, under the mirror's lock for reading. The backend computes. A piece
  * whose translation is missing is a device fault, without the lock, and is tried again. So a job sees each word as it is when it comes
  * to it, as a CPU would.
  */
@@ -10,62 +10,27 @@
 #include <stdlib.h>
 
 #include "../sim/sim.h"
-#include "devsim.h"
-
-/* ---- words ---- */
-
-static u64 word_load(const u64 *p)
-{
-	return __atomic_load_n(p, __ATOMIC_RELAXED);
-}
-
-static void word_store(u64 *p, u64 v)
-{
-	__atomic_store_n(p, v, __ATOMIC_RELAXED);
-}
-
-/* @nr words. Context: the mirror's lock; DEVSIM_ATOMIC: for writing, so that no other thread of the device's is at it. */
-static void compute(struct devsim_job *job, u64 *dst, const u64 *src, unsigned long nr)
-{
-	for (unsigned long i = 0; i < nr; i++)
-		switch (job->op) {
-		case DEVSIM_FILL:
-			word_store(dst + i, job->value);
-			break;
-		case DEVSIM_COPY:
-			word_store(dst + i, word_load(src + i));
-			break;
-		case DEVSIM_ADD:
-		case DEVSIM_ATOMIC:
-			word_store(dst + i, word_load(dst + i) + job->value);
-			break;
-		case DEVSIM_REDUCE:
-			job->result += word_load(src + i);
-			break;
-		case DEVSIM_PREFETCH:
-			break;
-		}
-}
+#include "accel_priv.h"
 
 /* ---- pieces ---- */
 
-static bool op_writes(enum devsim_op op)
+static bool op_writes(enum accel_op op)
 {
-	return op != DEVSIM_REDUCE && op != DEVSIM_PREFETCH;
+	return op != ACCEL_REDUCE && op != ACCEL_PREFETCH;
 }
 
-static bool op_reads_src(enum devsim_op op)
+static bool op_reads_src(enum accel_op op)
 {
-	return op == DEVSIM_COPY || op == DEVSIM_REDUCE;
+	return op == ACCEL_COPY || op == ACCEL_REDUCE;
 }
 
-static enum mirror_access dst_access(const struct devsim_job *job)
+static enum mirror_access dst_access(const struct accel_job *job)
 {
-	return job->op == DEVSIM_ATOMIC ? MIRROR_ALONE : MIRROR_WRITE;
+	return job->op == ACCEL_ATOMIC ? MIRROR_ALONE : MIRROR_WRITE;
 }
 
 /* Bytes from @at on that lie in one page of all that is used. */
-static unsigned long piece_len(const struct devsim_job *job, unsigned long at)
+static unsigned long piece_len(const struct accel_job *job, unsigned long at)
 {
 	unsigned long len = job->len - at;
 
@@ -76,41 +41,46 @@ static unsigned long piece_len(const struct devsim_job *job, unsigned long at)
 	return len;
 }
 
-/* Do what begins at @at. Return: 0 or what is missing: 1 dst, 2 src. */
-static int piece_try(struct devsim_job *job, unsigned long at, unsigned long len)
+#define DST_MISSING 1
+#define SRC_MISSING 2
+
+/* Do what begins at @at. Return: 0; what is missing; -errno. */
+static int piece_try(struct accel_job *job, unsigned long at, unsigned long len)
 {
-	struct devsim_ctx *ctx = job->ctx;
-	u64 *dst = NULL, *src = NULL;
+	struct accel_work work = { .op = job->op,
+				   .words = len / sizeof(u64),
+				   .value = job->value,
+				   .result = &job->result };
+	struct accel_ctx *ctx = job->ctx;
 	int missing = 0;
 
-	if (job->op == DEVSIM_ATOMIC)
+	/* no other thread of the device's may be at it */
+	if (job->op == ACCEL_ATOMIC)
 		pthread_rwlock_wrlock(&ctx->lock);
 	else
 		pthread_rwlock_rdlock(&ctx->lock);
-	if (op_writes(job->op)) {
-		dst = mirror_translate(ctx, job->dst + at, dst_access(job));
-		missing |= dst ? 0 : 1;
-	}
-	if (op_reads_src(job->op)) {
-		src = mirror_translate(ctx, job->src + at, MIRROR_READ);
-		missing |= src ? 0 : 2;
-	}
+	if (op_writes(job->op) && !mirror_translate(ctx, job->dst + at, dst_access(job), &work.dst))
+		missing |= DST_MISSING;
+	if (op_reads_src(job->op) && !mirror_translate(ctx, job->src + at, MIRROR_READ, &work.src))
+		missing |= SRC_MISSING;
 	if (!missing)
-		compute(job, dst, src, len / sizeof(u64));
+		missing = ctx->dev->be->ops->compute(ctx->dev->be, &work);
 	pthread_rwlock_unlock(&ctx->lock);
 	return missing;
 }
 
-static int piece_run(struct devsim_job *job, unsigned long at, unsigned long len, u64 resets)
+static int piece_run(struct accel_job *job, unsigned long at, unsigned long len, u64 resets)
 {
 	int missing, err = 0;
 
 	while (!err && (missing = piece_try(job, at, len))) {
+		if (missing < 0)
+			return missing;
 		if (__atomic_load_n(&job->ctx->dev->resets, __ATOMIC_RELAXED) != resets)
 			return -EIO;
-		if (missing & 1)
+		if (missing & DST_MISSING)
 			err = mirror_fault(job->ctx, job->dst + at, dst_access(job));
-		if (!err && missing & 2)
+		if (!err && missing & SRC_MISSING)
 			err = mirror_fault(job->ctx, job->src + at, MIRROR_READ);
 	}
 	return err;
@@ -118,10 +88,16 @@ static int piece_run(struct devsim_job *job, unsigned long at, unsigned long len
 
 /* ---- jobs ---- */
 
-static int prefetch(struct devsim_job *job)
+static bool overlaps(const struct accel_job *job)
+{
+	return job->dst != job->src && job->dst < job->src + job->len &&
+	       job->src < job->dst + job->len;
+}
+
+static int prefetch(struct accel_job *job)
 {
 	unsigned long end = ALIGN(job->dst + job->len, PAGE_SIZE);
-	long n = devsim_migrate(job->ctx, job->dst & PAGE_MASK, end - (job->dst & PAGE_MASK));
+	long n = accel_migrate(job->ctx, job->dst & PAGE_MASK, end - (job->dst & PAGE_MASK));
 
 	if (n < 0)
 		return (int)n;
@@ -129,18 +105,20 @@ static int prefetch(struct devsim_job *job)
 	return 0;
 }
 
-static int job_run(struct devsim_job *job)
+static int job_run(struct accel_job *job)
 {
-	struct devsim *dev = job->ctx->dev;
+	struct accel *dev = job->ctx->dev;
 	u64 resets = __atomic_load_n(&dev->resets, __ATOMIC_RELAXED);
 	unsigned long len;
 	int err = 0;
 
-	devsim_count(dev, jobs, 1);
+	accel_count(dev, jobs, 1);
 	job->result = 0;
 	if (!IS_ALIGNED(job->dst | job->src | job->len, sizeof(u64)))
 		return -EINVAL;
-	if (job->op == DEVSIM_PREFETCH)
+	if (job->op == ACCEL_COPY && overlaps(job))
+		return -EINVAL;
+	if (job->op == ACCEL_PREFETCH)
 		return prefetch(job);
 	for (unsigned long at = 0; at < job->len && !err; at += len) {
 		if (__atomic_load_n(&dev->resets, __ATOMIC_RELAXED) != resets)
@@ -154,13 +132,13 @@ static int job_run(struct devsim_job *job)
 /* ---- the queue ---- */
 
 struct worker {
-	struct devsim *dev;
+	struct accel *dev;
 	unsigned int cpu;
 };
 
-static struct devsim_job *next_job(struct devsim_queue *q)
+static struct accel_job *next_job(struct accel_queue *q)
 {
-	struct devsim_job *job;
+	struct accel_job *job;
 
 	pthread_mutex_lock(&q->lock);
 	while (!q->first && !q->stop)
@@ -178,7 +156,7 @@ static struct devsim_job *next_job(struct devsim_queue *q)
 static void *work(void *arg)
 {
 	struct worker w = *(struct worker *)arg;
-	struct devsim_job *job;
+	struct accel_job *job;
 
 	free(arg);
 	sim_thread_begin(w.cpu);
@@ -195,7 +173,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static int start_worker(struct devsim *dev, unsigned int i)
+static int start_worker(struct accel *dev, unsigned int i)
 {
 	struct worker *w = malloc(sizeof(*w));
 
@@ -208,9 +186,9 @@ static int start_worker(struct devsim *dev, unsigned int i)
 	return -ENOMEM;
 }
 
-int jobs_init(struct devsim *dev)
+int jobs_init(struct accel *dev)
 {
-	struct devsim_queue *q = &dev->queue;
+	struct accel_queue *q = &dev->queue;
 	unsigned int threads = dev->cfg.threads;
 	int err = 0;
 
@@ -231,9 +209,9 @@ int jobs_init(struct devsim *dev)
 	return err;
 }
 
-void jobs_exit(struct devsim *dev)
+void jobs_exit(struct accel *dev)
 {
-	struct devsim_queue *q = &dev->queue;
+	struct accel_queue *q = &dev->queue;
 
 	pthread_mutex_lock(&q->lock);
 	q->stop = true;
@@ -245,9 +223,9 @@ void jobs_exit(struct devsim *dev)
 	q->thread = NULL;
 }
 
-void devsim_submit(struct devsim_ctx *ctx, struct devsim_job *job)
+void accel_submit(struct accel_ctx *ctx, struct accel_job *job)
 {
-	struct devsim_queue *q = &ctx->dev->queue;
+	struct accel_queue *q = &ctx->dev->queue;
 
 	job->ctx = ctx;
 	job->next = NULL;
@@ -259,9 +237,9 @@ void devsim_submit(struct devsim_ctx *ctx, struct devsim_job *job)
 	pthread_mutex_unlock(&q->lock);
 }
 
-int devsim_wait(struct devsim_job *job)
+int accel_wait(struct accel_job *job)
 {
-	struct devsim_queue *q = &job->ctx->dev->queue;
+	struct accel_queue *q = &job->ctx->dev->queue;
 
 	pthread_mutex_lock(&q->lock);
 	while (!job->done)
@@ -270,8 +248,8 @@ int devsim_wait(struct devsim_job *job)
 	return job->status;
 }
 
-int devsim_run(struct devsim_ctx *ctx, struct devsim_job *job)
+int accel_run(struct accel_ctx *ctx, struct accel_job *job)
 {
-	devsim_submit(ctx, job);
-	return devsim_wait(job);
+	accel_submit(ctx, job);
+	return accel_wait(job);
 }

@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devsim.h"
+#include "accel_priv.h"
 
 #define NONE (~0u)
 
-static void list_add_block(struct devsim_memory *mem, unsigned long at, unsigned int order)
+static void list_add_block(struct accel_memory *mem, unsigned long at, unsigned int order)
 {
 	u32 next = mem->head[order];
 
@@ -25,7 +25,7 @@ static void list_add_block(struct devsim_memory *mem, unsigned long at, unsigned
 	mem->head[order] = (u32)at;
 }
 
-static void list_del_block(struct devsim_memory *mem, unsigned long at, unsigned int order)
+static void list_del_block(struct accel_memory *mem, unsigned long at, unsigned int order)
 {
 	u32 next = mem->next[at], prev = mem->prev[at];
 
@@ -39,7 +39,7 @@ static void list_del_block(struct devsim_memory *mem, unsigned long at, unsigned
 }
 
 /* Context: the lock. */
-static void give(struct devsim_memory *mem, unsigned long at, unsigned int order)
+static void give(struct accel_memory *mem, unsigned long at, unsigned int order)
 {
 	mem->free += 1ul << order;
 	while (order < mem->top) {
@@ -54,7 +54,7 @@ static void give(struct devsim_memory *mem, unsigned long at, unsigned int order
 	list_add_block(mem, at, order);
 }
 
-int memory_init(struct devsim_memory *mem, unsigned long nr, unsigned int top)
+int memory_init(struct accel_memory *mem, unsigned long nr, unsigned int top)
 {
 	memset(mem, 0, sizeof(*mem));
 	pthread_mutex_init(&mem->lock, NULL);
@@ -74,7 +74,7 @@ int memory_init(struct devsim_memory *mem, unsigned long nr, unsigned int top)
 	return 0;
 }
 
-void memory_exit(struct devsim_memory *mem)
+void memory_exit(struct accel_memory *mem)
 {
 	free(mem->next);
 	free(mem->prev);
@@ -82,7 +82,7 @@ void memory_exit(struct devsim_memory *mem)
 	pthread_mutex_destroy(&mem->lock);
 }
 
-long memory_take(struct devsim_memory *mem, unsigned int order)
+long memory_take(struct accel_memory *mem, unsigned int order)
 {
 	unsigned int from = order;
 	long at = -1;
@@ -102,14 +102,14 @@ long memory_take(struct devsim_memory *mem, unsigned int order)
 	return at;
 }
 
-void memory_give(struct devsim_memory *mem, unsigned long at, unsigned int order)
+void memory_give(struct accel_memory *mem, unsigned long at, unsigned int order)
 {
 	pthread_mutex_lock(&mem->lock);
 	give(mem, at, order);
 	pthread_mutex_unlock(&mem->lock);
 }
 
-unsigned long memory_left(struct devsim_memory *mem)
+unsigned long memory_left(struct accel_memory *mem)
 {
 	unsigned long left;
 
@@ -119,7 +119,7 @@ unsigned long memory_left(struct devsim_memory *mem)
 	return left;
 }
 
-bool memory_validate(struct devsim_memory *mem)
+bool memory_validate(struct accel_memory *mem)
 {
 	unsigned long sum = 0;
 	bool ok = true;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * devsim.h - what the files of the simulated accelerator tell each other.
+ * accel.h - what the files of the simulated accelerator tell each other.
  *
  * Locks, outermost first: mmap_lock; folio locks; ctx->lock, which jobs hold for reading while they use a translation and
  * invalidations for writing; mem.lock, dma.lock, queue.lock, which are held for moments.
  */
-#ifndef DEVSIM_H
-#define DEVSIM_H
+#ifndef ACCEL_PRIV_H
+#define ACCEL_PRIV_H
 
 #include <pthread.h>
 #include <stddef.h>
@@ -16,11 +16,12 @@
 #include <octavo/mm.h>
 #include <octavo/mmu_notifier.h>
 
-#include "device_sim.h"
+#include "accel.h"
+#include "backend.h"
 
 /* ---- memory.c: buddies, by page of the device ---- */
 
-struct devsim_memory {
+struct accel_memory {
 	pthread_mutex_t lock;
 	unsigned long nr, free; /* pages */
 	unsigned int top;	/* largest order */
@@ -29,32 +30,25 @@ struct devsim_memory {
 	u32 head[MAX_FOLIO_ORDER + 1];
 };
 
-int memory_init(struct devsim_memory *mem, unsigned long nr, unsigned int top);
-void memory_exit(struct devsim_memory *mem);
+int memory_init(struct accel_memory *mem, unsigned long nr, unsigned int top);
+void memory_exit(struct accel_memory *mem);
 /* Return: the first page, or -1: there is no such block. */
-long memory_take(struct devsim_memory *mem, unsigned int order);
-void memory_give(struct devsim_memory *mem, unsigned long at, unsigned int order);
+long memory_take(struct accel_memory *mem, unsigned int order);
+void memory_give(struct accel_memory *mem, unsigned long at, unsigned int order);
 /* Free pages. */
-unsigned long memory_left(struct devsim_memory *mem);
-bool memory_validate(struct devsim_memory *mem);
+unsigned long memory_left(struct accel_memory *mem);
+bool memory_validate(struct accel_memory *mem);
 
 /* ---- dma.c ---- */
 
-struct dma_copy {
-	void *to;
-	const void *from; /* NULL: zeros */
-	size_t len;
-	bool failed;
-};
-
 struct dma_batch {
-	struct dma_copy *copy;
+	struct accel_copy *copy;
 	unsigned long nr;
 	bool done;
 	struct dma_batch *next;
 };
 
-struct devsim_dma {
+struct accel_dma {
 	pthread_mutex_t lock;
 	pthread_cond_t work, idle;
 	struct dma_batch *first, **last;
@@ -63,34 +57,34 @@ struct devsim_dma {
 	pthread_t *thread;
 };
 
-int dma_init(struct devsim *dev, unsigned int threads);
-void dma_exit(struct devsim *dev);
+int dma_init(struct accel *dev, unsigned int threads);
+void dma_exit(struct accel *dev);
 /* All of them; which have failed is in them. */
-void dma_run(struct devsim *dev, struct dma_copy *copy, unsigned long nr);
+void dma_run(struct accel *dev, struct accel_copy *copy, unsigned long nr);
 
 /* ---- the device ---- */
 
-struct devsim_queue {
+struct accel_queue {
 	pthread_mutex_t lock;
 	pthread_cond_t work, done;
-	struct devsim_job *first, **last;
+	struct accel_job *first, **last;
 	bool stop;
 	pthread_t *thread;
 };
 
-struct devsim {
-	struct devsim_config cfg;
+struct accel {
+	struct accel_config cfg;
 	struct dev_pagemap pgmap; /* owner and priv: this device */
-	char *bytes;		  /* private memory */
-	struct devsim_memory mem;
-	struct devsim_dma dma;
-	struct devsim_queue queue;
+	struct accel_backend *be;
+	struct accel_memory mem;
+	struct accel_dma dma;
+	struct accel_queue queue;
 	pthread_mutex_t lock; /* the list of contexts */
-	struct devsim_ctx *contexts;
+	struct accel_ctx *contexts;
 	u64 resets;
 	unsigned long hand; /* where the next eviction begins */
-	u32 error[NR_DEVSIM_ERRORS];
-	struct devsim_stat stat; /* atomic */
+	u32 error[NR_ACCEL_ERRORS];
+	struct accel_stat stat; /* atomic */
 };
 
 #define DPT_BITS   9u
@@ -109,24 +103,24 @@ struct dpt {
 #define DPT_ALONE 8ul /* a frame that CPUs may not access now */
 #define DPT_SHIFT 8
 
-struct devsim_ctx {
-	struct devsim *dev;
+struct accel_ctx {
+	struct accel *dev;
 	struct mm_struct *mm;
 	struct mmu_interval_notifier mni;
 	pthread_rwlock_t lock; /* the mirror's: dpt, and that nobody uses a translation */
 	struct dpt *dpt;
-	struct devsim_ctx *next;
+	struct accel_ctx *next;
 };
 
-#define devsim_count(dev, field, n) \
+#define accel_count(dev, field, n) \
 	__atomic_fetch_add(&(dev)->stat.field, (u64)(n), __ATOMIC_RELAXED)
 
 /* Is it to go wrong this time? */
-bool devsim_goes_wrong(struct devsim *dev, enum devsim_error error);
-/* Host memory of a page, the device's or the system's. */
-void *devsim_page_mem(struct devsim *dev, const struct page *page);
+bool accel_goes_wrong(struct accel *dev, enum accel_error error);
+/* Where a page's bytes are, the device's or the system's. */
+struct accel_mem accel_page_mem(struct accel *dev, const struct page *page);
 /* Orders that it migrates, bit 0 set. */
-u32 devsim_orders(struct devsim *dev);
+u32 accel_orders(struct accel *dev);
 
 /* ---- mirror.c ---- */
 
@@ -138,13 +132,14 @@ enum mirror_access {
 	MIRROR_ALONE, /* write, and no CPU takes part */
 };
 
-/* Context: ctx->lock. Return: host memory of an address; NULL: no translation that allows it. */
-void *mirror_translate(const struct devsim_ctx *ctx, unsigned long addr, enum mirror_access access);
+/* Where the bytes of an address are. Context: ctx->lock. Return: false: no translation that allows it. */
+bool mirror_translate(const struct accel_ctx *ctx, unsigned long addr, enum mirror_access access,
+		      struct accel_mem *mem);
 /* A translation that was missing. Context: sleeps, no lock. Return: 0: try again; -errno. */
-int mirror_fault(struct devsim_ctx *ctx, unsigned long addr, enum mirror_access access);
+int mirror_fault(struct accel_ctx *ctx, unsigned long addr, enum mirror_access access);
 /* Empty. Context: ctx->lock for writing. */
-void mirror_clear(struct devsim_ctx *ctx, unsigned long start, unsigned long end);
-void mirror_free(struct devsim_ctx *ctx);
+void mirror_clear(struct accel_ctx *ctx, unsigned long start, unsigned long end);
+void mirror_free(struct accel_ctx *ctx);
 
 /* ---- migrate.c ---- */
 
@@ -152,7 +147,7 @@ extern const struct dev_pagemap_ops migrate_ops;
 
 /* ---- jobs.c ---- */
 
-int jobs_init(struct devsim *dev);
-void jobs_exit(struct devsim *dev);
+int jobs_init(struct accel *dev);
+void jobs_exit(struct accel *dev);
 
-#endif /* DEVSIM_H */
+#endif /* ACCEL_PRIV_H */

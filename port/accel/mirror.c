@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devsim.h"
+#include "accel_priv.h"
 
 /* Pages that are looked at with one fault: an entry of level 1. */
 #define WINDOW_PAGES DPT_SIZE
@@ -42,7 +42,8 @@ static bool allows(u64 e, enum mirror_access access)
 	return (e & (DPT_VALID | DPT_WRITE)) == (DPT_VALID | DPT_WRITE);
 }
 
-void *mirror_translate(const struct devsim_ctx *ctx, unsigned long addr, enum mirror_access access)
+bool mirror_translate(const struct accel_ctx *ctx, unsigned long addr, enum mirror_access access,
+		      struct accel_mem *mem)
 {
 	const struct dpt *t = ctx->dpt;
 	unsigned int level = DPT_LEVELS - 1;
@@ -57,11 +58,14 @@ void *mirror_translate(const struct devsim_ctx *ctx, unsigned long addr, enum mi
 		level--;
 	}
 	if (!allows(e, access))
-		return NULL;
+		return false;
 	place = (e >> DPT_SHIFT) + ((addr & (dpt_span(level) - 1)) >> PAGE_SHIFT);
-	return (e & DPT_LOCAL ? ctx->dev->bytes + (place << PAGE_SHIFT)
-			      : (char *)pfn_to_virt(place)) +
-	       (addr & (PAGE_SIZE - 1));
+	if (e & DPT_LOCAL)
+		*mem = (struct accel_mem){ .kind = ACCEL_DEVICE, .at = place << PAGE_SHIFT };
+	else
+		*mem = (struct accel_mem){ .kind = ACCEL_HOST, .host = pfn_to_virt(place) };
+	*mem = accel_mem_add(*mem, addr & (PAGE_SIZE - 1));
+	return true;
 }
 
 /* ---- emptying ---- */
@@ -80,7 +84,7 @@ static void clear_table(struct dpt *t, unsigned int level, unsigned long base, u
 	}
 }
 
-void mirror_clear(struct devsim_ctx *ctx, unsigned long start, unsigned long end)
+void mirror_clear(struct accel_ctx *ctx, unsigned long start, unsigned long end)
 {
 	if (ctx->dpt)
 		clear_table(ctx->dpt, DPT_LEVELS - 1, 0, start, end);
@@ -95,7 +99,7 @@ static void free_table(struct dpt *t)
 	free(t);
 }
 
-void mirror_free(struct devsim_ctx *ctx)
+void mirror_free(struct accel_ctx *ctx)
 {
 	free_table(ctx->dpt);
 	ctx->dpt = NULL;
@@ -104,7 +108,7 @@ void mirror_free(struct devsim_ctx *ctx)
 static bool mirror_invalidate(struct mmu_interval_notifier *mni,
 			      const struct mmu_notifier_range *range, unsigned long seq)
 {
-	struct devsim_ctx *ctx = container_of(mni, struct devsim_ctx, mni);
+	struct accel_ctx *ctx = container_of(mni, struct accel_ctx, mni);
 
 	/* our own doing: what the device is to have alone is about to be in its table */
 	if (range->event == MMU_NOTIFY_EXCLUSIVE && range->owner == ctx->dev)
@@ -116,7 +120,7 @@ static bool mirror_invalidate(struct mmu_interval_notifier *mni,
 	mmu_interval_set_seq(mni, seq);
 	mirror_clear(ctx, range->start, range->end);
 	pthread_rwlock_unlock(&ctx->lock);
-	devsim_count(ctx->dev, invalidations, 1);
+	accel_count(ctx->dev, invalidations, 1);
 	return true;
 }
 
@@ -125,7 +129,7 @@ const struct mmu_interval_notifier_ops mirror_ops = { .invalidate = mirror_inval
 /* ---- filling ---- */
 
 /* Context: the lock for writing. Return: false: no memory for tables. */
-static bool dpt_set(struct devsim_ctx *ctx, unsigned long addr, unsigned int level, u64 e)
+static bool dpt_set(struct accel_ctx *ctx, unsigned long addr, unsigned int level, u64 e)
 {
 	struct dpt **t = &ctx->dpt;
 
@@ -144,7 +148,7 @@ static bool dpt_set(struct devsim_ctx *ctx, unsigned long addr, unsigned int lev
 	return true;
 }
 
-static u64 dpt_entry(const struct devsim_ctx *ctx, unsigned long el)
+static u64 dpt_entry(const struct accel_ctx *ctx, unsigned long el)
 {
 	unsigned long place = hmm_pfn_value(el);
 	u64 e = DPT_VALID;
@@ -159,7 +163,7 @@ static u64 dpt_entry(const struct devsim_ctx *ctx, unsigned long el)
 }
 
 /* What was read. Context: the lock for writing, the sequence checked. */
-static bool mirror_fill(struct devsim_ctx *ctx, const struct hmm_range *range)
+static bool mirror_fill(struct accel_ctx *ctx, const struct hmm_range *range)
 {
 	unsigned long nr = (range->end - range->start) >> PAGE_SHIFT, n;
 
@@ -176,7 +180,7 @@ static bool mirror_fill(struct devsim_ctx *ctx, const struct hmm_range *range)
 }
 
 /* The range to look at, and what is asked for in it. Context: mmap_lock. */
-static int plan_fault(struct devsim_ctx *ctx, unsigned long addr, bool write,
+static int plan_fault(struct accel_ctx *ctx, unsigned long addr, bool write,
 		      struct hmm_range *range)
 {
 	struct vm_area_struct *vma = vma_lookup(ctx->mm, addr);
@@ -193,7 +197,7 @@ static int plan_fault(struct devsim_ctx *ctx, unsigned long addr, bool write,
 }
 
 /* One attempt. Return: 0; -EBUSY: again; -errno. */
-static int fault_once(struct devsim_ctx *ctx, unsigned long addr, bool write)
+static int fault_once(struct accel_ctx *ctx, unsigned long addr, bool write)
 {
 	unsigned long pfns[WINDOW_PAGES];
 	struct hmm_range range = {
@@ -221,18 +225,18 @@ static int fault_once(struct devsim_ctx *ctx, unsigned long addr, bool write)
 	return err;
 }
 
-static int fault_in(struct devsim_ctx *ctx, unsigned long addr, bool write)
+static int fault_in(struct accel_ctx *ctx, unsigned long addr, bool write)
 {
 	int err;
 
 	while ((err = fault_once(ctx, addr, write)) == -EBUSY)
-		devsim_count(ctx->dev, retries, 1);
+		accel_count(ctx->dev, retries, 1);
 	return err;
 }
 
 /* ---- exclusive access ---- */
 
-static int exclusive_once(struct devsim_ctx *ctx, unsigned long addr)
+static int exclusive_once(struct accel_ctx *ctx, unsigned long addr)
 {
 	unsigned long seq = mmu_interval_read_begin(&ctx->mni);
 	struct folio *folio;
@@ -259,32 +263,33 @@ static int exclusive_once(struct devsim_ctx *ctx, unsigned long addr)
 }
 
 /* As it is, if it is the device's memory; else the page is taken from the CPUs. */
-static int fault_alone(struct devsim_ctx *ctx, unsigned long addr)
+static int fault_alone(struct accel_ctx *ctx, unsigned long addr)
 {
 	int err = fault_in(ctx, addr, true);
+	struct accel_mem mem;
 	bool there;
 
 	if (err)
 		return err;
 	pthread_rwlock_rdlock(&ctx->lock);
-	there = mirror_translate(ctx, addr, MIRROR_ALONE);
+	there = mirror_translate(ctx, addr, MIRROR_ALONE, &mem);
 	pthread_rwlock_unlock(&ctx->lock);
 	if (there)
 		return 0;
-	devsim_count(ctx->dev, exclusive, 1);
+	accel_count(ctx->dev, exclusive, 1);
 	while ((err = exclusive_once(ctx, addr)) == -EBUSY)
 		octavo_port_relax();
 	return err;
 }
 
-int mirror_fault(struct devsim_ctx *ctx, unsigned long addr, enum mirror_access access)
+int mirror_fault(struct accel_ctx *ctx, unsigned long addr, enum mirror_access access)
 {
 	addr &= PAGE_MASK;
-	devsim_count(ctx->dev, faults, 1);
+	accel_count(ctx->dev, faults, 1);
 	if (access == MIRROR_ALONE)
 		return fault_alone(ctx, addr);
 	/* what cannot be brought is used where it is */
 	if (ctx->dev->cfg.migrates)
-		(void)devsim_migrate(ctx, addr, PAGE_SIZE);
+		(void)accel_migrate(ctx, addr, PAGE_SIZE);
 	return fault_in(ctx, addr, access == MIRROR_WRITE);
 }

@@ -11,29 +11,23 @@
 
 #include <octavo/fault.h>
 
-#include "devsim.h"
+#include "accel_priv.h"
 
-static void copy_one(struct devsim *dev, struct dma_copy *c)
-{
-	c->failed = devsim_goes_wrong(dev, DEVSIM_COPY_FAILS) || octavo_fault(OCTAVO_FAULT_COPY);
-	if (c->failed)
-		devsim_count(dev, copies_failed, 1);
-	else if (c->from)
-		memcpy(c->to, c->from, c->len);
-	else
-		memset(c->to, 0, c->len);
-}
-
-static void copy_all(struct devsim *dev, struct dma_copy *copy, unsigned long nr)
+static void copy_all(struct accel *dev, struct accel_copy *copy, unsigned long nr)
 {
 	for (unsigned long i = 0; i < nr; i++)
-		copy_one(dev, &copy[i]);
+		copy[i].failed =
+			accel_goes_wrong(dev, ACCEL_COPY_FAILS) || octavo_fault(OCTAVO_FAULT_COPY);
+	dev->be->ops->copy(dev->be, copy, nr);
+	for (unsigned long i = 0; i < nr; i++)
+		if (copy[i].failed)
+			accel_count(dev, copies_failed, 1);
 }
 
 static void *engine(void *arg)
 {
-	struct devsim *dev = arg;
-	struct devsim_dma *dma = &dev->dma;
+	struct accel *dev = arg;
+	struct accel_dma *dma = &dev->dma;
 
 	pthread_mutex_lock(&dma->lock);
 	for (;;) {
@@ -58,9 +52,9 @@ static void *engine(void *arg)
 	return NULL;
 }
 
-int dma_init(struct devsim *dev, unsigned int threads)
+int dma_init(struct accel *dev, unsigned int threads)
 {
-	struct devsim_dma *dma = &dev->dma;
+	struct accel_dma *dma = &dev->dma;
 
 	pthread_mutex_init(&dma->lock, NULL);
 	pthread_cond_init(&dma->work, NULL);
@@ -77,9 +71,9 @@ int dma_init(struct devsim *dev, unsigned int threads)
 	return 0;
 }
 
-void dma_exit(struct devsim *dev)
+void dma_exit(struct accel *dev)
 {
-	struct devsim_dma *dma = &dev->dma;
+	struct accel_dma *dma = &dev->dma;
 
 	pthread_mutex_lock(&dma->lock);
 	dma->stop = true;
@@ -91,10 +85,10 @@ void dma_exit(struct devsim *dev)
 	dma->thread = NULL;
 }
 
-void dma_run(struct devsim *dev, struct dma_copy *copy, unsigned long nr)
+void dma_run(struct accel *dev, struct accel_copy *copy, unsigned long nr)
 {
 	struct dma_batch batch = { .copy = copy, .nr = nr };
-	struct devsim_dma *dma = &dev->dma;
+	struct accel_dma *dma = &dev->dma;
 
 	if (!nr)
 		return;

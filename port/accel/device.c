@@ -6,23 +6,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devsim.h"
+#include "accel_priv.h"
 
-u32 devsim_orders(struct devsim *dev)
+u32 accel_orders(struct accel *dev)
 {
 	u32 all = (2u << min((unsigned int)OCTAVO_TABLE_BITS, (unsigned int)MAX_FOLIO_ORDER)) - 1;
 
 	return dev->cfg.orders ? (dev->cfg.orders & all) | 1 : all;
 }
 
-void *devsim_page_mem(struct devsim *dev, const struct page *page)
+struct accel_mem accel_page_mem(struct accel *dev, const struct page *page)
 {
-	if (page_is_device_private(page))
-		return dev->bytes + ((unsigned long)(page - dev->pgmap.words) << PAGE_SHIFT);
-	return pfn_to_virt(page_to_pfn(page));
+	struct accel_mem mem = { .kind = ACCEL_DEVICE };
+
+	if (page_is_device_private(page)) {
+		mem.at = (size_t)(page - dev->pgmap.words) << PAGE_SHIFT;
+	} else {
+		mem.kind = ACCEL_HOST;
+		mem.host = pfn_to_virt(page_to_pfn(page));
+	}
+	return mem;
 }
 
-bool devsim_goes_wrong(struct devsim *dev, enum devsim_error error)
+const char *accel_name(const struct accel *dev)
+{
+	return dev->be->name;
+}
+
+bool accel_lost(const struct accel *dev)
+{
+	return __atomic_load_n(&dev->be->lost, __ATOMIC_RELAXED);
+}
+
+bool accel_goes_wrong(struct accel *dev, enum accel_error error)
 {
 	u32 left = __atomic_load_n(&dev->error[error], __ATOMIC_RELAXED);
 
@@ -33,17 +49,17 @@ bool devsim_goes_wrong(struct devsim *dev, enum devsim_error error)
 	return left;
 }
 
-void devsim_inject(struct devsim *dev, enum devsim_error error, u32 nr)
+void accel_inject(struct accel *dev, enum accel_error error, u32 nr)
 {
 	__atomic_store_n(&dev->error[error], nr, __ATOMIC_RELAXED);
 }
 
 /* ---- devices ---- */
 
-/* The part of devsim_create() that memunmap_pages() ends. */
-static int create_memory(struct devsim *dev)
+/* The part of accel_create() that memunmap_pages() ends. */
+static int create_memory(struct accel *dev)
 {
-	const struct devsim_config *cfg = &dev->cfg;
+	const struct accel_config *cfg = &dev->cfg;
 
 	dev->pgmap = (struct dev_pagemap){
 		.type = cfg->coherent_pfn ? MEMORY_DEVICE_COHERENT : MEMORY_DEVICE_PRIVATE,
@@ -54,27 +70,29 @@ static int create_memory(struct devsim *dev)
 		.priv = dev,
 	};
 	if (!cfg->coherent_pfn) {
-		dev->bytes = aligned_alloc(PAGE_SIZE, cfg->pages << PAGE_SHIFT);
-		if (!dev->bytes)
-			return -ENOMEM;
+		int err = dev->be->ops->memory(dev->be, cfg->pages << PAGE_SHIFT);
+
+		if (err)
+			return err;
 	}
 	return memremap_pages(&dev->pgmap);
 }
 
-int devsim_create(const struct devsim_config *cfg, struct devsim **devp)
+int accel_create(const struct accel_config *cfg, struct accel_backend *be, struct accel **devp)
 {
-	struct devsim *dev = calloc(1, sizeof(*dev));
+	struct accel *dev = calloc(1, sizeof(*dev));
 	int err;
 
 	if (!dev)
 		return -ENOMEM;
-	if (!cfg->pages) {
+	if (!cfg->pages || (cfg->coherent_pfn && !be->can_coherent)) {
 		free(dev);
 		return -EINVAL;
 	}
 	dev->cfg = *cfg;
+	dev->be = be;
 	pthread_mutex_init(&dev->lock, NULL);
-	err = memory_init(&dev->mem, cfg->pages, (unsigned int)ilog2(devsim_orders(dev)));
+	err = memory_init(&dev->mem, cfg->pages, (unsigned int)ilog2(accel_orders(dev)));
 	if (err)
 		goto no_memory;
 	err = create_memory(dev);
@@ -93,29 +111,28 @@ no_jobs:
 no_dma:
 	memunmap_pages(&dev->pgmap);
 no_pages:
-	free(dev->bytes);
 	memory_exit(&dev->mem);
 no_memory:
 	free(dev);
 	return err;
 }
 
-void devsim_destroy(struct devsim *dev)
+void accel_destroy(struct accel *dev)
 {
 	jobs_exit(dev);
 	/* what somebody still has: what cannot be moved now is waited for below */
-	while (devsim_evict(dev, dev->mem.nr))
+	while (accel_evict(dev, dev->mem.nr))
 		continue;
 	memunmap_pages(&dev->pgmap);
 	dma_exit(dev);
 	memory_exit(&dev->mem);
-	free(dev->bytes);
+	dev->be->ops->close(dev->be);
 	free(dev);
 }
 
-void devsim_reset(struct devsim *dev)
+void accel_reset(struct accel *dev)
 {
-	struct devsim_ctx *ctx;
+	struct accel_ctx *ctx;
 
 	__atomic_fetch_add(&dev->resets, 1, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&dev->lock);
@@ -129,9 +146,9 @@ void devsim_reset(struct devsim *dev)
 
 /* ---- contexts ---- */
 
-int devsim_open(struct devsim *dev, struct mm_struct *mm, struct devsim_ctx **ctxp)
+int accel_open(struct accel *dev, struct mm_struct *mm, struct accel_ctx **ctxp)
 {
-	struct devsim_ctx *ctx = calloc(1, sizeof(*ctx));
+	struct accel_ctx *ctx = calloc(1, sizeof(*ctx));
 	int err;
 
 	if (!ctx)
@@ -152,9 +169,9 @@ int devsim_open(struct devsim *dev, struct mm_struct *mm, struct devsim_ctx **ct
 	return 0;
 }
 
-void devsim_close(struct devsim_ctx *ctx)
+void accel_close(struct accel_ctx *ctx)
 {
-	struct devsim_ctx **link;
+	struct accel_ctx **link;
 
 	pthread_mutex_lock(&ctx->dev->lock);
 	for (link = &ctx->dev->contexts; *link != ctx; link = &(*link)->next)
@@ -169,7 +186,7 @@ void devsim_close(struct devsim_ctx *ctx)
 
 /* ---- inspection ---- */
 
-void devsim_stat(struct devsim *dev, struct devsim_stat *st)
+void accel_stat(struct accel *dev, struct accel_stat *st)
 {
 	/* each is atomic; together they are as exact as the moment is quiet */
 	const u64 *from = (const u64 *)&dev->stat;
@@ -180,7 +197,7 @@ void devsim_stat(struct devsim *dev, struct devsim_stat *st)
 	st->pages_free = memory_left(&dev->mem);
 }
 
-bool devsim_validate(struct devsim *dev)
+bool accel_validate(struct accel *dev)
 {
 	return memory_validate(&dev->mem);
 }
