@@ -6,22 +6,19 @@
 
 #include "memcg.h"
 
-struct lruvec *set_lruvec(u32 set)
-{
-	struct folio_set *s = set ? folio_set_find(set) : NULL;
-
-	return s ? &memcg_of_set(s)->lruvec : &octavo_state.reclaim.root;
-}
-
 struct lruvec *folio_lruvec(const struct folio *folio)
 {
-	return set_lruvec(folio_set_nr(folio));
+	u32 nr = folio_set_nr(folio);
+	struct folio_set *set = nr ? folio_set_find(nr) : NULL;
+
+	return set ? &memcg_of_set(set)->lruvec : &octavo_state.reclaim.root;
 }
 
 /* A folio comes back that was taken away not long ago: it is needed, and the set is larger than memory. */
 static void reclaim_refault(struct folio *folio, u64 shadow)
 {
-	struct lruvec *lv = set_lruvec(swap_shadow_set(shadow));
+	/* of the folio, which keeps its set: the slot, and with it the shadow's set, may have been somebody else's before */
+	struct lruvec *lv = folio_lruvec(folio);
 	u32 age = shadow_age(shadow, lv);
 
 	/* it left without being reclaimed */

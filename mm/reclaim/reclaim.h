@@ -53,8 +53,6 @@ static inline void folio_mark_used(struct folio *folio, const struct lruvec *lv)
 
 /* Whose clock a folio goes by. The caller has a reference. */
 struct lruvec *folio_lruvec(const struct folio *folio);
-/* Of a set that has folios, or slots; 0: none. */
-struct lruvec *set_lruvec(u32 set);
 
 /*
  * What a slot remembers of the folio whose it was beside its set: the time on that one's clock. Never 0.

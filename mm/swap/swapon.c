@@ -222,8 +222,12 @@ static bool slots_short(const struct swap_device *dev)
 		return false;
 	if (dev->nr_clusters > FEW_CLUSTERS)
 		return true;
-	for (u32 i = 0; i < dev->nr_clusters; i++)
-		used += READ_ONCE(swap_cluster_at(dev, i)->used);
+	for (u32 i = 0; i < dev->nr_clusters; i++) {
+		/* of one that has just come into use this CPU may know no more than that */
+		const struct swap_cluster *c = swap_cluster_at(dev, i);
+
+		used += c ? READ_ONCE(c->used) : 0;
+	}
 	return used > dev->nr_slots / 8 * 7;
 }
 

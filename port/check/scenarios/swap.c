@@ -14,10 +14,10 @@
 enum { SLOTS = 8, CLUSTER = 1 << SWAP_MAX_ORDER };
 
 static SHARED struct {
-	u64 store[2 * CLUSTER];
+	u64 store[5 * CLUSTER];
 	struct swap_io *held[4];
 	u32 nr_held, polls;
-	struct folio *folio, *other, *spare;
+	struct folio *folio, *other, *spare, *many[4 * CLUSTER - 1];
 	swp_entry_t entry;
 	unsigned long pfn;
 	u32 done[4];
@@ -763,4 +763,52 @@ SCENARIO(swap_old_current) = {
 	.threads = { alloc_if, closer },
 	.roles = { "reclaim", "swapoff" },
 	.finish = closed,
+};
+
+/* ---- how full a device is ---- */
+
+/* Four clusters of five are full; the fifth is of a group of which there is none yet. */
+static void setup_fill(void)
+{
+	CHECK(swapon(&ops_now, NULL, 5 * CLUSTER, 0, SWAP_FLAG_SYNC) == 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(s.many); i++) {
+		s.many[i] = folio_new(0, i);
+		CHECK(folio_alloc_swap(s.many[i]) == 0);
+	}
+	s.entry = folio_swap_entry(s.many[0], 0);
+	s.other = folio_new(0, 2);
+}
+
+static void fills(void)
+{
+	CHECK(folio_alloc_swap(s.other) == 0);
+	CHECK(folio_free_swap(s.other));
+	folio_unlock(s.other);
+	folio_put(s.other);
+}
+
+static void asks_how_full(void)
+{
+	(void)swap_slots_short(s.entry);
+}
+
+static void empty_again(void)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(s.many); i++) {
+		CHECK(folio_free_swap(s.many[i]));
+		folio_unlock(s.many[i]);
+		folio_put(s.many[i]);
+	}
+	off();
+}
+
+SCENARIO(swap_slots_full) = {
+	SCENARIO_NAME(swap_slots_full),
+	SWAP,
+	.about = "is a device short of slots, while its last cluster comes into use?",
+	.rows = "S2.26",
+	.setup = setup_fill,
+	.threads = { fills, asks_how_full },
+	.roles = { "reclaim", "fault" },
+	.finish = empty_again,
 };
