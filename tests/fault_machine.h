@@ -193,30 +193,30 @@ static inline void force_entry(unsigned long page, pte_t e)
 
 /* ---- a child, one at a time ---- */
 
-static struct mm_struct *child;
+static struct mm_struct *as_child;
 
 static inline void fork_child(void)
 {
 	int err = 0;
 
-	child = mm_fork(as, &err);
-	assert_non_null(child);
+	as_child = mm_fork(as, &err);
+	assert_non_null(as_child);
 	assert_int_equal(err, 0);
 }
 
 static inline void child_ends(void)
 {
-	sim_mm_forget(child);
-	mmput(child);
-	child = NULL;
+	sim_mm_forget(as_child);
+	mmput(as_child);
+	as_child = NULL;
 }
 
 /* The child's program runs on this CPU for one access. */
 static inline void child_put64(unsigned long page, u64 val)
 {
-	sim_mm_use(child);
+	sim_mm_use(as_child);
 	put64(page, val);
-	sim_mm_forget(child);
+	sim_mm_forget(as_child);
 	sim_mm_use(as);
 }
 
@@ -224,9 +224,9 @@ static inline u64 child_get64(unsigned long page)
 {
 	u64 val;
 
-	sim_mm_use(child);
+	sim_mm_use(as_child);
 	val = get64(page);
-	sim_mm_forget(child);
+	sim_mm_forget(as_child);
 	sim_mm_use(as);
 	return val;
 }

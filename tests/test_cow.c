@@ -23,15 +23,15 @@ static void test_fork_and_write(void **state)
 	put64(1, 6);
 	assert_ptr_not_equal(folio_at(1), old);
 	assert_true(pte_write(entry(1)) && pte_dirty(entry(1)) && exclusive_in(as, 1));
-	assert_ptr_equal(folio_in(child, 1), old);
+	assert_ptr_equal(folio_in(as_child, 1), old);
 	assert_int_equal(folio_mapcount(old), 1);
 	assert_int_equal(child_get64(1), 5);
 	child_put64(1, 7);
-	assert_ptr_equal(folio_in(child, 1), old);
-	assert_true(exclusive_in(child, 1));
+	assert_ptr_equal(folio_in(as_child, 1), old);
+	assert_true(exclusive_in(as_child, 1));
 	assert_int_equal(get64(1), 6);
 	assert_int_equal(get_mm_counter(as, MM_ANONPAGES), 1);
-	assert_int_equal(get_mm_counter(child, MM_ANONPAGES), 1);
+	assert_int_equal(get_mm_counter(as_child, MM_ANONPAGES), 1);
 	assert_true(octavo_validate());
 	child_ends();
 	space_down();
@@ -240,11 +240,11 @@ static void test_large_reuse_with_a_child(void **state)
 	const unsigned long nr = 1ul << order;
 	struct folio *folio = large_up(order);
 
-	as->folio_orders = child->folio_orders = 1;
+	as->folio_orders = as_child->folio_orders = 1;
 	/* two pages go to copies of the child's, the rest but the last is given up */
 	child_put64(0, 70);
 	child_put64(1, 71);
-	assert_int_equal(vm_madvise(child, at(2), (nr - 3) * PAGE_SIZE, MADV_DONTNEED), 0);
+	assert_int_equal(vm_madvise(as_child, at(2), (nr - 3) * PAGE_SIZE, MADV_DONTNEED), 0);
 	assert_int_equal(folio_mapcount(folio), nr + 1);
 	put64(0, 50);
 	assert_ptr_not_equal(folio_at(0), folio);
@@ -252,7 +252,7 @@ static void test_large_reuse_with_a_child(void **state)
 	assert_int_equal(folio_ref_count(folio), nr);
 	put64(1, 51);
 	assert_ptr_not_equal(folio_at(1), folio);
-	assert_int_equal(vm_madvise(child, at(nr - 1), PAGE_SIZE, MADV_DONTNEED), 0);
+	assert_int_equal(vm_madvise(as_child, at(nr - 1), PAGE_SIZE, MADV_DONTNEED), 0);
 	assert_int_equal(folio_ref_count(folio), nr - 2);
 	folio_get(folio);
 	put64(2, 52);
@@ -294,7 +294,7 @@ static void test_large_across_tables_is_copied(void **state)
 	assert_int_equal(vm_mremap(as, at(0), nr * PAGE_SIZE, nr * PAGE_SIZE,
 				   MREMAP_MAYMOVE | MREMAP_FIXED, at(to)),
 			 at(to));
-	assert_int_equal(vm_madvise(child, at(0), nr * PAGE_SIZE, MADV_DONTNEED), 0);
+	assert_int_equal(vm_madvise(as_child, at(0), nr * PAGE_SIZE, MADV_DONTNEED), 0);
 	assert_int_equal(folio_ref_count(folio), nr);
 	put64(to, 60);
 	assert_ptr_not_equal(folio_at(to), folio);
@@ -334,11 +334,11 @@ static void test_leaf_is_copied(void **state)
 	assert_int_equal(folio_ref_count(old), 1);
 	for (unsigned long i = 0; i < LEAF_PAGES; i++) {
 		assert_int_equal(get64(i), i == 3 ? 99 : i + 1);
-		assert_int_equal(*mem_in(child, i), i + 1);
+		assert_int_equal(*mem_in(as_child, i), i + 1);
 	}
 	/* and the child's is its own now */
 	child_put64(4, 98);
-	assert_ptr_equal(folio_in(child, 4), old);
+	assert_ptr_equal(folio_in(as_child, 4), old);
 	child_ends();
 	space_down();
 }
@@ -355,7 +355,7 @@ static void test_leaf_is_split(void **state)
 	assert_int_equal(folio_order(folio_at(3)), 0);
 	for (unsigned long i = 0; i < LEAF_PAGES; i++) {
 		assert_int_equal(get64(i), i == 3 ? 99 : i + 1);
-		assert_int_equal(*mem_in(child, i), i + 1);
+		assert_int_equal(*mem_in(as_child, i), i + 1);
 		assert_int_equal(exclusive_in(as, i), i == 3);
 	}
 	assert_int_equal(folio_mapcount(old), LEAF_PAGES);
@@ -455,7 +455,7 @@ static void test_no_memory(void **state)
 			assert_true(ret == 0 || (ret == VM_FAULT_OOM && hit));
 			assert_true(octavo_validate());
 			assert_int_equal(*mem_in(as, page), page + 1);
-			assert_int_equal(*mem_in(child, page), page + 1);
+			assert_int_equal(*mem_in(as_child, page), page + 1);
 			if (ret)
 				assert_ptr_equal(folio_at(page), old);
 			if (!ret)
@@ -521,7 +521,7 @@ static void both_write(bool same, u32 first, u32 then)
 	fork_child();
 	sim_mm_forget(as);
 	who[0] = as;
-	who[1] = same ? as : child;
+	who[1] = same ? as : as_child;
 	sim_run(2, false, writer, NULL);
 	assert_true(octavo_validate());
 	expect_words(0, true, same);

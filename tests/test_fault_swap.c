@@ -143,12 +143,12 @@ static void test_fork_of_slots_and_back(void **state)
 	slot = slot_in(as, 1);
 	fork_child();
 	assert_int_equal(swap_count(slot), 2);
-	assert_false(pte_swp_exclusive(entry(1)) || pte_swp_exclusive(pos_in(child, 1).pte));
+	assert_false(pte_swp_exclusive(entry(1)) || pte_swp_exclusive(pos_in(as_child, 1).pte));
 	assert_int_equal(get64(1), 101);
 	assert_false(exclusive_in(as, 1) || pte_write(entry(1)));
 	assert_int_equal(child_get64(1), 101);
 	folio = folio_at(1);
-	assert_ptr_equal(folio_in(child, 1), folio);
+	assert_ptr_equal(folio_in(as_child, 1), folio);
 	assert_int_equal(dev.reads, 1);
 	assert_int_equal(swap_count(slot), 0);
 	/* the reverse map has both */
@@ -157,7 +157,7 @@ static void test_fork_of_slots_and_back(void **state)
 	assert_ptr_not_equal(folio_at(1), folio);
 	/* the child is alone with it now, and with its slot */
 	child_put64(1, 9);
-	assert_ptr_equal(folio_in(child, 1), folio);
+	assert_ptr_equal(folio_in(as_child, 1), folio);
 	assert_false(folio_test_flag(folio, PG_swapcache));
 	assert_int_equal(get64(1), 8);
 	assert_true(octavo_validate());
@@ -424,17 +424,45 @@ static void zap_meanwhile(struct swap_io *io)
 	assert_int_equal(vm_madvise(as, at(1), PAGE_SIZE, MADV_DONTNEED), 0);
 }
 
+/* How a fault comes: from a CPU; from who holds mmap_lock and keeps it; and who holds it and may lose it. */
+enum how { HOW_CPU, HOW_KEEPS, HOW_LOSES, NR_HOW };
+
+static vm_fault_t fault_how(enum how how, unsigned long page, u32 flags)
+{
+	vm_fault_t ret;
+
+	if (how == HOW_CPU)
+		return mm_fault(as, at(page), flags);
+	if (how == HOW_KEEPS)
+		return handle(page, flags);
+	mmap_read_lock(as);
+	ret = handle_mm_fault(vma_lookup(as, at(page)), at(page), flags | FAULT_FLAG_ALLOW_RETRY);
+	/* with nothing to wait for that was given up, RETRY is of who may not sleep */
+	if (ret & VM_FAULT_RETRY && !(flags & FAULT_FLAG_NOWAIT))
+		assert_false(rwsem_is_locked(&as->mmap_lock));
+	else
+		mmap_read_unlock(as);
+	return ret;
+}
+
 static void test_zapped_meanwhile(void **state)
 {
-	swap_up(0);
-	map_anon(0, 4);
-	fill_out(1, 1);
-	dev.before = zap_meanwhile;
-	assert_int_equal(mm_fault(as, at(1), 0), VM_FAULT_MAJOR);
-	assert_true(pte_none(entry(1)));
-	assert_int_equal(dev_stat().used, 0);
-	assert_int_equal(get64(1), 0);
-	swap_down();
+	for (enum how how = 0; how < NR_HOW; how++) {
+		swap_up(0);
+		map_anon(0, 4);
+		fill_out(1, 1);
+		dev.before = zap_meanwhile;
+		assert_int_equal(fault_how(how, 1, 0),
+				 VM_FAULT_MAJOR | (how == HOW_LOSES ? VM_FAULT_RETRY : 0));
+		/* a CPU's looks again */
+		if (how == HOW_CPU)
+			assert_true(is_zero_page(1));
+		else
+			assert_true(pte_none(entry(1)));
+		assert_int_equal(dev_stat().used, 0);
+		assert_int_equal(get64(1), 0);
+		swap_down();
+	}
 }
 
 /* Another page has the slot, at the same address, by the time the folio is there. */
@@ -446,18 +474,141 @@ static void reuse_meanwhile(struct swap_io *io)
 
 static void test_written_anew_meanwhile(void **state)
 {
+	for (enum how how = 0; how < NR_HOW; how++) {
+		swap_up(0);
+		map_anon(0, 4);
+		fill_out(1, 1);
+		dev.before = reuse_meanwhile;
+		assert_int_equal(fault_how(how, 1, 0) & ~VM_FAULT_RETRY, VM_FAULT_MAJOR);
+		assert_int_equal(get64(1), 77);
+		assert_int_equal(dev_stat().used, 0);
+		swap_down();
+	}
+}
+
+/* ---- nobody waits for who waits for the device ---- */
+
+static void unmap_meanwhile(struct swap_io *io)
+{
+	assert_int_equal(vm_munmap(as, at(1), PAGE_SIZE), 0);
+}
+
+static void protect_meanwhile(struct swap_io *io)
+{
+	assert_int_equal(vm_mprotect(as, at(1), PAGE_SIZE, PROT_NONE), 0);
+}
+
+static void readonly_meanwhile(struct swap_io *io)
+{
+	assert_int_equal(vm_mprotect(as, at(1), PAGE_SIZE, PROT_READ), 0);
+}
+
+static void move_meanwhile(struct swap_io *io)
+{
+	assert_int_equal(
+		vm_mremap(as, at(1), PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at(20)),
+		at(20));
+}
+
+/* Somebody else's memory, and its contents in another slot. */
+static void replace_meanwhile(struct swap_io *io)
+{
+	unmap_meanwhile(io);
+	map_anon(1, 1);
+	put64(1, 78);
+	out(1, 1);
+}
+
+static void fork_meanwhile(struct swap_io *io)
+{
+	fork_child();
+}
+
+COVERS("S2.26 S2.30");
+static void test_area_changes_meanwhile(void **state)
+{
+	static const struct {
+		void (*what)(struct swap_io *io);
+		vm_fault_t ret;
+		bool stays; /* its contents, there */
+	} cases[] = {
+		{ unmap_meanwhile, VM_FAULT_SIGSEGV | VM_FAULT_MAPERR, false },
+		{ protect_meanwhile, VM_FAULT_SIGSEGV, true },
+		{ readonly_meanwhile, VM_FAULT_SIGSEGV, true },
+		{ move_meanwhile, VM_FAULT_SIGSEGV | VM_FAULT_MAPERR, false },
+		{ replace_meanwhile, 0, false },
+		{ fork_meanwhile, 0, true },
+	};
+
+	for (unsigned int i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		enum how how = i & 1 ? HOW_CPU : HOW_LOSES;
+		vm_fault_t ret;
+
+		swap_up(0);
+		map_anon(0, 8);
+		fill_out(1, 1);
+		dev.before = cases[i / 2].what;
+		ret = fault_how(how, 1, FAULT_FLAG_WRITE);
+		if (how == HOW_CPU)
+			assert_int_equal(ret, cases[i / 2].ret | VM_FAULT_MAJOR);
+		else
+			assert_int_equal(ret, VM_FAULT_RETRY | VM_FAULT_MAJOR);
+		assert_true(octavo_validate());
+		if (cases[i / 2].stays) {
+			assert_int_equal(vm_mprotect(as, at(1), PAGE_SIZE, PROT_READ | PROT_WRITE),
+					 0);
+			assert_int_equal(get64(1), 101);
+			put64(1, 5);
+		}
+		if (cases[i / 2].what == move_meanwhile)
+			assert_int_equal(get64(20), 101);
+		if (cases[i / 2].what == replace_meanwhile)
+			assert_int_equal(get64(1), 78);
+		if (cases[i / 2].what == fork_meanwhile) {
+			assert_int_equal(child_get64(1), 101);
+			child_ends();
+		}
+		swap_down();
+	}
+}
+
+/* Of a slot that cannot be read the one who has tried is told, however often he has begun anew. */
+static void test_retry_of_what_cannot_be_read(void **state)
+{
 	swap_up(0);
 	map_anon(0, 4);
 	fill_out(1, 1);
-	dev.before = reuse_meanwhile;
-	assert_int_equal(mm_fault(as, at(1), 0), VM_FAULT_MAJOR);
-	assert_int_equal(get64(1), 77);
-	assert_int_equal(dev_stat().used, 0);
+	dev.broken[swp_offset(slot_in(as, 1))] = true;
+	for (u32 i = 0; i < 3; i++) {
+		dev.reads = 0;
+		assert_int_equal(fault_how(HOW_LOSES, 1, 0), VM_FAULT_RETRY | VM_FAULT_MAJOR);
+		assert_int_equal(dev.reads, 1);
+		/* and who comes again without the flag reads for himself */
+		assert_int_equal(fault_how(HOW_KEEPS, 1, 0), VM_FAULT_SIGBUS | VM_FAULT_MAJOR);
+		assert_int_equal(dev.reads, 2);
+		assert_int_equal(fault_how(HOW_CPU, 1, 0), VM_FAULT_SIGBUS | VM_FAULT_MAJOR);
+		assert_int_equal(dev.reads, 3);
+	}
+	swap_down();
+}
+
+/* May lose mmap_lock, and does not have to. */
+static void test_retry_is_not_needed(void **state)
+{
+	swap_up(0);
+	map_anon(0, 4);
+	fill_out(1, 1);
+	assert_int_equal(vm_madvise(as, at(1), PAGE_SIZE, MADV_WILLNEED), 0);
+	assert_int_equal(fault_how(HOW_LOSES, 1, FAULT_FLAG_NOWAIT), 0);
+	assert_int_equal(fault_how(HOW_LOSES, 1, FAULT_FLAG_WRITE), 0);
+	assert_int_equal(get64(1), 101);
+	out(1, 1);
+	assert_int_equal(fault_nowait(1, FAULT_FLAG_ALLOW_RETRY), VM_FAULT_RETRY);
 	swap_down();
 }
 
 /* What is on its way to the device is written to when it is there. */
-static void test_write_waits_for_writeback(void **state)
+static void write_waits_for_writeback(enum how how)
 {
 	struct folio *folio;
 
@@ -473,12 +624,21 @@ static void test_write_waits_for_writeback(void **state)
 	assert_true(folio_test_flag(folio, PG_writeback));
 	assert_int_equal(fault_nowait(1, FAULT_FLAG_WRITE), VM_FAULT_RETRY);
 	assert_true(folio_test_flag(folio, PG_writeback));
-	assert_int_equal(mm_fault(as, at(1), FAULT_FLAG_WRITE), 0);
+	if (how == HOW_LOSES)
+		assert_int_equal(fault_how(how, 1, FAULT_FLAG_WRITE), VM_FAULT_RETRY);
+	else
+		assert_int_equal(fault_how(how, 1, FAULT_FLAG_WRITE), 0);
 	assert_false(folio_test_flag(folio, PG_writeback));
 	folio_put(folio);
 	dev.keep = false;
 	assert_int_equal(get64(1), 5);
 	swap_down();
+}
+
+static void test_write_waits_for_writeback(void **state)
+{
+	for (enum how how = 0; how < NR_HOW; how++)
+		write_waits_for_writeback(how);
 }
 
 /* ---- no memory, locks that are not to be had, at every step ---- */
@@ -535,6 +695,9 @@ int main(void)
 		TEST(test_poisoned_in_the_cache),
 		TEST(test_zapped_meanwhile),
 		TEST(test_written_anew_meanwhile),
+		TEST(test_area_changes_meanwhile),
+		TEST(test_retry_of_what_cannot_be_read),
+		TEST(test_retry_is_not_needed),
 		TEST(test_write_waits_for_writeback),
 #if OCTAVO_FAULTS
 		TEST(test_every_step_fails),

@@ -166,6 +166,7 @@ typedef u32 vm_fault_t;
 #define FAULT_FLAG_REMOTE      0x08u /* not by the address space's own threads */
 #define FAULT_FLAG_UNSHARE     0x10u /* make it exclusive without allowing writes: get_user_pages */
 #define FAULT_FLAG_NOWAIT      0x20u /* may not sleep: VM_FAULT_RETRY instead */
+#define FAULT_FLAG_ALLOW_RETRY 0x40u /* handle_mm_fault(): mmap_lock may be given up */
 
 #define VM_FAULT_OOM	  0x0001u
 #define VM_FAULT_SIGBUS	  0x0002u
@@ -184,7 +185,8 @@ typedef u32 vm_fault_t;
  * @addr: any value at all
  * @flags: FAULT_FLAG_...
  *
- * Without mmap_lock where it can, with it where it must.
+ * Without mmap_lock where it can, with it where it must; never with it while it waits for a swap device, or for who reads or
+ * moves the page.
  *
  * Context: mmap_lock not held, no RCU section, sleeps (not with FAULT_FLAG_NOWAIT).
  * Return: 0 (and VM_FAULT_MAJOR): try the access again; VM_FAULT_RETRY: the same, only with
@@ -197,6 +199,11 @@ vm_fault_t mm_fault(struct mm_struct *mm, unsigned long addr, u32 flags);
  * handle_mm_fault() - the same with mmap_lock held for reading and the VMA in hand
  *
  * Does not check access rights of the VMA for FAULT_FLAG_REMOTE callers that force their way.
+ *
+ * FAULT_FLAG_ALLOW_RETRY: where it would have to wait for a device or a folio, it gives mmap_lock up, waits, and returns
+ * VM_FAULT_RETRY (perhaps with VM_FAULT_MAJOR): @vma may be gone. The caller takes the lock, looks the area up again, and calls once
+ * more, without the flag. Without it mmap_lock is kept, and waited with. With FAULT_FLAG_NOWAIT it means nothing, and mmap_lock
+ * stays.
  */
 vm_fault_t handle_mm_fault(struct vm_area_struct *vma, unsigned long addr, u32 flags);
 

@@ -334,6 +334,9 @@ unsigned long folio_address_in_vma(const struct folio *folio, unsigned long idx,
 /* Sleep until a migration entry that was there is gone. Context: @pos has its ptl held, which is given up; no
  * other lock but mmap_lock. */
 void migration_entry_wait(struct pt_pos *pos);
+/* What to wait for, in place of waiting: the folio whose lock is given back when the entry is gone, with a reference; NULL: it is
+ * frozen just now, look again. Context: @pos has its ptl held, which is given up. */
+struct folio *migration_entry_get(struct pt_pos *pos);
 
 /* Entries that map the folio, by a walk: what mapcount must be. Slow; for tests and validation. */
 unsigned long folio_count_mappings(struct folio *folio);

@@ -273,6 +273,8 @@ void folio_wait_writeback(struct folio *folio);
 void swap_read_folio(struct folio *folio);
 /* Wait until a folio that is being read is unlocked, lock it. */
 void swap_lock_folio(struct folio *folio);
+/* The same without keeping the lock. Context: sleeps; the caller has a reference. */
+void swap_wait_locked(struct folio *folio);
 
 /* Words against maps, sums and folios, of every device, quiet. */
 bool swap_validate(void);

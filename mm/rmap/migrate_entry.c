@@ -291,7 +291,7 @@ void remove_migration_ptes_into(struct folio *src, struct folio *dst, unsigned l
 
 /* ---- meanwhile ---- */
 
-void migration_entry_wait(struct pt_pos *pos)
+struct folio *migration_entry_get(struct pt_pos *pos)
 {
 	swp_entry_t entry = pte_to_swp_entry(ptep_get(pos->ptep));
 	struct folio *folio;
@@ -305,7 +305,14 @@ void migration_entry_wait(struct pt_pos *pos)
 	folio = page_folio(place_page(swp_entry_place(entry)));
 	got = folio_try_get(folio);
 	pte_unlock(pos);
-	if (!got) {
+	return got ? folio : NULL;
+}
+
+void migration_entry_wait(struct pt_pos *pos)
+{
+	struct folio *folio = migration_entry_get(pos);
+
+	if (!folio) {
 		octavo_port_relax();
 		return;
 	}

@@ -10,11 +10,34 @@
  *    walks change them under their page-table locks. So every handler looks at the entry under its
  *    lock, does what sleeps without it, and looks again. One that finds another entry than before
  *    returns 0: the access is tried again, and finds what there is.
+ *
+ * 3. What takes a device's time, or somebody else's, is waited for without mmap_lock (fault_wait.c), and
+ *    then everything is looked at again.
  */
 #include "fault.h"
 #include "vma_lock.h"
 
 /* ---- entries that are neither none nor fit for use ---- */
+
+/* Somebody moves the page just now. Context: f->pos has its ptl held, which is given up. */
+static vm_fault_t fault_migrating(struct fault *f)
+{
+	struct folio *folio;
+
+	if (!fault_may_sleep(f)) {
+		pte_unlock(&f->pos);
+		return VM_FAULT_RETRY;
+	}
+	if (!f->wait) {
+		migration_entry_wait(&f->pos);
+		return 0;
+	}
+	folio = migration_entry_get(&f->pos);
+	if (folio)
+		return fault_wait_folio(f, FAULT_WAIT_LOCK, folio);
+	octavo_port_relax();
+	return 0;
+}
 
 /* Swap form. Context: f->pos has its ptl held, which is given up. */
 static vm_fault_t fault_swap_form(struct fault *f)
@@ -27,13 +50,9 @@ static vm_fault_t fault_swap_form(struct fault *f)
 		return fault_device(f);
 	if (swp_type(entry) == SWP_DEVICE_EXCLUSIVE)
 		return fault_device_exclusive(f);
-	if (is_migration_entry(entry) && fault_may_sleep(f)) {
-		migration_entry_wait(&f->pos);
-		return 0;
-	}
-	pte_unlock(&f->pos);
 	if (is_migration_entry(entry))
-		return VM_FAULT_RETRY;
+		return fault_migrating(f);
+	pte_unlock(&f->pos);
 	if (is_hwpoison_entry(entry))
 		return VM_FAULT_HWPOISON;
 	if (is_pte_marker(entry) && swp_offset(entry) & PTE_MARKER_POISONED)
@@ -106,13 +125,34 @@ static vm_fault_t fault_handle(struct fault *f)
 	return fault_missing(f);
 }
 
-vm_fault_t handle_mm_fault(struct vm_area_struct *vma, unsigned long addr, u32 flags)
+vm_fault_t handle_mm_fault_wait(struct vm_area_struct *vma, unsigned long addr, u32 flags,
+				struct fault_wait *wait)
 {
-	struct fault f = {
-		.mm = vma->vm_mm, .vma = vma, .addr = ALIGN_DOWN(addr, PAGE_SIZE), .flags = flags
-	};
+	struct fault f = { .mm = vma->vm_mm,
+			   .vma = vma,
+			   .addr = ALIGN_DOWN(addr, PAGE_SIZE),
+			   .flags = flags,
+			   .wait = flags & FAULT_FLAG_NOWAIT ? NULL : wait };
 
 	return fault_handle(&f) & ~VM_FAULT_NOPAGE;
+}
+
+vm_fault_t handle_mm_fault(struct vm_area_struct *vma, unsigned long addr, u32 flags)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	struct fault_wait wait;
+	vm_fault_t ret;
+
+	if (!(flags & FAULT_FLAG_ALLOW_RETRY))
+		return handle_mm_fault_wait(vma, addr, flags, NULL);
+	fault_wait_init(&wait);
+	ret = handle_mm_fault_wait(vma, addr, flags, &wait);
+	if (!fault_waits(&wait))
+		return ret;
+	mmap_read_unlock(mm);
+	/* if there is no memory, who comes again without the flag is told */
+	fault_wait(&wait);
+	return ret | wait.major;
 }
 
 /* ---- the way in ---- */
@@ -134,7 +174,8 @@ static vm_fault_t fault_unmapped(struct fault *f)
 	return expand_stack(f->mm, f->addr) ? VM_FAULT_SIGSEGV | VM_FAULT_MAPERR : 0;
 }
 
-static __noinline vm_fault_t fault_locked(struct fault *f)
+/* Once, with mmap_lock. Return: as mm_fault(), or VM_FAULT_RETRY with f->wait saying for what. */
+static vm_fault_t fault_turn(struct fault *f)
 {
 	vm_fault_t ret;
 
@@ -152,7 +193,23 @@ static __noinline vm_fault_t fault_locked(struct fault *f)
 	}
 	ret = fault_permitted(f->vma, f->flags) ? fault_handle(f) : VM_FAULT_SIGSEGV;
 	mmap_read_unlock(f->mm);
-	return ret & ~VM_FAULT_NOPAGE;
+	return ret;
+}
+
+static __noinline vm_fault_t fault_locked(struct fault *f)
+{
+	struct fault_wait wait;
+	vm_fault_t ret;
+
+	fault_wait_init(&wait);
+	f->wait = fault_may_sleep(f) ? &wait : NULL;
+	do {
+		ret = fault_turn(f);
+		if (!fault_waits(&wait))
+			break;
+		ret = fault_wait(&wait);
+	} while (!ret);
+	return (ret | wait.major) & ~VM_FAULT_NOPAGE;
 }
 
 vm_fault_t mm_fault(struct mm_struct *mm, unsigned long addr, u32 flags)

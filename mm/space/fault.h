@@ -8,6 +8,7 @@
  *	fault_device.c  memory that a device has for itself
  *	fault_swap.c    memory that is in a slot of a swap device
  *	swap_ahead.c    slots that are read before they are needed
+ *	fault_wait.c    waiting for a device, or for a folio, without mmap_lock
  *	cow.c           writes to what may not be written to
  */
 #ifndef MM_SPACE_FAULT_H
@@ -18,12 +19,42 @@
 
 #include "space.h"
 
+/* Slots that are read ahead for one fault at most. */
+#define SWAP_AHEAD_MAX 16u
+
+/* Slots that are worth reading beside that of a fault: what was seen in the table, which may be old by now. */
+struct swap_ahead {
+	u32 nr;
+	swp_entry_t slot[SWAP_AHEAD_MAX];
+};
+
+/*
+ * What a fault cannot go on without: it is waited for when mmap_lock has been given back, and then the fault begins
+ * anew, with nothing of what it has seen. See fault_wait.c.
+ */
+struct fault_wait {
+	enum fault_wait_for {
+		FAULT_WAIT_NOTHING,
+		FAULT_WAIT_LOCK, /* somebody reads the folio, moves it, or has it for a moment */
+		FAULT_WAIT_WRITEBACK, /* of the folio */
+		FAULT_WAIT_READ,      /* nobody has begun to read the slot */
+	} what;
+	struct folio *folio;	 /* a reference is ours */
+	swp_entry_t entry;	 /* that is to be read */
+	u32 orders;		 /* of a folio that could be, bits */
+	struct swap_ahead ahead; /* with it */
+	/* what lasts from turn to turn */
+	swp_entry_t tried; /* a slot that this fault has read by itself, 0: none */
+	vm_fault_t major;  /* VM_FAULT_MAJOR: a device was waited for */
+};
+
 /* One fault. With mmap_lock held @vma is the area, else the copy in a snapshot. */
 struct fault {
 	struct mm_struct *mm;
 	struct vm_area_struct *vma;
-	unsigned long addr; /* page aligned */
-	u32 flags;	    /* FAULT_FLAG_... */
+	unsigned long addr;	 /* page aligned */
+	u32 flags;		 /* FAULT_FLAG_... */
+	struct fault_wait *wait; /* NULL: who holds mmap_lock keeps it; the fast path has none */
 	struct pt_pos pos;
 };
 
@@ -127,6 +158,48 @@ static inline void fault_new_mapping(const struct vm_area_struct *vma, struct fo
 /* A present entry, a leaf too. Context: f->pos has its ptl held, which is given up. */
 vm_fault_t fault_present(struct fault *f);
 
+/**
+ * handle_mm_fault_wait() - as handle_mm_fault(), for a caller that can give mmap_lock up and begin anew
+ * @wait: fault_wait_init() once, the same for all turns
+ *
+ * Return: VM_FAULT_RETRY with fault_waits(): mmap_lock is still held; the caller gives it up, calls fault_wait(), and begins
+ * anew if that is 0.
+ */
+vm_fault_t handle_mm_fault_wait(struct vm_area_struct *vma, unsigned long addr, u32 flags,
+				struct fault_wait *wait);
+
+/* ---- fault_wait.c ---- */
+
+static inline void fault_wait_init(struct fault_wait *wait)
+{
+	wait->what = FAULT_WAIT_NOTHING;
+	wait->folio = NULL;
+	wait->tried.v = 0;
+	wait->major = 0;
+}
+
+/* Is there something to be waited for? */
+static inline bool fault_waits(const struct fault_wait *wait)
+{
+	return wait && wait->what != FAULT_WAIT_NOTHING;
+}
+
+/* The fault has to wait for a folio, whose reference passes over. Return: VM_FAULT_RETRY. */
+static inline vm_fault_t fault_wait_folio(const struct fault *f, enum fault_wait_for what,
+					  struct folio *folio)
+{
+	f->wait->what = what;
+	f->wait->folio = folio;
+	return VM_FAULT_RETRY;
+}
+
+/**
+ * fault_wait() - wait for what fault_waits() for
+ *
+ * Context: no lock at all; sleeps. Return: 0: begin anew; VM_FAULT_OOM: there is no memory to read into.
+ */
+vm_fault_t fault_wait(struct fault_wait *wait);
+
 /* ---- fault_anon.c ---- */
 
 /* anon_orders(), when there may be others than 0. */
@@ -229,6 +302,17 @@ static inline swp_entry_t swap_run_start(swp_entry_t entry, u32 nr)
 }
 
 /**
+ * swapin_read() - a folio for a slot that nobody has in the cache, and its neighbours
+ * @orders: that it may have, bits: a hint
+ * @folio: out: with a reference, locked until it has been read; NULL: somebody else has the slot in the cache by now, or
+ *	it is free: look again
+ *
+ * Context: any lock but a ptl, or none. Return: 0; -ENOMEM.
+ */
+int swapin_read(swp_entry_t entry, u32 orders, gfp_t gfp, const struct swap_ahead *ahead,
+		struct folio **folio);
+
+/**
  * swapin_begin() - a folio for a slot, in the cache, that is being read
  * @entry: one of the slots
  * @orders: that it may have, bits: the largest that memory can be had for
@@ -249,7 +333,9 @@ int swapin_range(struct vm_area_struct *vma, unsigned long start, unsigned long 
 
 /* ---- swap_ahead.c ---- */
 
-/* Slots near that of a fault which has begun to read its own. Context: mmap_lock, no ptl, f->pos as the walk left it. */
-void swap_read_around(const struct fault *f, swp_entry_t entry);
+/* Slots near that of a fault which is about to read its own. Context: mmap_lock, no ptl, f->pos as the walk left it. */
+void swap_ahead_plan(const struct fault *f, swp_entry_t entry, struct swap_ahead *ahead);
+/* Begin to read them, as far as there is memory for it at once. Context: mmap_lock or none. */
+void swap_ahead_read(const struct swap_ahead *ahead);
 
 #endif /* MM_SPACE_FAULT_H */

@@ -18,7 +18,8 @@
  * 5. A folio that could not be read leaves the cache, so that the next who wants it tries again; entries stay as they are.
  *    Of a large one each page is tried by itself before anybody is told, and what was read ahead is read again.
  *
- * What it does not do: give up mmap_lock while it waits for a device.
+ * 6. Who can give mmap_lock up does not wait with it: neither for a device, nor for memory to read into, nor for whoever has
+ *    the folio. The fault ends with what there is to wait for, and begins anew afterwards (fault_wait.c).
  */
 #include <octavo/hwpoison.h>
 #include <octavo/swap.h>
@@ -35,7 +36,7 @@ struct swapin {
 	struct folio *folio; /* a reference is ours */
 	unsigned long idx;   /* of the page in it */
 	bool read;	     /* by us */
-	vm_fault_t major;    /* VM_FAULT_MAJOR: a device was waited for */
+	vm_fault_t major;    /* VM_FAULT_MAJOR: a device was waited for with mmap_lock held */
 };
 
 /* ---- reading ---- */
@@ -109,44 +110,67 @@ struct folio *swapin_begin(swp_entry_t entry, u32 orders, gfp_t gfp, int *err)
 	return folio;
 }
 
-/* In the cache by now, or to be looked for again: no reference. Return: 0; -ENOMEM. */
-static int swapin_read(const struct fault *f, struct swapin *si)
+int swapin_read(swp_entry_t entry, u32 orders, gfp_t gfp, const struct swap_ahead *ahead,
+		struct folio **folio)
 {
 	int err;
 
-	si->orders = orders_uncached(si->entry, si->orders);
-	si->folio = swapin_begin(si->entry, si->orders, fault_gfp(f), &err);
+	orders = orders_uncached(entry, orders);
+	*folio = swapin_begin(entry, orders, gfp, &err);
 	/* one of several slots is freed or cached by now; perhaps not ours */
-	if (!si->folio && si->orders > 1 && err != -ENOMEM)
-		si->folio = swapin_begin(si->entry, 1, fault_gfp(f), &err);
-	if (!si->folio)
+	if (!*folio && orders > 1 && err != -ENOMEM)
+		*folio = swapin_begin(entry, 1, gfp, &err);
+	if (!*folio)
 		return err == -ENOMEM ? -ENOMEM : 0;
-	si->major = VM_FAULT_MAJOR;
-	si->read = true;
-	if (!folio_test_large(si->folio))
-		swap_read_around(f, si->entry);
+	if (!folio_test_large(*folio))
+		swap_ahead_read(ahead);
+	return 0;
+}
+
+/* Nobody has it: read it, or have it read when mmap_lock is given up. Return: 0; what the fault comes to. */
+static vm_fault_t swapin_missing(const struct fault *f, struct swapin *si)
+{
+	struct swap_ahead here, *ahead = f->wait ? &f->wait->ahead : &here;
+
+	swap_ahead_plan(f, si->entry, ahead);
+	if (f->wait) {
+		f->wait->what = FAULT_WAIT_READ;
+		f->wait->entry = si->entry;
+		f->wait->orders = si->orders;
+		return VM_FAULT_RETRY;
+	}
+	if (swapin_read(si->entry, si->orders, fault_gfp(f), ahead, &si->folio))
+		return VM_FAULT_OOM;
+	if (si->folio) {
+		si->major = VM_FAULT_MAJOR;
+		si->read = true;
+		return 0;
+	}
+	/* somebody else reads it or lets it go just now, or it is not there any more */
+	octavo_port_relax();
 	return 0;
 }
 
 /* Find it or read it, and lock it. Return: 0, if with si->folio it is locked; else what the fault comes to. */
 static vm_fault_t swapin_get(const struct fault *f, struct swapin *si)
 {
-	si->read = false;
+	vm_fault_t ret = VM_FAULT_RETRY;
+
+	si->read = f->wait && f->wait->tried.v == si->entry.v;
 	si->folio = swap_cache_get_folio(si->entry);
+	if (!si->folio && fault_may_sleep(f))
+		ret = swapin_missing(f, si);
+	if (!si->folio || folio_trylock(si->folio))
+		return si->folio ? 0 : ret;
+	if (f->wait) {
+		ret = fault_wait_folio(f, FAULT_WAIT_LOCK, si->folio);
+		si->folio = NULL;
+		return ret;
+	}
 	if (!fault_may_sleep(f)) {
-		if (si->folio && folio_trylock(si->folio))
-			return 0;
-		if (si->folio)
-			folio_put(si->folio);
+		folio_put(si->folio);
 		si->folio = NULL;
 		return VM_FAULT_RETRY;
-	}
-	if (!si->folio && swapin_read(f, si))
-		return VM_FAULT_OOM;
-	if (!si->folio) {
-		/* somebody else reads it or lets it go just now, or it is not there any more */
-		octavo_port_relax();
-		return 0;
 	}
 	if (!folio_test_flag(si->folio, PG_uptodate))
 		si->major = VM_FAULT_MAJOR;
@@ -262,6 +286,10 @@ static vm_fault_t swapin_check(struct fault *f, struct swapin *si, bool *map)
 		return VM_FAULT_HWPOISON;
 	if (folio_test_flag(si->folio, PG_writeback) &&
 	    (fault_wants_own(f) || pte_swp_exclusive(si->old))) {
+		if (f->wait) {
+			folio_get(si->folio);
+			return fault_wait_folio(f, FAULT_WAIT_WRITEBACK, si->folio);
+		}
 		if (!fault_may_sleep(f))
 			return VM_FAULT_RETRY;
 		folio_wait_writeback(si->folio);

@@ -11,9 +11,8 @@
 #include "fault.h"
 #include "span.h"
 
-/* Pages around a fault, and after one where memory is said to be read in order. */
+/* Pages around a fault. */
 #define READ_AROUND 8u
-#define READ_AFTER  16u
 
 /* Entries that are collected with one hold of a ptl. */
 #define NR_COLLECT 32u
@@ -32,18 +31,18 @@ static bool read_ahead(swp_entry_t entry, gfp_t gfp)
 	return err != -ENOMEM;
 }
 
-void swap_read_around(const struct fault *f, swp_entry_t entry)
+void swap_ahead_plan(const struct fault *f, swp_entry_t entry, struct swap_ahead *ahead)
 {
-	const gfp_t gfp = GFP_NOWAIT | __GFP_MOVABLE | __GFP_NORETRY | __GFP_NOWARN;
 	vm_flags_t flags = f->vma->vm_flags;
 	unsigned long start = f->addr & ~(READ_AROUND * PAGE_SIZE - 1), end;
 
+	ahead->nr = 0;
 	if (flags & VM_RAND_READ || swap_entry_sync(entry))
 		return;
 	end = start + READ_AROUND * PAGE_SIZE;
 	if (flags & VM_SEQ_READ) {
 		start = f->addr;
-		end = start + READ_AFTER * PAGE_SIZE;
+		end = start + SWAP_AHEAD_MAX * PAGE_SIZE;
 	}
 	start = max(start, f->vma->vm_start);
 	start = max(start, f->addr & ~(level_size(PGTABLE_LEVEL_PMD) - 1));
@@ -53,9 +52,18 @@ void swap_read_around(const struct fault *f, swp_entry_t entry)
 		long away = ((long)addr - (long)f->addr) / (long)PAGE_SIZE;
 		pte_t e = ptep_get(f->pos.ptep + away);
 
-		if (pte_is_swap_slot(e) && !read_ahead(pte_to_swp_entry(e), gfp))
-			return;
+		if (away && pte_is_swap_slot(e))
+			ahead->slot[ahead->nr++] = pte_to_swp_entry(e);
 	}
+}
+
+void swap_ahead_read(const struct swap_ahead *ahead)
+{
+	const gfp_t gfp = GFP_NOWAIT | __GFP_MOVABLE | __GFP_NORETRY | __GFP_NOWARN;
+
+	for (u32 i = 0; i < ahead->nr; i++)
+		if (!read_ahead(ahead->slot[i], gfp))
+			return;
 }
 
 /* Slots of a span, at most NR_COLLECT. Context: the ptl. Return: the address after the last entry looked at. */

@@ -342,3 +342,9 @@ void swap_lock_folio(struct folio *folio)
 	if (!locked)
 		folio_lock(folio);
 }
+
+void swap_wait_locked(struct folio *folio)
+{
+	swap_lock_folio(folio);
+	folio_unlock(folio);
+}

@@ -17,15 +17,16 @@ enum { SLOTS = 8, WORDS = 3 };
 static SHARED struct {
 	u64 store[SLOTS][WORDS];
 	u32 written[SLOTS], reads;
+	struct swap_io *kept[SLOTS]; /* of slow devices: the transfer of a slot */
+	u32 slow, over;		     /* transfers are kept; who waited for them is done */
 } d;
 
 /* ---- the device ---- */
 
-static void submit(struct swap_device *dev, struct swap_io *io)
+static void transfer(struct swap_io *io)
 {
 	u64 *page = io->addr;
 
-	CHECK(io->nr == 1 && io->slot && io->slot < SLOTS);
 	CHECK(io->op == SWAP_WRITE || d.written[io->slot]);
 	for (u32 w = 0; w < WORDS; w++)
 		if (io->op == SWAP_WRITE)
@@ -37,6 +38,33 @@ static void submit(struct swap_device *dev, struct swap_io *io)
 	else
 		fetch_add_relaxed(&d.reads, 1u);
 	swap_io_done(io, 0);
+}
+
+static void submit(struct swap_device *dev, struct swap_io *io)
+{
+	CHECK(io->nr == 1 && io->slot && io->slot < SLOTS);
+	if (d.slow) {
+		CHECK(!READ_ONCE(d.kept[io->slot]));
+		/* release: pairs with the acquire in ends_one() */
+		smp_store_release(&d.kept[io->slot], io);
+	} else {
+		transfer(io);
+	}
+}
+
+static bool ends_one(void)
+{
+	for (u32 i = 1; i < SLOTS; i++) {
+		/* acquire: pairs with the release in submit() */
+		struct swap_io *io = smp_load_acquire(&d.kept[i]);
+
+		if (!io)
+			continue;
+		WRITE_ONCE(d.kept[i], NULL);
+		transfer(io);
+		return true;
+	}
+	return false;
 }
 
 static void discard(struct swap_device *dev, unsigned long slot, u32 nr)
@@ -70,16 +98,28 @@ static struct folio *folio_of(struct mm_struct *mm, unsigned long addr)
 	return folio;
 }
 
-/* The page at s.at has 77, and is in a slot. */
-static void setup_out(void)
+static void setup_out_flags(u32 flags)
 {
 	setup();
-	CHECK(swapon(&ops, NULL, SLOTS, 0, SWAP_FLAG_SYNC) == 0);
+	CHECK(swapon(&ops, NULL, SLOTS, 0, flags) == 0);
 	s.at = ADDR + PAGE_SIZE;
 	*(u64 *)pfn_to_virt(pte_pfn(entry_of(s.mm, s.at))) = 77;
 	page_out(folio_of(s.mm, s.at));
 	CHECK(pte_is_swap(entry_of(s.mm, s.at)));
 	rcu_barrier();
+}
+
+/* The page at s.at has 77, and is in a slot. */
+static void setup_out(void)
+{
+	setup_out_flags(SWAP_FLAG_SYNC);
+}
+
+/* The same, and from now on transfers end when somebody ends them. */
+static void setup_slow(void)
+{
+	setup_out_flags(0);
+	d.slow = 1;
 }
 
 /* And a child has the entry too. */
@@ -344,3 +384,118 @@ SCENARIO(swapin_off) = { SCENARIO_NAME(swapin_off),
 			 .setup = setup_out,
 			 .finish = all_in_memory,
 			 .about = "a device goes while its only slot is wanted" };
+
+/* ---- a device that waits until the address space has been changed ---- */
+
+static void device_ends(u32 waiters)
+{
+	while (READ_ONCE(d.over) < waiters)
+		if (!ends_one())
+			octavo_port_relax();
+}
+
+static void slow_store(void)
+{
+	store(s.mm, s.at + 8, 1);
+	fetch_add_relaxed(&d.over, 1u);
+}
+
+static void slow_store_2(void)
+{
+	store(s.mm, s.at + 16, 2);
+	fetch_add_relaxed(&d.over, 1u);
+}
+
+static void unmaps_then_ends(void)
+{
+	unmaps();
+	device_ends(1);
+}
+
+static void nothing_left(void)
+{
+	CHECK(!store(s.mm, s.at, 1));
+	no_slot();
+}
+
+SCENARIO(swapin_slow_munmap) = {
+	SCENARIO_NAME(swapin_slow_munmap),
+	.threads = { slow_store, unmaps_then_ends },
+	.roles = { "store", "munmap" },
+	.rows = "S2.26",
+	.frames = 128,
+	.stale = 1,
+	.setup = setup_slow,
+	.finish = nothing_left,
+	.about = "memory whose device takes long is unmapped before the device is done"
+};
+
+static void protects_then_ends(void)
+{
+	CHECK(!vm_mprotect(s.mm, s.at, PAGE_SIZE, PROT_READ));
+	device_ends(2);
+}
+
+/* Who was first has stored, and who was not has been refused. */
+static void read_only(void)
+{
+	d.slow = 0;
+	CHECK(!store(s.mm, s.at, 1));
+	CHECK(found(s.mm, s.at) == 77);
+	CHECK(found(s.mm, s.at + 8) <= 1 && found(s.mm, s.at + 16) % 2 == 0);
+	CHECK(d.reads == 1);
+	no_slot();
+}
+
+SCENARIO(swapin_slow_mprotect) = {
+	SCENARIO_NAME(swapin_slow_mprotect),
+	.threads = { slow_store, slow_store_2, protects_then_ends },
+	.roles = { "store", "store", "mprotect" },
+	.rows = "S2.26",
+	.frames = 128,
+	.stale = -1,
+	.bound = 1,
+	.setup = setup_slow,
+	.finish = read_only,
+	.about = "two CPUs wait for one slot of a device that waits for mprotect"
+};
+
+/* ---- somebody moves the page, and does not let go of it until the address space has been changed ---- */
+
+static SHARED struct anon_vma *moving;
+
+static void setup_moving(void)
+{
+	setup();
+	s.at = ADDR + PAGE_SIZE;
+	s.folio = folio_of(s.mm, s.at);
+	folio_lock(s.folio);
+	moving = try_to_migrate(s.folio);
+	CHECK(moving && !folio_mapped(s.folio));
+	rcu_barrier();
+}
+
+static void unmaps_other_then_ends(void)
+{
+	CHECK(!vm_munmap(s.mm, ADDR, PAGE_SIZE));
+	remove_migration_ptes(s.folio, s.folio, moving);
+	folio_unlock(s.folio);
+	folio_put(s.folio);
+}
+
+static void stored_there(void)
+{
+	CHECK(word_of(s.mm, s.at + 8) == 1 && mm_validate(s.mm));
+}
+
+SCENARIO(swapin_moving_munmap) = {
+	SCENARIO_NAME(swapin_moving_munmap),
+	.threads = { slow_store, unmaps_other_then_ends },
+	.roles = { "store", "munmap" },
+	.rows = "S2.26",
+	.frames = 128,
+	.stale = 1,
+	.setup = setup_moving,
+	.finish = stored_there,
+	.about = "a fault waits for a page that is moved, and its mover for mmap_lock"
+};
