@@ -143,6 +143,12 @@ static inline swp_entry_t folio_swap_entry(const struct folio *folio, unsigned l
 			 at & ((1ul << FOLIO_SWAP_TYPE_SHIFT) - 1));
 }
 
+/* References that the cache has of a folio. Context: folio lock. */
+static inline u32 folio_cache_refs(const struct folio *folio)
+{
+	return folio_test_flag(folio, PG_swapcache) ? (u32)folio_nr_pages(folio) : 0;
+}
+
 /**
  * folio_alloc_swap() - slots for a folio, and into the cache with it
  * @folio: anonymous or FILE, locked, uptodate, not in the cache

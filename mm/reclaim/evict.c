@@ -28,11 +28,6 @@ struct eviction {
 	u64 freed;
 };
 
-static u32 cache_refs(const struct folio *folio)
-{
-	return folio_test_flag(folio, PG_swapcache) ? (u32)folio_nr_pages(folio) : 0;
-}
-
 /* It stays. */
 static void keep(struct folio *folio)
 {
@@ -122,7 +117,7 @@ static void evict_begin(struct eviction *ev, struct folio *folio)
  */
 static void evict_free(struct eviction *ev, struct folio *folio)
 {
-	u32 expected = 1 + cache_refs(folio);
+	u32 expected = 1 + folio_cache_refs(folio);
 	unsigned long nr = folio_nr_pages(folio);
 
 	if (folio_mapped(folio) || !folio_ref_freeze(folio, expected)) {

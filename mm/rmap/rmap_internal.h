@@ -11,14 +11,6 @@
 #include <octavo/swap.h>
 #include <octavo/tlb.h>
 
-/* ---- the swap cache ---- */
-
-/* References that it has. Context: folio lock. */
-static inline u32 folio_cache_refs(const struct folio *folio)
-{
-	return folio_test_flag(folio, PG_swapcache) ? (u32)folio_nr_pages(folio) : 0;
-}
-
 /* A locked folio is not being written, and will not be: waits if @gfp may sleep. Return: false: it is being written. */
 static inline bool folio_settle_writeback(struct folio *folio, gfp_t gfp)
 {
