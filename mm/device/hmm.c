@@ -19,6 +19,8 @@
 #include <octavo/rmap.h>
 #include <octavo/state.h>
 
+#include "../space/space.h"
+
 struct hmm_walk {
 	struct hmm_range *range;
 	struct mm_struct *mm;
@@ -48,7 +50,7 @@ static unsigned long present_element(pte_t e, unsigned long addr, unsigned int l
 	if (pte_protnone(e))
 		return 0;
 	/* frames that have no word, and device registers */
-	if (pte_special(e) && pte_pfn(e) != READ_ONCE(octavo_state.space.zero_pfn))
+	if (pte_special(e) && !pte_is_zero_page(e))
 		return HMM_PFN_ERROR;
 	if (pte_write(e) && pte_dirty(e))
 		flags |= HMM_PFN_WRITE;

@@ -18,6 +18,7 @@
 #include <octavo/state.h>
 #include <octavo/swap.h>
 
+#include "../space/space.h"
 #include "device_migrate.h"
 
 struct collect {
@@ -34,12 +35,6 @@ static inline unsigned long *src_at(const struct collect *c, unsigned long addr)
 }
 
 /* ---- what an entry has ---- */
-
-static bool is_zero_entry(pte_t e)
-{
-	return pte_present(e) && pte_special(e) &&
-	       pte_pfn(e) == READ_ONCE(octavo_state.space.zero_pfn);
-}
 
 /* Where the page of an entry is, if it is one that can be migrated at all. */
 static bool entry_place(pte_t e, unsigned long *place, bool *write)
@@ -244,7 +239,7 @@ static bool collect_entry(struct collect *c, unsigned long addr, pte_t e)
 	struct page *page;
 	bool write;
 
-	if (pte_none(e) || is_zero_entry(e)) {
+	if (pte_none(e) || pte_is_zero_page(e)) {
 		add_holes(c, addr, addr + PAGE_SIZE);
 		return true;
 	}

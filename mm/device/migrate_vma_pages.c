@@ -23,6 +23,7 @@
 #include <octavo/state.h>
 #include <octavo/tlb.h>
 
+#include "../space/space.h"
 #include "device_migrate.h"
 
 /* ---- what may be a destination ---- */
@@ -173,21 +174,18 @@ struct insert {
 	struct pt_pos pos;
 };
 
-static bool is_hole(pte_t e)
-{
-	return pte_none(e) || (pte_present(e) && pte_special(e) &&
-			       pte_pfn(e) == READ_ONCE(octavo_state.space.zero_pfn));
-}
-
 /* Is all of the place a hole still? Zero pages go, so that it is none. Context: the ptl. */
 static bool insert_clear(const struct insert *ins)
 {
 	unsigned long nr = ins->level ? 1 : ins->nr;
 	bool flush = false;
 
-	for (unsigned long i = 0; i < nr; i++)
-		if (!is_hole(ptep_get(ins->pos.ptep + i)))
+	for (unsigned long i = 0; i < nr; i++) {
+		pte_t e = ptep_get(ins->pos.ptep + i);
+
+		if (!pte_none(e) && !pte_is_zero_page(e))
 			return false;
+	}
 	for (unsigned long i = 0; i < nr; i++)
 		flush |= pte_present(ptep_get_and_clear(ins->pos.ptep + i));
 	if (flush)
@@ -219,7 +217,6 @@ static void insert_map(const struct insert *ins)
 	unsigned long nr = ins->level ? 1 : ins->nr;
 	pte_t e = insert_entry(ins);
 
-	folio_set_flag(ins->folio, PG_uptodate);
 	/* the driver keeps its own until finalize */
 	folio_ref_add(ins->folio, (u32)nr);
 	folio_add_new_anon_rmap(folio_subrange(ins->folio, 0, ins->nr), ins->vma, ins->addr,

@@ -72,7 +72,7 @@ static int look_at(struct collapse *c, unsigned long i, unsigned int *none)
 	struct folio *folio;
 	struct page *page;
 
-	if (pte_none(e) || (pte_present(e) && pte_special(e) && is_zero_pfn(pte_pfn(e))))
+	if (pte_none(e) || pte_is_zero_page(e))
 		return ++*none > c->max_none ? -EINVAL : 0;
 	if (pte_is_swap(e))
 		return is_migration_entry(pte_to_swp_entry(e)) || pte_is_swap_slot(e) ? -EBUSY

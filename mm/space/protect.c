@@ -52,7 +52,7 @@ static inline pte_t protected_entry(const struct protect *p, pte_t e, bool exclu
 	/* what could be written to before can be now: nobody shares pages here but fork, who clears the bit */
 	if (pte_write(e) || exclusive)
 		return pte_mkwrite(new);
-	if (pte_write(new) && pte_special(e) && is_zero_pfn(pte_pfn(e)))
+	if (pte_write(new) && pte_is_zero_page(e))
 		return pte_wrprotect(new);
 	return new;
 }

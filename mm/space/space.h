@@ -188,4 +188,10 @@ static inline bool is_zero_pfn(unsigned long pfn)
 	return pfn == READ_ONCE(octavo_state.space.zero_pfn);
 }
 
+/* Is the zero page mapped? Of an entry of any kind. */
+static inline bool pte_is_zero_page(pte_t e)
+{
+	return pte_present(e) && pte_special(e) && is_zero_pfn(pte_pfn(e));
+}
+
 #endif /* MM_SPACE_SPACE_H */
