@@ -112,6 +112,15 @@ static inline void pte_clear(pte_t *ptep)
 	WRITE_ONCE(ptep->v, (u64)0);
 }
 
+/* The same for @nr entries. */
+static __always_inline void clear_ptes(pte_t *ptep, unsigned long nr)
+{
+	if (likely(nr == 1))
+		pte_clear(ptep);
+	else
+		words_fill_release(&ptep->v, 0, nr);
+}
+
 /* seq_cst: A1 of the exclusivity protocol; pairs with the re-read of get_user_pages_fast(). */
 static inline pte_t ptep_get_and_clear(pte_t *ptep)
 {

@@ -151,11 +151,10 @@ unsigned long kmap_unmap(struct kmap *k, unsigned long start, unsigned long end,
 
 		if (pos.level == PGTABLE_LEVEL_PTE) {
 			n = entries_in_table(addr, end);
-			for (unsigned long i = 0; i < n; i++) {
+			for (unsigned long i = 0; i < n; i++)
 				mapped += !pte_none(ptep_get(pos.ptep + i));
-				/* a racing hardware walk stores nothing in an entry that is not present */
-				pte_clear(pos.ptep + i);
-			}
+			/* a racing hardware walk stores nothing in an entry that is not present */
+			clear_ptes(pos.ptep, n);
 			addr += n << PAGE_SHIFT;
 			continue;
 		}

@@ -31,15 +31,6 @@ static bool others_hold(const struct folio *folio)
 	return refs != 1 + maps || (u32)folio_mapcount(folio) != maps;
 }
 
-/* Context: the ptl, entries that are invalid. */
-static void clear_entries(const struct unmap_run *run)
-{
-	if (run->nr == 1)
-		pte_clear(run->ptep);
-	else
-		words_fill_release(&run->ptep->v, 0, run->nr);
-}
-
 enum unmap_next unmap_lazyfree(struct ttu *t, const struct unmap_run *run)
 {
 	pte_t seen = unmap_run_begin(run);
@@ -58,7 +49,8 @@ enum unmap_next unmap_lazyfree(struct ttu *t, const struct unmap_run *run)
 		unmap_run_cancel(run);
 		return UNMAP_STOP;
 	}
-	clear_entries(run);
+	/* nothing else writes to entries that are invalid */
+	clear_ptes(run->ptep, run->nr);
 	unmap_count(t, run);
 	unmap_run_end(run);
 	return UNMAP_GO_ON;

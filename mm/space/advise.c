@@ -81,10 +81,7 @@ static unsigned long free_slots(struct advice *a, pte_t *ptep, pte_t e, unsigned
 
 	if (!a->free || !is_swap_slot(pte_to_swp_entry(e)))
 		return 1;
-	nr = swap_pte_batch(ptep, (unsigned int)max, e);
-	for (unsigned long i = 0; i < nr; i++)
-		pte_clear(ptep + i);
-	swap_free_entries(pte_to_swp_entry(e), (u32)nr);
+	nr = clear_slots(ptep, e, max);
 	a->slots += (long)nr;
 	return nr;
 }

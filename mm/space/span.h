@@ -6,6 +6,8 @@
 #ifndef MM_SPACE_SPAN_H
 #define MM_SPACE_SPAN_H
 
+#include <octavo/swap.h>
+
 #include "space.h"
 
 /**
@@ -124,6 +126,16 @@ static inline unsigned long migration_run(const pte_t *ptep, pte_t e, unsigned l
 	while (n < nr && memdesc_eq(page_memdesc_relaxed(page + n), md))
 		n++;
 	return n;
+}
+
+/* A run of slots' entries from @ptep on, the first one @e, go, and the slots with them. Return: how many. */
+static inline unsigned long clear_slots(pte_t *ptep, pte_t e, unsigned long max)
+{
+	unsigned int nr = swap_pte_batch(ptep, (unsigned int)max, e);
+
+	clear_ptes(ptep, nr);
+	swap_free_entries(pte_to_swp_entry(e), nr);
+	return nr;
 }
 
 /*

@@ -77,10 +77,7 @@ static void zap_file_run(struct zap *z, struct folio_subrange sr, unsigned long 
  */
 static inline void zap_anon_run(struct zap *z, struct folio_subrange sr, pte_t *ptep)
 {
-	if (likely(sr.nr == 1))
-		pte_clear(ptep);
-	else
-		words_fill_release(&ptep->v, 0, sr.nr);
+	clear_ptes(ptep, sr.nr);
 	z->rss[MM_ANONPAGES] -= sr.nr;
 	folio_remove_rmap(sr, z->vma, PGTABLE_LEVEL_PTE);
 }
@@ -159,19 +156,15 @@ static unsigned long zap_migration(struct zap *z, pte_t *ptep, pte_t e, unsigned
 {
 	unsigned long nr = migration_run(ptep, e, max);
 
-	for (unsigned long i = 0; i < nr; i++)
-		pte_clear(ptep + i);
+	clear_ptes(ptep, nr);
 	z->rss[migration_counter(e)] -= (long)nr;
 	return nr;
 }
 
 static unsigned long zap_slots(struct zap *z, pte_t *ptep, pte_t e, unsigned long max)
 {
-	unsigned long nr = swap_pte_batch(ptep, (unsigned int)max, e);
+	unsigned long nr = clear_slots(ptep, e, max);
 
-	for (unsigned long i = 0; i < nr; i++)
-		pte_clear(ptep + i);
-	swap_free_entries(pte_to_swp_entry(e), (u32)nr);
 	z->rss[MM_SWAPENTS] -= (long)nr;
 	return nr;
 }
@@ -182,8 +175,7 @@ static unsigned long zap_device(struct zap *z, pte_t *ptep, struct folio_subrang
 {
 	u32 nr = level ? 1 : sr.nr;
 
-	for (u32 i = 0; i < nr; i++)
-		pte_clear(ptep + i);
+	clear_ptes(ptep, nr);
 	z->rss[MM_ANONPAGES] -= sr.nr;
 	folio_remove_rmap(sr, z->vma, level);
 	z->full |= tlb_remove_folio(z->tlb, sr.folio, nr);
