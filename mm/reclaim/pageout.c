@@ -38,10 +38,10 @@ static unsigned long pageout_entries(struct pageout *po, const struct pt_span *s
 		} else if (pte_present(e)) {
 			const struct mapped m = pte_mapped(e);
 
-			if (m.folio && folio_test_large(m.folio) && max > 1)
-				nr = folio_pte_batch(m.folio, ptep, e, (unsigned int)max);
-			if (m.folio)
+			if (m.folio) {
+				nr = folio_run(m.folio, ptep, e, max);
 				pageout_take(po, &m, nr, (u32)nr);
+			}
 		}
 		ptep += nr;
 		addr += nr << PAGE_SHIFT;

@@ -20,15 +20,6 @@ static inline u64 use_bits(void)
 	return ~pte_mkold(pte_mkclean(__pte(~(u64)0))).v;
 }
 
-/* The run of one folio at @ptep. Return: how many entries. */
-static inline unsigned long folio_run(const struct mapped *m, const pte_t *ptep, pte_t e,
-				      unsigned long max)
-{
-	return max > 1 && folio_test_large(m->folio)
-		       ? folio_pte_batch(m->folio, ptep, e, (unsigned int)max)
-		       : 1;
-}
-
 /* ---- MADV_FREE, MADV_COLD ---- */
 
 struct advice {
@@ -103,7 +94,7 @@ static void advise_entries(struct advice *a, const struct pt_span *span)
 			const struct mapped m = pte_mapped(e);
 
 			if (m.folio)
-				nr = folio_run(&m, ptep, e, max);
+				nr = folio_run(m.folio, ptep, e, max);
 			if (m.folio && nr == folio_nr_pages(m.folio) &&
 			    (u64)folio_mapcount(m.folio) == nr)
 				advise_run(a, m.folio, m.anon, ptep, nr);
@@ -328,7 +319,7 @@ void mlock_range(struct vm_area_struct *vma, unsigned long start, unsigned long 
 			if (!m.folio)
 				continue;
 			if (!span.level)
-				nr = folio_run(&m, ptep, e, pages - i);
+				nr = folio_run(m.folio, ptep, e, pages - i);
 			mlock_folio(m.folio, nr, lock);
 		}
 		pt_span_unlock(&span);

@@ -94,6 +94,15 @@ static inline struct mapped pte_mapped(pte_t e)
 	return m;
 }
 
+/* How many of @max entries from @ptep on, the first one @e, are of one run of the folio that they map. */
+static inline unsigned long folio_run(struct folio *folio, const pte_t *ptep, pte_t e,
+				      unsigned long max)
+{
+	return max > 1 && folio_test_large(folio)
+		       ? folio_pte_batch(folio, ptep, e, (unsigned int)max)
+		       : 1;
+}
+
 /* The pages of a folio that @nr entries from the one with @pfn on map: folio_subrange(), without a call. */
 static inline struct folio_subrange mapped_subrange(struct folio *folio, unsigned long pfn,
 						    unsigned long nr)

@@ -97,9 +97,7 @@ static inline unsigned long zap_other(struct zap *z, unsigned long addr, pte_t *
 		return 1;
 	}
 	if (folio_test_large(m.folio))
-		sr = mapped_subrange(m.folio, pte_pfn(e),
-				     max > 1 ? folio_pte_batch(m.folio, ptep, e, (unsigned int)max)
-					     : 1);
+		sr = mapped_subrange(m.folio, pte_pfn(e), folio_run(m.folio, ptep, e, max));
 	if (likely(m.anon))
 		zap_anon_run(z, sr, ptep);
 	else
