@@ -376,6 +376,25 @@ static inline void folio_put(struct folio *folio)
 	folio_put_refs(folio, 1);
 }
 
+/* @add to a count that says that somebody has the folio. @seq_cst: a constant; else acquire. */
+static __always_inline bool __folio_try_get(struct folio *folio, u32 add, bool seq_cst)
+{
+	u32 old = READ_ONCE(folio->refcount);
+
+	if (octavo_fault(OCTAVO_FAULT_TRYGET))
+		return false;
+	do {
+		if ((s32)old <= 0 || unlikely((s32)(old + add) < 0))
+			return false;
+		/*
+		 * acquire: pairs with the release that set the count to 1: fields and words are seen.
+		 * seq_cst: that, and what its caller says.
+		 */
+	} while (seq_cst ? !try_cmpxchg_seq_cst(&folio->refcount, &old, old + add)
+			 : !try_cmpxchg_acquire(&folio->refcount, &old, old + add));
+	return true;
+}
+
 /**
  * folio_try_get_refs() - references out of nothing
  * @folio: any folio descriptor, live or free, inside an RCU read-side section
@@ -388,16 +407,7 @@ static inline void folio_put(struct folio *folio)
  */
 static inline bool folio_try_get_refs(struct folio *folio, u32 nr)
 {
-	u32 old = READ_ONCE(folio->refcount);
-
-	if (octavo_fault(OCTAVO_FAULT_TRYGET))
-		return false;
-	do {
-		if ((s32)old <= 0 || unlikely((s32)(old + nr) < 0))
-			return false;
-		/* acquire: pairs with the release that set the count to 1: fields and words are seen */
-	} while (!try_cmpxchg_acquire(&folio->refcount, &old, old + nr));
-	return true;
+	return __folio_try_get(folio, nr, false);
 }
 
 /*
@@ -406,16 +416,7 @@ static inline bool folio_try_get_refs(struct folio *folio, u32 nr)
  */
 static inline bool folio_try_get_refs_seq_cst(struct folio *folio, u32 nr)
 {
-	u32 old = READ_ONCE(folio->refcount);
-
-	if (octavo_fault(OCTAVO_FAULT_TRYGET))
-		return false;
-	do {
-		if ((s32)old <= 0 || unlikely((s32)(old + nr) < 0))
-			return false;
-		/* seq_cst: as above; acquire as in folio_try_get_refs() */
-	} while (!try_cmpxchg_seq_cst(&folio->refcount, &old, old + nr));
-	return true;
+	return __folio_try_get(folio, nr, true);
 }
 
 static inline bool folio_try_get(struct folio *folio)

@@ -440,19 +440,8 @@ struct folio *folio_get_nontail_page(struct page *page)
 
 static bool try_pin_small(struct folio *folio, u32 nr)
 {
-	u32 old = READ_ONCE(folio->refcount), add = nr * GUP_PIN_COUNTING_BIAS;
-
-	if (nr > FOLIO_MAX_PINS || octavo_fault(OCTAVO_FAULT_TRYGET))
-		return false;
-	do {
-		if ((s32)old <= 0 || (s32)(old + add) < 0)
-			return false;
-		/*
-		 * seq_cst: pairs with the seq_cst load in folio_maybe_dma_pinned(), as pincount's
-		 * below. It is an acquire too, for which see folio_try_get_refs().
-		 */
-	} while (!try_cmpxchg_seq_cst(&folio->refcount, &old, old + add));
-	return true;
+	/* seq_cst: pairs with the seq_cst load in folio_maybe_dma_pinned(), as pincount's below */
+	return nr <= FOLIO_MAX_PINS && __folio_try_get(folio, nr * GUP_PIN_COUNTING_BIAS, true);
 }
 
 bool folio_try_pin(struct folio *folio, u32 nr)
