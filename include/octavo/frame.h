@@ -34,6 +34,9 @@ long frame_alloc(gfp_t gfp, unsigned int order, int nid);
  */
 void frame_free(unsigned long pfn, unsigned int order);
 
+/* Fewer runs than that are worth no tree's counters of their own: this CPU's magazine is faster. */
+#define FRAME_BULK (OCTAVO_MAGAZINE >= 16 ? OCTAVO_MAGAZINE / 8u : 2u)
+
 /**
  * frame_alloc_bulk() - @n runs at once
  * @pfns: filled from the start

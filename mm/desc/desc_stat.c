@@ -11,6 +11,7 @@
 #include <octavo/slab.h>
 #include <octavo/string.h>
 
+#include "folio_desc.h"
 #include "typed.h"
 
 static u64 active_in(struct kmem_cache *cache, struct desc_stat *st)
@@ -28,14 +29,12 @@ static u64 active_in(struct kmem_cache *cache, struct desc_stat *st)
 /* The same of the caches of a class that sets have. */
 static u64 active_in_sets(u32 class, struct desc_stat *st)
 {
+	const struct folio_set *set;
 	u64 active = 0;
+	u32 nr;
 
-	for (u32 nr = 1; nr < OCTAVO_FOLIO_SETS; nr++) {
-		const struct folio_set *set = folio_set_find(nr);
-
-		if (set)
-			active += active_in(set->cache[class], st);
-	}
+	for_each_folio_set (set, nr)
+		active += active_in(set->cache[class], st);
 	return active;
 }
 

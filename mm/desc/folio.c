@@ -147,13 +147,9 @@ static __always_inline struct folio *folio_make(struct folio *folio, unsigned lo
 	return folio;
 }
 
-struct folio *folio_publish(struct folio *folio, unsigned long pfn, unsigned int order,
-			    enum folio_kind kind, gfp_t gfp, u32 set)
-{
-	return folio_make(folio, pfn, order, kind, gfp, set);
-}
-
-struct folio *folio_alloc_node(gfp_t gfp, unsigned int order, enum folio_kind kind, int nid)
+/* @set: NULL, a constant: none. */
+static __always_inline struct folio *alloc_one(gfp_t gfp, unsigned int order, enum folio_kind kind,
+					       int nid, struct folio_set *set)
 {
 	struct folio *folio;
 	long pfn;
@@ -162,12 +158,24 @@ struct folio *folio_alloc_node(gfp_t gfp, unsigned int order, enum folio_kind ki
 	pfn = frame_alloc(gfp, order, nid);
 	if (unlikely(pfn < 0))
 		return NULL;
-	folio = desc_get(gfp, order);
+	folio = set ? folio_desc_alloc_from(set->cache[folio_class_for(order)], gfp, order)
+		    : desc_get(gfp, order);
 	if (unlikely(!folio)) {
 		frame_free((unsigned long)pfn, order);
 		return NULL;
 	}
-	return folio_make(folio, (unsigned long)pfn, order, kind, gfp, 0);
+	return folio_make(folio, (unsigned long)pfn, order, kind, gfp, set ? set->nr : 0);
+}
+
+struct folio *folio_alloc_node(gfp_t gfp, unsigned int order, enum folio_kind kind, int nid)
+{
+	return alloc_one(gfp, order, kind, nid, NULL);
+}
+
+struct folio *folio_alloc_set(gfp_t gfp, unsigned int order, enum folio_kind kind, int nid,
+			      struct folio_set *set)
+{
+	return alloc_one(gfp, order, kind, nid, set);
 }
 
 struct folio *folio_alloc(gfp_t gfp, unsigned int order, enum folio_kind kind)
@@ -270,6 +278,16 @@ static __always_inline bool may_free(const struct folio *folio, u32 flags, memde
 	return memdesc_is_folio(md) && memdesc_ptr(md) == folio;
 }
 
+/* @first: its first page. Return: its flags. */
+static __always_inline u32 check_free(const struct folio *folio, const struct page *first)
+{
+	u32 flags = READ_ONCE(folio->flags);
+
+	if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(first))))
+		folio_free_bad(folio);
+	return flags;
+}
+
 #define FLAGS_TOLD_AT_FREE (1u << PG_zone_device | 1u << PG_charged)
 
 static __always_inline void folio_free_frames(struct folio *folio, u32 flags)
@@ -291,7 +309,7 @@ static __noinline void folio_free_told(struct folio *folio, u32 flags)
 	/* acquire: pair with the release of who registered them: before any folio could have the flag */
 	const struct reclaim_upcalls *reclaim = smp_load_acquire(&octavo_state.upcalls.reclaim);
 	const struct device_upcalls *device = smp_load_acquire(&octavo_state.upcalls.device);
-	u32 set = (u32)(READ_ONCE(folio->pfn_order_group) >> FOLIO_GROUP_SHIFT);
+	u32 set = folio_set_nr(folio);
 	unsigned long nr = folio_nr_pages(folio);
 
 	if (flags & 1u << PG_zone_device)
@@ -304,18 +322,13 @@ static __noinline void folio_free_told(struct folio *folio, u32 flags)
 
 void __folio_put(struct folio *folio)
 {
-	u32 flags = READ_ONCE(folio->flags);
+	u32 flags = check_free(folio, folio_page(folio, 0));
 
-	if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(folio_page(folio, 0)))))
-		folio_free_bad(folio);
 	if (unlikely(flags & FLAGS_TOLD_AT_FREE))
 		folio_free_told(folio, flags);
 	else
 		folio_free_frames(folio, flags);
 }
-
-/* Fewer than that go to the magazine, where the next allocation looks; more go to their trees together. */
-enum { FOLIO_FEW = OCTAVO_MAGAZINE >= 16 ? OCTAVO_MAGAZINE / 8 : 2 };
 
 /* Up to FOLIO_BULK folios of class SMALL, so of order 0, that nobody above is told of, whose counts have just become 0. */
 static void free_together(void **dead, unsigned long n)
@@ -326,10 +339,8 @@ static void free_together(void **dead, unsigned long n)
 	for (unsigned long i = 0; i < n; i++) {
 		struct folio *folio = dead[i];
 		unsigned long pfn = folio_pfn(folio);
-		u32 flags = READ_ONCE(folio->flags);
+		u32 flags = check_free(folio, pfn_to_page(pfn));
 
-		if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(pfn_to_page(pfn)))))
-			folio_free_bad(folio);
 		if (hooks && hooks->folio_release)
 			hooks->folio_release(folio);
 		folio_words_store(pfn_to_page(pfn), 0, memdesc_mk(0));
@@ -343,7 +354,8 @@ static void free_together(void **dead, unsigned long n)
 
 static void free_small(void **dead, unsigned long n)
 {
-	if (n >= FOLIO_FEW) {
+	/* fewer go to the magazine, where the next allocation looks; more go to their trees together */
+	if (n >= FRAME_BULK) {
 		free_together(dead, n);
 		return;
 	}

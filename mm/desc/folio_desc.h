@@ -35,13 +35,12 @@ struct folio *folio_desc_alloc(gfp_t gfp, unsigned int order);
 struct folio *folio_desc_alloc_from(struct kmem_cache *s, gfp_t gfp, unsigned int order);
 struct folio *folio_desc_alloc_like(const struct folio *folio, gfp_t gfp, unsigned int order);
 
-/* What every allocation of a folio ends with; cannot fail. @set: number of its set, or 0. */
-struct folio *folio_publish(struct folio *folio, unsigned long pfn, unsigned int order,
-			    enum folio_kind kind, gfp_t gfp, u32 set);
-
 /* desc_init.c: another cache of folio descriptors. Context: sleeps. NULL: no memory. */
 struct kmem_cache *folio_cache_create(enum folio_class class);
-/* folio_set.c: descriptors allocated from sets' caches; and their end. */
+/* folio_set.c: the set with the lowest number above @nr, which becomes that, or NULL. Context: no set goes meanwhile. */
+struct folio_set *folio_set_next(u32 *nr);
+#define for_each_folio_set(set, nr) for (nr = 0; (set = folio_set_next(&nr)) != NULL;)
+/* Descriptors allocated from sets' caches; and their end. */
 u64 folio_sets_active(enum folio_class class);
 void folio_sets_exit(void);
 

@@ -19,9 +19,9 @@
 
 struct folio_set *folio_set_of(const struct folio *folio)
 {
-	u64 nr = READ_ONCE(folio->pfn_order_group) >> FOLIO_GROUP_SHIFT;
+	u32 nr = folio_set_nr(folio);
 
-	return nr ? folio_set_find((u32)nr) : NULL;
+	return nr ? folio_set_find(nr) : NULL;
 }
 
 struct folio_set *folio_set_find(u32 nr)
@@ -30,6 +30,17 @@ struct folio_set *folio_set_find(u32 nr)
 	struct folio_set **sets = smp_load_acquire(&octavo_state.desc.sets);
 
 	return sets && nr < OCTAVO_FOLIO_SETS ? smp_load_acquire(&sets[nr]) : NULL;
+}
+
+struct folio_set *folio_set_next(u32 *nr)
+{
+	while (++*nr < OCTAVO_FOLIO_SETS) {
+		struct folio_set *set = folio_set_find(*nr);
+
+		if (set)
+			return set;
+	}
+	return NULL;
 }
 
 /* The table, made by the first set. Return: NULL if there is no memory. */
@@ -100,35 +111,15 @@ void folio_set_destroy(struct folio_set *set)
 	set_caches_destroy(set);
 }
 
-struct folio *folio_alloc_set(gfp_t gfp, unsigned int order, enum folio_kind kind, int nid,
-			      struct folio_set *set)
-{
-	struct folio *folio;
-	long pfn;
-
-	if (unlikely(!folio_kind_ok(kind)))
-		octavo_panic("folio_alloc_set: %u is not a kind of folio", (unsigned int)kind);
-	pfn = frame_alloc(gfp, order, nid);
-	if (pfn < 0)
-		return NULL;
-	folio = folio_desc_alloc_from(set->cache[folio_class_for(order)], gfp, order);
-	if (!folio) {
-		frame_free((unsigned long)pfn, order);
-		return NULL;
-	}
-	return folio_publish(folio, (unsigned long)pfn, order, kind, gfp, set->nr);
-}
-
 u64 folio_sets_active(enum folio_class class)
 {
+	const struct folio_set *set;
 	u64 active = 0;
+	u32 nr;
 
-	for (u32 nr = 1; nr < OCTAVO_FOLIO_SETS; nr++) {
-		const struct folio_set *set = folio_set_find(nr);
+	for_each_folio_set (set, nr) {
 		struct kmem_cache_stat st;
 
-		if (!set)
-			continue;
 		kmem_cache_stat(set->cache[class], &st);
 		active += st.active;
 	}

@@ -349,9 +349,6 @@ long frame_alloc(gfp_t gfp, unsigned int order, int nid)
 	return order > MAX_FOLIO_ORDER ? -EINVAL : alloc_slow(gfp, order, nid);
 }
 
-/* Fewer than that are worth no tree's counters of their own: they come by the magazine. */
-#define BULK_FEW (OCTAVO_MAGAZINE >= 16 ? OCTAVO_MAGAZINE / 8 : 2)
-
 /* Up to @n runs of a small order out of this CPU's magazine, which is filled once at most. */
 static unsigned long alloc_few(gfp_t gfp, unsigned int order, int nid, unsigned long n,
 			       unsigned long *pfns)
@@ -385,7 +382,7 @@ unsigned long frame_alloc_bulk(gfp_t gfp, unsigned int order, int nid, unsigned 
 	if (order > MAX_FOLIO_ORDER || nid < NUMA_NO_NODE || nid >= OCTAVO_NR_NODES ||
 	    octavo_fault(OCTAVO_FAULT_FRAME))
 		return 0;
-	if (n < BULK_FEW && order < MAG_ORDERS)
+	if (n < FRAME_BULK && order < MAG_ORDERS)
 		got = alloc_few(gfp, order, nid, n, pfns);
 	zone_walk_start(&w, gfp, nid);
 	while (got < n && (z = zone_walk_next(&w))) {
