@@ -142,6 +142,13 @@ static inline struct movable *page_movable(const struct page *page)
 	return __page_desc(page, MEMDESC_MOVABLE);
 }
 
+/* The first page of the run of 2^@order that @page is in. */
+static inline struct page *page_run_head(struct page *page, unsigned int order)
+{
+	/* words of device-private memory are not in the memory map, but aligned like it */
+	return page - (page_to_pfn(page) & ((1ul << order) - 1));
+}
+
 /**
  * compound_head() - the first page of a plain allocation
  *
@@ -151,10 +158,7 @@ static inline struct page *compound_head(struct page *page)
 {
 	memdesc_t md = page_memdesc(page);
 
-	if (!memdesc_is_misc(md))
-		return NULL;
-	/* also right for words of device-private memory: see mm/device/memremap.c */
-	return page - (page_to_pfn(page) & ((1UL << memdesc_order(md)) - 1));
+	return memdesc_is_misc(md) ? page_run_head(page, memdesc_order(md)) : NULL;
 }
 
 /**

@@ -41,12 +41,6 @@ static unsigned long *word_of(struct page *page)
 	return &page->memdesc.v;
 }
 
-static struct page *head_of(struct page *page, unsigned int order)
-{
-	/* words of device-private memory are not in the memory map, but aligned like it */
-	return page - (page_to_pfn(page) & ((1ul << order) - 1));
-}
-
 /* Tails, then the head: rule 3. */
 static __always_inline void store_words(struct page *page, unsigned int order, memdesc_t head)
 {
@@ -188,7 +182,7 @@ void plain_put(struct page *page)
 
 	if (unlikely(!leads_to_count(md)))
 		bad_page(page_to_pfn(page), "put of a page that is not counted");
-	head = head_of(page, memdesc_order(md));
+	head = page_run_head(page, memdesc_order(md));
 	put_head(head, head == page ? md : page_memdesc_relaxed(head), memdesc_order(md));
 }
 
@@ -230,7 +224,7 @@ void plain_get(struct page *page)
 
 	if (unlikely(!leads_to_count(md)))
 		bad_page(page_to_pfn(page), "get of a page that is not counted");
-	head = head_of(page, order);
+	head = page_run_head(page, order);
 	if (head != page)
 		md = page_memdesc_relaxed(head);
 	do {
@@ -253,7 +247,7 @@ bool plain_try_get(struct page *page)
 
 	if (!leads_to_count(md) || octavo_fault(OCTAVO_FAULT_TRYGET))
 		return false;
-	head = head_of(page, order);
+	head = page_run_head(page, order);
 	if (head != page)
 		md = page_memdesc_relaxed(head);
 	do {
@@ -285,7 +279,7 @@ unsigned int plain_count(const struct page *page)
 
 	if (!leads_to_count(md))
 		return 0;
-	md = page_memdesc(head_of((struct page *)page, order));
+	md = page_memdesc(page_run_head((struct page *)page, order));
 	return counted(md, order) ? memdesc_count(md) : 0;
 }
 
@@ -498,7 +492,7 @@ static void set_bits_of_all(struct page *page, unsigned long mask, unsigned long
 
 	if (unlikely(!memdesc_is_misc(md)))
 		bad_page(page_to_pfn(page), "payload bits of a page that is not plain");
-	head = head_of(page, memdesc_order(md));
+	head = page_run_head(page, memdesc_order(md));
 	for (unsigned long i = 0; i < 1ul << memdesc_order(md); i++)
 		set_bits(head + i, mask, bits);
 }
