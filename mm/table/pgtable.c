@@ -16,9 +16,7 @@ bool pgtable_walk(struct mm_struct *mm, unsigned long addr, unsigned int level, 
 {
 	struct pt_above above;
 
-	if (likely(level == PGTABLE_LEVEL_PTE))
-		return pgtable_descend(mm, addr, PGTABLE_LEVEL_PTE, pos, &above);
-	return pgtable_descend(mm, addr, level, pos, &above);
+	return pgtable_descend_any(mm, addr, level, pos, &above);
 }
 
 void pgtable_link(const struct pt_pos *pos, struct ptdesc *pt)

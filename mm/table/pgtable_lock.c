@@ -11,20 +11,12 @@
 
 #include "table.h"
 
-static inline bool descend(struct mm_struct *mm, unsigned long addr, unsigned int level,
-			   struct pt_pos *pos, struct pt_above *above)
-{
-	if (likely(level == PGTABLE_LEVEL_PTE))
-		return pgtable_descend(mm, addr, PGTABLE_LEVEL_PTE, pos, above);
-	return pgtable_descend(mm, addr, level, pos, above);
-}
-
 bool pte_offset_lock(struct mm_struct *mm, unsigned long addr, unsigned int level,
 		     struct pt_pos *pos)
 {
 	struct pt_above above;
 
-	if (!descend(mm, addr, level, pos, &above))
+	if (!pgtable_descend_any(mm, addr, level, pos, &above))
 		return false;
 	spin_lock(&pos->pt->ptl);
 	VM_BUG_ON(!pgtable_still_linked(&above));
@@ -38,7 +30,7 @@ int pte_offset_trylock(struct mm_struct *mm, unsigned long addr, unsigned int le
 	struct pt_above above;
 
 	VM_BUG_ON(!rcu_read_lock_held());
-	if (!descend(mm, addr, level, pos, &above))
+	if (!pgtable_descend_any(mm, addr, level, pos, &above))
 		return 0;
 	if (!spin_trylock(&pos->pt->ptl))
 		return -EAGAIN;
