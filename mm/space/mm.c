@@ -400,20 +400,21 @@ unsigned long get_mm_counter(const struct mm_struct *mm, enum mm_counter member)
 
 unsigned long get_mm_rss(const struct mm_struct *mm)
 {
-	return get_mm_counter(mm, MM_FILEPAGES) + get_mm_counter(mm, MM_ANONPAGES) +
-	       get_mm_counter(mm, MM_SHMEMPAGES);
+	const struct mm_cpu *c = mm->cpu, *end = c + octavo_state.frame.nr_cpus;
+	long rss = 0;
+
+	for (; c < end; c++)
+		rss += READ_ONCE(c->count[MM_FILEPAGES]) + READ_ONCE(c->count[MM_ANONPAGES]) +
+		       READ_ONCE(c->count[MM_SHMEMPAGES]);
+	/* as in get_mm_counter() */
+	return rss < 0 ? 0 : (unsigned long)rss;
 }
 
 void update_hiwater_rss(struct mm_struct *mm)
 {
-	const struct mm_cpu *c = mm->cpu, *end = c + octavo_state.frame.nr_cpus;
-	long rss = 0;
+	unsigned long rss = get_mm_rss(mm);
 
-	/* get_mm_rss() in one go */
-	for (; c < end; c++)
-		rss += READ_ONCE(c->count[MM_FILEPAGES]) + READ_ONCE(c->count[MM_ANONPAGES]) +
-		       READ_ONCE(c->count[MM_SHMEMPAGES]);
 	/* relaxed: of two who store, either has seen about the same */
-	if (rss > 0 && READ_ONCE(mm->hiwater_rss) < (unsigned long)rss)
-		WRITE_ONCE(mm->hiwater_rss, (unsigned long)rss);
+	if (READ_ONCE(mm->hiwater_rss) < rss)
+		WRITE_ONCE(mm->hiwater_rss, rss);
 }
