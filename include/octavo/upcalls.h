@@ -35,8 +35,8 @@ struct reclaim_upcalls {
 	/* A folio is about to get slots: 0, -ENOMEM. Slots of a set are free. Any context. */
 	int (*swap_charge)(const struct folio *folio);
 	void (*swap_uncharge)(u32 set, u64 nr);
-	/* Who is in a group has children there. Return: 0. An address space is gone. */
-	int (*mm_fork)(struct mm_struct *child, const struct mm_struct *parent);
+	/* Who is in a group has children there. An address space is gone. */
+	void (*mm_fork)(struct mm_struct *child, const struct mm_struct *parent);
 	void (*mm_free)(struct mm_struct *mm);
 };
 

@@ -221,7 +221,7 @@ int mm_join_memcg(struct mm_struct *mm, struct mem_cgroup *memcg)
 	return err;
 }
 
-int memcg_mm_fork(struct mm_struct *child, const struct mm_struct *parent)
+void memcg_mm_fork(struct mm_struct *child, const struct mm_struct *parent)
 {
 	struct mem_cgroup *memcg = READ_ONCE(parent->memcg);
 
@@ -230,7 +230,6 @@ int memcg_mm_fork(struct mm_struct *child, const struct mm_struct *parent)
 	memcg->nr_mms++;
 	spin_unlock(&RS->groups_lock);
 	WRITE_ONCE(child->memcg, memcg);
-	return 0;
 }
 
 void memcg_mm_free(struct mm_struct *mm)

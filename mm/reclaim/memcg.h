@@ -119,7 +119,7 @@ struct folio *memcg_folio_alloc_like(const struct folio *folio, gfp_t gfp, int n
 void memcg_uncharge_set(u32 set, u64 nr);
 int memcg_swap_charge(const struct folio *folio);
 void memcg_swap_uncharge(u32 set, u64 nr);
-int memcg_mm_fork(struct mm_struct *child, const struct mm_struct *parent);
+void memcg_mm_fork(struct mm_struct *child, const struct mm_struct *parent);
 void memcg_mm_free(struct mm_struct *mm);
 
 /* ---- kswapd.c ---- */
