@@ -278,12 +278,12 @@ static __always_inline bool may_free(const struct folio *folio, u32 flags, memde
 	return memdesc_is_folio(md) && memdesc_ptr(md) == folio;
 }
 
-/* @first: its first page. Return: its flags. */
-static __always_inline u32 check_free(const struct folio *folio, const struct page *first)
+/* @md: of its first page. Return: its flags. */
+static __always_inline u32 check_free(const struct folio *folio, memdesc_t md)
 {
 	u32 flags = READ_ONCE(folio->flags);
 
-	if (unlikely(!may_free(folio, flags, page_memdesc_relaxed(first))))
+	if (unlikely(!may_free(folio, flags, md)))
 		folio_free_bad(folio);
 	return flags;
 }
@@ -322,7 +322,7 @@ static __noinline void folio_free_told(struct folio *folio, u32 flags)
 
 void __folio_put(struct folio *folio)
 {
-	u32 flags = check_free(folio, folio_page(folio, 0));
+	u32 flags = check_free(folio, page_memdesc_relaxed(folio_page(folio, 0)));
 
 	if (unlikely(flags & FLAGS_TOLD_AT_FREE))
 		folio_free_told(folio, flags);
@@ -339,7 +339,7 @@ static void free_together(void **dead, unsigned long n)
 	for (unsigned long i = 0; i < n; i++) {
 		struct folio *folio = dead[i];
 		unsigned long pfn = folio_pfn(folio);
-		u32 flags = check_free(folio, pfn_to_page(pfn));
+		u32 flags = check_free(folio, page_memdesc_relaxed(pfn_to_page(pfn)));
 
 		if (hooks && hooks->folio_release)
 			hooks->folio_release(folio);
@@ -453,7 +453,9 @@ struct folio *folio_get_nontail_page(struct page *page)
 static bool try_pin_small(struct folio *folio, u32 nr)
 {
 	/* seq_cst: pairs with the seq_cst load in folio_maybe_dma_pinned(), as pincount's below */
-	return nr <= FOLIO_MAX_PINS && __folio_try_get(folio, nr * GUP_PIN_COUNTING_BIAS, true);
+	if (nr > FOLIO_MAX_PINS)
+		return false;
+	return __folio_try_get(folio, nr * GUP_PIN_COUNTING_BIAS, true);
 }
 
 bool folio_try_pin(struct folio *folio, u32 nr)

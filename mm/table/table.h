@@ -65,8 +65,9 @@ static __always_inline bool pgtable_descend(struct mm_struct *mm, unsigned long 
 BUILD_BUG_ON(PGTABLE_LEVEL_TOP<2 || PGTABLE_LEVEL_TOP> 4);
 
 /* The same of a level that is not known, and most often the last. */
-static inline bool pgtable_descend_any(struct mm_struct *mm, unsigned long addr, unsigned int level,
-				       struct pt_pos *pos, struct pt_above *above)
+static __always_inline bool pgtable_descend_any(struct mm_struct *mm, unsigned long addr,
+						unsigned int level, struct pt_pos *pos,
+						struct pt_above *above)
 {
 	if (likely(level == PGTABLE_LEVEL_PTE))
 		return pgtable_descend(mm, addr, PGTABLE_LEVEL_PTE, pos, above);
