@@ -180,13 +180,93 @@ static void test_collapse_brings_in(void **state)
 	swap_down();
 }
 
+/* ---- they do not keep mmap_lock while they wait for the device ---- */
+
+static void change_meanwhile(struct swap_io *io)
+{
+	assert_int_equal(vm_munmap(as, at(30), PAGE_SIZE), 0);
+}
+
+static void unmap_meanwhile(struct swap_io *io)
+{
+	assert_int_equal(vm_munmap(as, at(1), PAGE_SIZE), 0);
+}
+
+static long do_gup(void)
+{
+	struct page *pages[4];
+	long n = get_user_pages_remote(as, at(0), 4, 0, pages);
+
+	for (long i = 0; i < n; i++)
+		put_user_page(pages[i]);
+	return n == 4 ? 0 : n;
+}
+
+static long do_lock(void)
+{
+	return vm_mlock(as, at(0), 4 << PAGE_SHIFT, 0);
+}
+
+static long do_populate(void)
+{
+	return vm_madvise(as, at(0), 4 << PAGE_SHIFT, MADV_POPULATE_WRITE);
+}
+
+static long do_collapse(void)
+{
+	return collapse_range(as, at(0), ORDER, 0);
+}
+
+static long do_swapoff(void)
+{
+	return swapoff(dev.type);
+}
+
+COVERS("S2.26");
+static void test_others_need_not_wait(void **state)
+{
+	static const struct {
+		long (*call)(void);
+		long gone; /* what it says if one of the pages is unmapped meanwhile */
+	} cases[] = {
+		{ do_gup, 1 },
+		{ do_lock, 0 },
+		{ do_populate, -ENOMEM },
+		{ do_collapse, -EINVAL },
+		{ do_swapoff, 0 },
+	};
+
+	for (unsigned int i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		bool gone = i & 1;
+		long ret;
+
+		swap_up(0);
+		map_anon(0, 32);
+		fill_out(0, 4);
+		dev.before = gone ? unmap_meanwhile : change_meanwhile;
+		ret = cases[i / 2].call();
+		/* what is unmapped while it is locked: as if it had been locked before */
+		if (gone && cases[i / 2].call == do_lock)
+			assert_true(!ret || ret == -ENOMEM);
+		else
+			assert_int_equal(ret, gone ? cases[i / 2].gone : 0);
+		if (cases[i / 2].call == do_swapoff)
+			dev_on(0);
+		assert_true(octavo_validate());
+		for (unsigned long p = 0; p < 4; p++)
+			if (!gone || p != 1)
+				assert_int_equal(get64(p), 100 + p);
+		swap_down();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_calls_that_drop),    TEST(test_mapped_and_cached_is_dropped),
 		TEST(test_free_of_cached),     TEST(test_moved_and_protected),
 		TEST(test_pins_bring_back),    TEST(test_locked_and_populated),
-		TEST(test_collapse_brings_in),
+		TEST(test_collapse_brings_in), TEST(test_others_need_not_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

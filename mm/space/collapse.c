@@ -288,13 +288,21 @@ static int collapse_vma(struct collapse *c)
 /* Return: 0 if there is nothing to bring in, too; -ENOMEM; -EINVAL: contents that cannot be had. */
 static int collapse_swapin(struct collapse *c)
 {
-	int err = 0;
+	unsigned long start = c->addr, end = c->addr + (c->nr << PAGE_SHIFT);
+	struct fault_wait wait;
+	int err;
 
-	mmap_read_lock(c->mm);
-	c->vma = vma_lookup(c->mm, c->addr);
-	if (may_collapse(c))
-		err = swapin_range(c->vma, c->addr, c->addr + (c->nr << PAGE_SHIFT), -1);
-	mmap_read_unlock(c->mm);
+	fault_wait_init(&wait);
+	do {
+		err = 0;
+		mmap_read_lock(c->mm);
+		c->vma = vma_lookup(c->mm, c->addr);
+		if (may_collapse(c))
+			err = swapin_range(c->vma, &start, end, -1, &wait);
+		mmap_read_unlock(c->mm);
+		if (err == -EAGAIN && fault_wait(&wait))
+			err = -ENOMEM;
+	} while (err == -EAGAIN);
 	return err && err != -ENOMEM ? -EINVAL : err;
 }
 

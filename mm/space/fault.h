@@ -200,6 +200,12 @@ static inline vm_fault_t fault_wait_folio(const struct fault *f, enum fault_wait
  */
 vm_fault_t fault_wait(struct fault_wait *wait);
 
+/* ---- populate.c ---- */
+
+/* populate_vma_page_range() that ends early, perhaps at once, where fault_waits(). */
+long populate_range_wait(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+			 bool write, struct fault_wait *wait);
+
 /* ---- fault_anon.c ---- */
 
 /* anon_orders(), when there may be others than 0. */
@@ -324,12 +330,15 @@ struct folio *swapin_begin(swp_entry_t entry, u32 orders, gfp_t gfp, int *err);
 
 /**
  * swapin_range() - no entry of a range is one of a slot
+ * @start: in and out: what comes before is done
  * @type: of this device; -1: of any
+ * @wait: as handle_mm_fault_wait()
  *
- * Entries may come to be again at once. Context: mmap_lock held at all; sleeps. Return: 0; -ENOMEM; -EIO and -EHWPOISON: contents
- * that cannot be had; what comes before is done.
+ * Entries may come to be again at once. Context: mmap_lock held for reading; sleeps. Return: 0; -EAGAIN: fault_waits(), and then go on;
+ * -ENOMEM; -EIO and -EHWPOISON: contents that cannot be had.
  */
-int swapin_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, int type);
+int swapin_range(struct vm_area_struct *vma, unsigned long *start, unsigned long end, int type,
+		 struct fault_wait *wait);
 
 /* ---- swap_ahead.c ---- */
 

@@ -357,17 +357,23 @@ static unsigned long first_slot(const struct pt_span *span, int type)
 	return addr;
 }
 
-int swapin_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, int type)
+int swapin_range(struct vm_area_struct *vma, unsigned long *start, unsigned long end, int type,
+		 struct fault_wait *wait)
 {
 	struct pt_span span;
 	int err = 0;
 
-	while (!err && pt_span_next(vma->vm_mm, start, end, &span)) {
-		start = first_slot(&span, type);
+	while (!err && pt_span_next(vma->vm_mm, *start, end, &span)) {
+		*start = first_slot(&span, type);
 		pt_span_unlock(&span);
 		/* come back to it until it is not there any more */
-		if (start < span.end)
-			err = swapin_errno(handle_mm_fault(vma, start, FAULT_FLAG_REMOTE));
+		if (*start < span.end)
+			err = swapin_errno(
+				handle_mm_fault_wait(vma, *start, FAULT_FLAG_REMOTE, wait));
+		if (fault_waits(wait))
+			err = -EAGAIN;
 	}
+	if (!err)
+		*start = end;
 	return err;
 }

@@ -16,6 +16,7 @@
 #include <octavo/errno.h>
 #include <octavo/migrate.h>
 
+#include "fault.h"
 #include "gup.h"
 
 /* What looking at an entry can come to, besides pages taken. */
@@ -176,6 +177,18 @@ static int gup_check_vma(const struct vm_area_struct *vma, u32 flags)
 	return flags & FOLL_FORCE && f & VM_MAYREAD ? 0 : -EFAULT;
 }
 
+/* Without mmap_lock, which may have changed hands when it is back. Return: 1; -ENOMEM. */
+static int gup_wait(const struct gup *g)
+{
+	vm_fault_t ret;
+
+	mmap_read_unlock(g->mm);
+	ret = fault_wait(g->wait);
+	mmap_read_lock(g->mm);
+	return ret ? -ENOMEM : 1;
+}
+
+/* Return: 0; 1: mmap_lock was given up meanwhile; -errno. */
 static int gup_faultin(struct gup *g, struct vm_area_struct *vma, u32 fault_flags)
 {
 	vm_fault_t ret;
@@ -186,7 +199,9 @@ static int gup_faultin(struct gup *g, struct vm_area_struct *vma, u32 fault_flag
 		fault_flags |= FAULT_FLAG_REMOTE;
 	if (g->flags & FOLL_NOWAIT)
 		fault_flags |= FAULT_FLAG_NOWAIT;
-	ret = handle_mm_fault(vma, g->addr, fault_flags);
+	ret = handle_mm_fault_wait(vma, g->addr, fault_flags, g->wait);
+	if (fault_waits(g->wait))
+		return gup_wait(g);
 	if (ret & VM_FAULT_OOM)
 		return -ENOMEM;
 	if (ret & VM_FAULT_HWPOISON)
@@ -222,8 +237,10 @@ static int gup_slow(struct gup *g)
 			return -EHWPOISON;
 		case GUP_FAULT:
 			err = gup_faultin(g, vma, fault_flags);
-			if (err)
+			if (err < 0)
 				return err;
+			if (err)
+				vma = NULL;
 		}
 	}
 	return 0;
@@ -312,8 +329,11 @@ static int gup_init(struct gup *g, struct mm_struct *mm, unsigned long start, un
 
 static long gup_unlocked(struct gup *g)
 {
+	struct fault_wait wait;
 	long ret;
 
+	fault_wait_init(&wait);
+	g->wait = &wait;
 	if (g->flags & FOLL_NOWAIT) {
 		if (!mmap_read_trylock(g->mm))
 			return -EAGAIN;

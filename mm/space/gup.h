@@ -15,6 +15,7 @@ struct gup {
 	unsigned long addr, end; /* page aligned; addr moves on */
 	u32 flags;
 	struct page **pages; /* where the page at addr goes; moves on; NULL: nobody wants them */
+	struct fault_wait *wait; /* NULL: mmap_lock is the caller's, and kept */
 };
 
 /**

@@ -5,6 +5,7 @@
  * Advice on areas (what faults and fork do there) changes flags, with mmap_lock held for writing. Advice on pages
  * walks page tables with it held for reading. A hole gives -ENOMEM in the end, when all else has been done.
  */
+#include "fault.h"
 #include "vma.h"
 
 #define VM_ADVICE_READ (VM_SEQ_READ | VM_RAND_READ)
@@ -224,7 +225,7 @@ static int advise_locked(struct mm_struct *mm, unsigned long start, unsigned lon
 
 /* Context: mmap_lock for reading. Return: how far it got. */
 static unsigned long populate_area(struct mm_struct *mm, unsigned long start, unsigned long end,
-				   bool write, int *err)
+				   bool write, struct fault_wait *wait, int *err)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, start);
 	vm_flags_t f;
@@ -239,20 +240,24 @@ static unsigned long populate_area(struct mm_struct *mm, unsigned long start, un
 		*err = -EINVAL;
 		return start;
 	}
-	done = populate_vma_page_range(vma, start, min(end, vma->vm_end), write);
-	if (done <= 0)
+	done = populate_range_wait(vma, start, min(end, vma->vm_end), write, wait);
+	if (done <= 0 && !fault_waits(wait))
 		*err = done ? (int)done : -EFAULT;
 	return done <= 0 ? start : start + ((unsigned long)done << PAGE_SHIFT);
 }
 
 static int advise_populate(struct mm_struct *mm, unsigned long start, unsigned long end, bool write)
 {
+	struct fault_wait wait;
 	int err = 0;
 
+	fault_wait_init(&wait);
 	while (start < end && !err) {
 		mmap_read_lock(mm);
-		start = populate_area(mm, start, end, write, &err);
+		start = populate_area(mm, start, end, write, &wait, &err);
 		mmap_read_unlock(mm);
+		if (fault_wait(&wait))
+			err = -ENOMEM;
 	}
 	return err;
 }

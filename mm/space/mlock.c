@@ -2,13 +2,14 @@
 /*
  * mlock.c - memory that stays, and memory that is brought in at once.
  */
+#include "fault.h"
 #include "vma.h"
 
 /* ---- bringing in ---- */
 
 /* A part of an area. Context: mmap_lock for reading. Return: how far it got; *@err why not further. */
 static unsigned long populate_part(struct vm_area_struct *vma, unsigned long start,
-				   unsigned long end, int *err)
+				   unsigned long end, struct fault_wait *wait, int *err)
 {
 	/* what is private is copied now, not at the first write */
 	bool write = (vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
@@ -20,8 +21,8 @@ static unsigned long populate_part(struct vm_area_struct *vma, unsigned long sta
 		*err = -EFAULT;
 		return start;
 	}
-	done = populate_vma_page_range(vma, start, end, write);
-	if (done > 0)
+	done = populate_range_wait(vma, start, end, write, wait);
+	if (done > 0 || fault_waits(wait))
 		return start + ((unsigned long)done << PAGE_SHIFT);
 	*err = done ? (int)done : -EFAULT;
 	return start;
@@ -30,8 +31,10 @@ static unsigned long populate_part(struct vm_area_struct *vma, unsigned long sta
 int mm_populate(struct mm_struct *mm, unsigned long start, unsigned long len, bool best_effort)
 {
 	unsigned long end = start + len;
+	struct fault_wait wait;
 	int err = 0;
 
+	fault_wait_init(&wait);
 	while (start < end && !err) {
 		struct vm_area_struct *vma;
 		unsigned long area_end = end;
@@ -41,9 +44,12 @@ int mm_populate(struct mm_struct *mm, unsigned long start, unsigned long len, bo
 		vma = find_vma_intersection(mm, start, end);
 		if (vma) {
 			area_end = min(end, vma->vm_end);
-			start = populate_part(vma, max(start, vma->vm_start), area_end, &err);
+			start = populate_part(vma, max(start, vma->vm_start), area_end, &wait,
+					      &err);
 		}
 		mmap_read_unlock(mm);
+		if (fault_wait(&wait))
+			err = -ENOMEM;
 		if (!vma)
 			break;
 		if (err && best_effort) {

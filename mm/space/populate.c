@@ -114,7 +114,7 @@ static vm_fault_t populate_some(struct fault *f, unsigned long end)
 {
 	pgtable_walk(f->mm, f->addr, PGTABLE_LEVEL_PTE, &f->pos);
 	if (!wants_run(f))
-		return handle_mm_fault(f->vma, f->addr, f->flags);
+		return handle_mm_fault_wait(f->vma, f->addr, f->flags, f->wait);
 	if (fault_wants_own(f) && anon_vma_prepare(f->vma))
 		return VM_FAULT_OOM;
 	return fill_run(f, end);
@@ -127,14 +127,15 @@ static int populate_errno(vm_fault_t ret)
 	return ret & VM_FAULT_HWPOISON ? -EHWPOISON : -EFAULT;
 }
 
-long populate_vma_page_range(struct vm_area_struct *vma, unsigned long start, unsigned long end,
-			     bool write)
+long populate_range_wait(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+			 bool write, struct fault_wait *wait)
 {
 	struct fault f = {
 		.mm = vma->vm_mm,
 		.vma = vma,
 		.addr = start,
 		.flags = write ? FAULT_FLAG_WRITE : 0,
+		.wait = wait,
 	};
 	int err = 0;
 
@@ -143,7 +144,7 @@ long populate_vma_page_range(struct vm_area_struct *vma, unsigned long start, un
 		  !IS_ALIGNED(start | end, PAGE_SIZE));
 	if (!fault_permitted(vma, f.flags))
 		return -EFAULT;
-	while (f.addr < end && !err) {
+	while (f.addr < end && !err && !fault_waits(wait)) {
 		unsigned long nr = present_run(&f, end);
 		vm_fault_t ret = nr ? 0 : populate_some(&f, end);
 
@@ -152,4 +153,10 @@ long populate_vma_page_range(struct vm_area_struct *vma, unsigned long start, un
 			err = populate_errno(ret);
 	}
 	return f.addr > start ? (long)((f.addr - start) >> PAGE_SHIFT) : err;
+}
+
+long populate_vma_page_range(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+			     bool write)
+{
+	return populate_range_wait(vma, start, end, write, NULL);
 }

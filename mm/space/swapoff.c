@@ -26,41 +26,44 @@ static int interrupted(int type)
 
 /*
  * Part of an address space from *@addr on: as much as may be done with mmap_lock held. Return: 0 with *@addr where to go on, or
- * TASK_SIZE_MAX; -errno.
+ * TASK_SIZE_MAX; -EAGAIN: first fault_wait(); -errno.
  */
-static int bring_in_some(struct mm_struct *mm, unsigned long *addr, int type)
+static int bring_in_some(struct mm_struct *mm, unsigned long *addr, int type,
+			 struct fault_wait *wait)
 {
 	struct vm_area_struct *vma;
-	unsigned long end;
 	int err = 0;
 
 	mmap_read_lock(mm);
 	vma = find_vma(mm, *addr);
-	end = TASK_SIZE_MAX;
-	if (vma) {
-		*addr = max(*addr, vma->vm_start);
-		end = level_addr_end(*addr, vma->vm_end, PGTABLE_LEVEL_PUD);
+	if (!vma) {
+		*addr = TASK_SIZE_MAX;
+	} else if (!READ_ONCE(vma->anon_vma)) {
 		/* what was never anonymous memory has no slots */
-		if (READ_ONCE(vma->anon_vma))
-			err = swapin_range(vma, *addr, end, type);
-		else
-			end = vma->vm_end;
+		*addr = vma->vm_end;
+	} else {
+		*addr = max(*addr, vma->vm_start);
+		err = swapin_range(vma, addr, level_addr_end(*addr, vma->vm_end, PGTABLE_LEVEL_PUD),
+				   type, wait);
 	}
 	mmap_read_unlock(mm);
-	*addr = end;
 	return err;
 }
 
 static int bring_in(struct mm_struct *mm, int type)
 {
+	struct fault_wait wait;
 	unsigned long addr = 0;
 	int err = 0;
 
 	/* a hint: what it misses is found in the next round */
 	if (!get_mm_counter(mm, MM_SWAPENTS))
 		return 0;
+	fault_wait_init(&wait);
 	while (!err && addr < TASK_SIZE_MAX) {
-		err = bring_in_some(mm, &addr, type);
+		err = bring_in_some(mm, &addr, type, &wait);
+		if (err == -EAGAIN)
+			err = fault_wait(&wait) ? -ENOMEM : 0;
 		if (!err)
 			err = interrupted(type);
 	}
