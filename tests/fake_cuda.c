@@ -6,7 +6,7 @@
  *
  * 2. What is queued on a stream is done when the stream is waited for, and not before: who forgets to wait finds nothing done.
  *
- * 3. Kernels must be in the module's text; what they do is done here, by their names.
+ * 3. Kernels are run from the module's text (fake_ptx.c).
  *
  * 4. An error on demand fails the call. An error of a wait comes after all that was queued has been done; a sticky one after
  *    half of it, and the rest is never done.
@@ -18,6 +18,7 @@
 
 #include "../port/cuda/driver.h"
 #include "fake_cuda.h"
+#include "fake_ptx.h"
 
 #define FAKE_PROTOTYPE(name, params) cu_result name params;
 CUDA_FUNCTIONS(FAKE_PROTOTYPE)
@@ -30,11 +31,13 @@ struct cu_context_st {
 };
 
 struct cu_function_st {
-	const char *name;
+	struct ptx_kernel kernel;
 };
 
 struct cu_module_st {
 	const char *text;
+	struct cu_function_st function[4];
+	unsigned int nr;
 };
 
 struct op {
@@ -44,6 +47,7 @@ struct op {
 	size_t len; /* LAUNCH: words */
 	unsigned long long value;
 	cu_function function;
+	unsigned int blocks, threads;
 };
 
 struct cu_stream_st {
@@ -65,10 +69,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct cu_context_st context;
 static cu_deviceptr next_address = FIRST_ADDRESS;
 static __thread cu_context current;
-
-static struct cu_function_st functions[] = { { CUDA_KERNEL_FILL },
-					     { CUDA_KERNEL_ADD },
-					     { CUDA_KERNEL_REDUCE } };
 
 /* ---- calls ---- */
 
@@ -199,10 +199,8 @@ cu_result cuModuleLoadDataEx(cu_module *module, const void *image, unsigned int 
 {
 	cu_result r = enter_context();
 
-	if (!r && strncmp(image, ".version ", 9))
-		r = wrong(__func__, CU_INVALID_HANDLE);
 	if (!r) {
-		*module = malloc(sizeof(**module));
+		*module = calloc(1, sizeof(**module));
 		if (!*module)
 			abort();
 		(*module)->text = image;
@@ -214,17 +212,18 @@ cu_result cuModuleLoadDataEx(cu_module *module, const void *image, unsigned int 
 cu_result cuModuleGetFunction(cu_function *function, cu_module module, const char *name)
 {
 	cu_result r = enter_context();
-	char entry[64];
+	const char *bad;
 
 	if (r)
 		return leave(r);
-	snprintf(entry, sizeof(entry), ".visible .entry %s(", name);
-	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
-		if (!strcmp(functions[i].name, name) && strstr(module->text, entry)) {
-			*function = &functions[i];
-			return leave(0);
-		}
-	return leave(CU_NOT_FOUND);
+	if (module->nr == sizeof(module->function) / sizeof(module->function[0]))
+		return leave(CU_OUT_OF_MEMORY);
+	*function = &module->function[module->nr++];
+	bad = ptx_read(module->text, name, &(*function)->kernel);
+	if (!bad)
+		return leave(0);
+	fprintf(stderr, "%s: %s\n", name, bad);
+	return leave(wrong(__func__, CU_NOT_FOUND));
 }
 
 /* Whoever gives something back has done so, whatever the answer. */
@@ -388,7 +387,9 @@ cu_result cuLaunchKernel(cu_function function, unsigned int grid_x, unsigned int
 				  .to = *(cu_deviceptr *)params[0],
 				  .len = words,
 				  .value = *(unsigned long long *)params[2],
-				  .function = function });
+				  .function = function,
+				  .blocks = grid_x,
+				  .threads = block_x });
 }
 
 /* ---- what is queued is done ---- */
@@ -407,25 +408,20 @@ static void copy_bytes(void *to, const void *from, size_t len)
 			__ATOMIC_RELAXED);
 }
 
+static unsigned long long *word_at(unsigned long long at)
+{
+	return at % 8 ? NULL : (unsigned long long *)bytes_at(at, 8);
+}
+
 static cu_result run_kernel(const struct op *op)
 {
-	unsigned long long *at = (void *)bytes_at(op->to, op->len * 8), *sum = NULL;
+	const unsigned long long params[] = { op->to, op->len, op->value };
 
 	fake_cuda.launches++;
-	if (op->function == &functions[2]) {
-		sum = (void *)bytes_at(op->value, 8);
-		if (!sum)
-			return wrong(__func__, CU_ILLEGAL_ADDRESS);
-	}
-	if (!at)
-		return wrong(__func__, CU_ILLEGAL_ADDRESS);
-	for (size_t i = 0; i < op->len; i++)
-		if (sum)
-			*sum += at[i];
-		else if (op->function == &functions[1])
-			at[i] += op->value;
-		else
-			at[i] = op->value;
+	for (unsigned int b = 0; b < op->blocks; b++)
+		for (unsigned int t = 0; t < op->threads; t++)
+			if (!ptx_run(&op->function->kernel, params, b, op->threads, t, word_at))
+				return wrong(__func__, CU_ILLEGAL_ADDRESS);
 	return 0;
 }
 
