@@ -67,6 +67,8 @@ static inline u64 soak_below(u64 *state, u64 n)
 }
 
 void world_run(unsigned int cpu);
+/* The address space that all programs are in, of @pages pages; NULL: no memory. */
+struct mm_struct *world_shared_mm(u32 pages);
 void chaos_run(void);
 
 /* The devices: soak.c. Both ends of a swapoff, for chaos.c. */
