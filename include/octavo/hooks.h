@@ -37,6 +37,20 @@ struct octavo_hooks {
 	int (*swap_out)(struct mm_struct *mm, unsigned long addr, unsigned long pfn,
 			swp_entry_t slot);
 	/*
+	 * The other way: the entry of @slot is about to name frame @pfn, and what swap_out() has kept with the slot has to be beside the
+	 * frame before anybody can use it. For each entry that is replaced: so the frame may have it already, because it never
+	 * left the cache, or because another entry of the slot came first. What is kept stays kept: others may name the slot
+	 * still. Under a page-table lock, the folio locked: may not sleep, may not fail.
+	 */
+	void (*swap_in)(struct mm_struct *mm, unsigned long addr, unsigned long pfn,
+			swp_entry_t slot);
+	/*
+	 * @nr slots from @first on are nobody's any more, and what is kept with them can go; with some of them nothing may be.
+	 * Told of every slot that was given out, once, before it is given out again; so when a device has gone, of all of
+	 * it. With spinlocks held, in any context: may not sleep, allocate, or call the core.
+	 */
+	void (*swap_free)(swp_entry_t first, u32 nr);
+	/*
 	 * The direct map of @nr frames of vmalloc() is to be writable or not: set_memory_ro() and _rw(), and the end of an
 	 * area with VM_FLUSH_RESET_PERMS. May sleep, may not fail.
 	 */

@@ -21,6 +21,7 @@
  * 6. Who can give mmap_lock up does not wait with it: neither for a device, nor for memory to read into, nor for whoever has
  *    the folio. The fault ends with what there is to wait for, and begins anew afterwards (fault_wait.c).
  */
+#include <octavo/hooks.h>
 #include <octavo/hwpoison.h>
 #include <octavo/swap.h>
 #include <octavo/upcalls.h>
@@ -234,14 +235,30 @@ static pte_t swapin_entry(const struct fault *f, const struct swapin *si, unsign
 	return e;
 }
 
+/* What the embedder keeps with the slots of a run belongs to its frames. Context: the ptl; the slots have their entries still. */
+static void swapin_tell(const struct fault *f, const struct swapin *si, struct folio_subrange sr)
+{
+	const struct octavo_hooks *hooks = octavo_state.hooks;
+	unsigned long addr = f->addr - ((si->idx - sr.first) << PAGE_SHIFT);
+
+	if (likely(!hooks || !hooks->swap_in))
+		return;
+	for (unsigned long i = 0; i < sr.nr; i++)
+		hooks->swap_in(f->mm, addr + (i << PAGE_SHIFT), folio_pfn(sr.folio) + sr.first + i,
+			       folio_swap_entry(sr.folio, sr.first + i));
+}
+
 /* Our reference becomes the first entry's, and the folio is unlocked. Context: the ptl, entries unchanged. */
 static void swapin_map(struct fault *f, const struct swapin *si)
 {
 	struct folio_subrange sr = swapin_run(f, si);
 	unsigned long back = si->idx - sr.first;
-	bool ours = swapin_release(f, si, sr);
-	pte_t e = swapin_entry(f, si, folio_pfn(si->folio) + sr.first, ours);
+	bool ours;
+	pte_t e;
 
+	swapin_tell(f, si, sr);
+	ours = swapin_release(f, si, sr);
+	e = swapin_entry(f, si, folio_pfn(si->folio) + sr.first, ours);
 	if (sr.nr > 1)
 		folio_ref_add(si->folio, sr.nr - 1);
 	folio_add_anon_rmap(sr, f->vma, f->addr - (back << PAGE_SHIFT), PGTABLE_LEVEL_PTE,

@@ -24,6 +24,7 @@
  * folios has no large runs until these are gone; folio_alloc_swap() says -EAGAIN then.
  */
 #include <octavo/errno.h>
+#include <octavo/hooks.h>
 #include <octavo/plain.h>
 #include <octavo/slab.h>
 #include <octavo/string.h>
@@ -597,8 +598,12 @@ static __cold void cluster_free_bad(struct swap_device *dev, struct swap_cluster
 
 void cluster_free(struct swap_device *dev, struct swap_cluster *c, unsigned int at, unsigned int nr)
 {
+	const struct octavo_hooks *hooks = octavo_state.hooks;
 	u64 *word = &c->words[at], any = 0;
 
+	/* before anybody can take them again: the lock is held */
+	if (unlikely(hooks && hooks->swap_free))
+		hooks->swap_free(cluster_entry(dev, c, at), nr);
 	for (unsigned int i = 0; i < nr; i++)
 		any |= word[i];
 	if (unlikely(slot_set(any)))
