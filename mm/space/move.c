@@ -3,13 +3,13 @@
  * move.c - what is mapped in a range gets other addresses in the same address space.
  *
  * Where both sides are aligned alike a whole last-level table moves by changing the two entries that lead to
- * it, and a leaf as one entry; else entry by entry.
+ * it, and a leaf as one entry, many of them in one go; else entry by entry.
  *
  * What was at the old address may be changed, unmapped and freed by way of the new one as soon as that table's lock
  * is given back, and who does so flushes the new address only. So the old one is flushed before, under both locks.
  *
  * A reverse-map walk goes from area to area, and would miss an entry that moves from one that it has
- * yet to see to one that it has seen. It holds the anon_vma for reading; the move holds it for writing, a table's worth at
+ * yet to see to one that it has seen. It holds the anon_vma for reading; the move holds it for writing, a run's worth at
  * a time and never over an allocation, which may have to wait for such a walk.
  *
  * What it does not do: areas, counters (what is mapped stays mapped), exclusivity (as much).
@@ -68,56 +68,104 @@ static int lock_places(const struct move *m, unsigned long addr, unsigned int le
 	return 0;
 }
 
-/* ---- the three ways ---- */
+/* ---- two ways ---- */
 
-/* A whole table. Return: 0; -ENOMEM; -EEXIST: there is a table at the new place; -EAGAIN: none at the old. */
-static int move_table(const struct move *m, unsigned long addr)
+/* So many entries above the last level go under one lock of the anon_vma, and one flush. */
+#define MOVE_RUN 32ul
+
+/* Entry @i of the run at @pos. */
+static inline struct pt_pos pos_next(const struct pt_pos *pos, unsigned long i)
 {
-	unsigned long size = level_size(PGTABLE_LEVEL_PMD);
-	struct pt_pos from, to;
-	struct ptdesc *pt;
-	int err = lock_places(m, addr, PGTABLE_LEVEL_PMD, &from, &to);
+	struct pt_pos next = *pos;
 
-	if (err)
-		return err;
-	if (!pte_table(from.pte, from.level)) {
-		err = -EAGAIN;
-	} else if (!pte_none(to.pte)) {
-		err = -EEXIST;
-	} else {
-		pt = pte_to_ptdesc(from.pte);
-		/* whoever holds it relies on where it is linked */
-		spin_lock(&pt->ptl);
-		pgtable_unlink(&from);
-		flush_tlb_tables(m->mm, addr, addr + size);
-		pgtable_link(&to, pt);
-		spin_unlock(&pt->ptl);
-	}
-	unlock_two(m, &from, &to);
-	return err;
+	next.ptep += i;
+	next.addr += i * level_size(pos->level);
+	next.pte = ptep_get(next.ptep);
+	return next;
 }
 
-/* A leaf, or what stands for one while it migrates. Return: as move_table(). */
-static int move_leaf(const struct move *m, unsigned long addr, unsigned int level)
+/* Whole entries of the two tables from @addr on that are in the range. */
+static unsigned long run_length(const struct move *m, unsigned long addr, unsigned int level)
 {
+	unsigned long nr = min(MOVE_RUN, (m->end - addr) / level_size(level));
+
+	nr = min(nr, PTRS_PER_TABLE - level_index(addr, level));
+	return min(nr, PTRS_PER_TABLE - level_index(addr + m->delta, level));
+}
+
+/* Out of its place, whatever it is; nobody who locks a table of it finds it there any more. */
+static pte_t take_entry(const struct pt_pos *from)
+{
+	struct ptdesc *pt;
+
+	if (!pte_table(from->pte, from->level))
+		return ptep_get_and_clear(from->ptep);
+	pt = pte_to_ptdesc(from->pte);
+	/* whoever holds it relies on where it is linked */
+	spin_lock(&pt->ptl);
+	pgtable_unlink(from);
+	spin_unlock(&pt->ptl);
+	return from->pte;
+}
+
+static void put_entry(const struct pt_pos *to, pte_t e)
+{
+	struct ptdesc *pt;
+
+	if (!pte_table(e, to->level)) {
+		set_pte(to->ptep, e);
+		return;
+	}
+	pt = pte_to_ptdesc(e);
+	spin_lock(&pt->ptl);
+	pgtable_link(to, pt);
+	spin_unlock(&pt->ptl);
+}
+
+/*
+ * Whole entries above the last level: leaves, what stands for one while it migrates, and last-level tables. They are
+ * nowhere while the old addresses are flushed. Return: where it stopped; @addr: *@err says why: -ENOMEM; -EEXIST: there
+ * is something at the new place; -EAGAIN: what was seen at @addr is not there any more.
+ */
+static unsigned long move_whole(const struct move *m, unsigned long addr, unsigned int level,
+				int *err)
+{
+	unsigned long n = 0, nr = run_length(m, addr, level);
+	pte_t taken[MOVE_RUN];
 	struct pt_pos from, to;
-	int err = lock_places(m, addr, level, &from, &to);
+	bool tables = false;
 
-	if (err)
-		return err;
-	if (pte_none(from.pte) || pte_table(from.pte, level)) {
-		err = -EAGAIN;
-	} else if (!pte_none(to.pte)) {
-		err = -EEXIST;
-	} else {
-		pte_t e = ptep_get_and_clear(from.ptep);
+	*err = lock_places(m, addr, level, &from, &to);
+	if (*err)
+		return addr;
+	for (; n < nr; n++) {
+		struct pt_pos pos = pos_next(&from, n);
 
-		if (pte_present(e))
-			flush_tlb_range(m->mm, addr, addr + level_size(level), level);
-		set_pte(to.ptep, e);
+		taken[n] = pos.pte;
+		if (pte_none(pos.pte))
+			continue;
+		*err = pte_none(ptep_get(to.ptep + n)) ? 0 : -EEXIST;
+		if (*err || (level > PGTABLE_LEVEL_PMD && pte_table(pos.pte, level)))
+			break;
+		taken[n] = take_entry(&pos);
+		tables |= pte_table(pos.pte, level);
+	}
+	if (n)
+		*err = 0;
+	else if (!*err)
+		*err = -EAGAIN;
+	if (tables)
+		flush_tlb_tables(m->mm, addr, addr + n * level_size(level));
+	else if (n)
+		flush_tlb_range(m->mm, addr, addr + n * level_size(level), level);
+	for (unsigned long i = 0; i < n; i++) {
+		struct pt_pos pos = pos_next(&to, i);
+
+		if (!pte_none(taken[i]))
+			put_entry(&pos, taken[i]);
 	}
 	unlock_two(m, &from, &to);
-	return err;
+	return addr + n * level_size(level);
 }
 
 /* Entries of one pair of last-level tables, from @addr on. Return: where it stopped; @addr: *@err says why. */
@@ -176,10 +224,11 @@ static unsigned long move_span(const struct move *m, const struct pt_span *span,
 	unsigned long start = span->addr & ~(level_size(level) - 1);
 
 	*err = -EEXIST;
-	if (moves_whole(m, span->addr, level))
-		*err = span->level ? move_leaf(m, start, level) : move_table(m, start);
-	if (!*err)
-		return start + level_size(level);
+	if (moves_whole(m, span->addr, level)) {
+		start = move_whole(m, start, level, err);
+		if (!*err)
+			return start;
+	}
 	if (*err == -EEXIST) {
 		if (!span->level)
 			return move_entries(m, span->addr, span->end, err);
