@@ -384,6 +384,20 @@ static void count_map(unsigned long n)
 	}
 }
 
+/* @n pages in parts of all of a larger folio. */
+static void count_map_large(unsigned long n)
+{
+	for (unsigned long nr; n; n -= nr) {
+		void *addr;
+
+		nr = min(n, 20480ul);
+		if (vmap_folios(counted.parts, (unsigned int)(nr >> counted.order), 0, PAGE_KERNEL,
+				&addr))
+			out_of_memory();
+		vunmap(addr);
+	}
+}
+
 static void count_map_parts(unsigned long n)
 {
 	for (unsigned long nr; n; n -= nr) {
@@ -406,6 +420,7 @@ static void count_vmalloc(unsigned long n)
 const struct bench_count vmap_counts[] = {
 	{ "map-and-unmap/a-page", setup_pages, count_map, NULL, NULL },
 	{ "map-and-unmap/a-page-of-2MiB", setup_runs, count_map, NULL, NULL },
+	{ "map-and-unmap/a-page-of-2MiB-folios", setup_runs, count_map_large, NULL, NULL },
 	{ "map-and-unmap/a-folio", setup_pages, count_map_parts, NULL, NULL },
 	{ "vmalloc-vfree/4KiB", NULL, count_vmalloc, NULL, NULL },
 };

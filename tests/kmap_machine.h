@@ -56,6 +56,30 @@ static inline void kmap_end(void)
 	shutdown_clean();
 }
 
+static inline struct page *new_page(unsigned int order)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, order);
+
+	assert_non_null(page);
+	return page;
+}
+
+static inline struct folio *new_folio(unsigned int order)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_FILE);
+
+	assert_non_null(folio);
+	return folio;
+}
+
+static inline struct page **array_of(unsigned int n)
+{
+	struct page **a = kmalloc_array(n, sizeof(*a), GFP_KERNEL);
+
+	assert_non_null(a);
+	return a;
+}
+
 static inline enum sim_fault kread(const void *addr, u64 *val)
 {
 	return sim_mmu_ktry((unsigned long)addr, SIM_LOAD, val);

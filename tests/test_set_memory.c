@@ -5,14 +5,6 @@
  */
 #include "kmap_machine.h"
 
-static struct page *new_page(unsigned int order)
-{
-	struct page *page = alloc_pages(GFP_KERNEL, order);
-
-	assert_non_null(page);
-	return page;
-}
-
 /* Every page of a range allows this, and no other does. */
 static void assert_writable(const void *addr, unsigned long n, unsigned long from, unsigned long to)
 {

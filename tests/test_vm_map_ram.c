@@ -4,14 +4,6 @@
  */
 #include "kmap_machine.h"
 
-static struct page *new_page(void)
-{
-	struct page *page = alloc_page(GFP_KERNEL);
-
-	assert_non_null(page);
-	return page;
-}
-
 COVERS("S4.19");
 static void test_map_ram(void **state)
 {
@@ -21,9 +13,9 @@ static void test_map_ram(void **state)
 
 	kmap_boot();
 	tail = alloc_pages(GFP_KERNEL, 1);
-	pages[0] = new_page();
+	pages[0] = new_page(0);
 	pages[1] = tail + 1;
-	pages[2] = new_page();
+	pages[2] = new_page(0);
 	a = vm_map_ram(pages, 3, NUMA_NO_NODE);
 	b = vm_map_ram(pages + 1, 1, NUMA_NO_NODE);
 	assert_true(a && b);
@@ -61,7 +53,7 @@ static void test_blocks_end(void **state)
 	void *kept, *p, *last = NULL;
 
 	kmap_boot();
-	page = new_page();
+	page = new_page(0);
 	kept = vm_map_ram(&page, 1, 0);
 	assert_non_null(kept);
 	for (int i = 0; i < 5000; i++) {
@@ -94,7 +86,7 @@ static void test_large_and_wrong(void **state)
 
 	kmap_boot();
 	for (unsigned int i = 0; i < n; i++)
-		pages[i] = i ? pages[0] : new_page();
+		pages[i] = i ? pages[0] : new_page(0);
 	p = vm_map_ram(pages, n, 0);
 	assert_non_null(p);
 	assert_maps(kat(p, n - 1), pages[0]);
@@ -149,7 +141,7 @@ static void churn(unsigned int cpu, void *arg)
 static void test_map_ram_smp(void **state)
 {
 	kmap_boot();
-	shared = new_page();
+	shared = new_page(0);
 	/* CPUs 0 and 2 share a home where there are two */
 	sim_run(3, false, churn, NULL);
 	assert_true(octavo_validate());
@@ -165,7 +157,7 @@ static void test_map_ram_fails_at_any_step(void **state)
 
 	kmap_boot();
 	for (int i = 0; i < 4; i++)
-		pages[i] = i ? pages[0] : new_page();
+		pages[i] = i ? pages[0] : new_page(0);
 	vfree(vmalloc(1));
 	for_each_fault(k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_FRAME | OCTAVO_FAULT_SLAB, hit)
 	{

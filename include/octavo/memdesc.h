@@ -95,6 +95,13 @@ static inline enum memdesc_type memdesc_type(memdesc_t md)
 	return (enum memdesc_type)(md.v & MEMDESC_TYPE_MASK);
 }
 
+/* Is the type one of @set, that is 1 << MEMDESC_... of each? */
+static inline bool memdesc_type_in(memdesc_t md, unsigned int set)
+{
+	/* the set four times, so that two bits more than the type's may take part: no mask is needed */
+	return set * 0x0001000100010001ul >> (md.v & 63) & 1;
+}
+
 static inline bool memdesc_eq(memdesc_t a, memdesc_t b)
 {
 	return a.v == b.v;

@@ -7,6 +7,7 @@
  *	lazy.c       what waits for a flush, and the flush
  *	table.c      the kernel's page tables
  *	runs.c       what an area keeps of its pages
+ *	source.c     what is to be mapped: checked, and mapped
  *	vmap.c vmalloc.c vfree.c sparse.c perms.c map_ram.c remap.c   the calls
  *	kmap.c       coming up, going down, validation, listing
  *
@@ -192,6 +193,10 @@ int kmap_map_run(struct kmapper *m, unsigned long pfn, unsigned long nr);
 /* Of an array, pages that need not be neighbours. Context: as kmap_map_run(). Return: 0, -ENOMEM. */
 int kmap_map_pages(struct kmapper *m, struct page *const *pages, unsigned long nr);
 
+/* Parts of one page each, as far as they go and the table that m->ptep is in does. Return: how many; none without a table. */
+unsigned int kmap_map_single_parts(struct kmapper *m, const struct folio_subrange *parts,
+				   unsigned int count);
+
 static inline int kmap_map_page(struct kmapper *m, unsigned long pfn)
 {
 	if (unlikely(!m->ptep))
@@ -203,10 +208,17 @@ static inline int kmap_map_page(struct kmapper *m, unsigned long pfn)
 	return 0;
 }
 
-/* Clears entries; no flush. Return: pages that were mapped; *@huge: larger entries among them. */
-unsigned long kmap_unmap(struct kmap *k, unsigned long start, unsigned long end,
-			 unsigned long *huge);
-/* Are there entries? */
+/* Entries from that of @addr to its table's end. */
+static inline unsigned long kmap_left_in_table(unsigned long addr)
+{
+	const unsigned long leaf = level_size(PGTABLE_LEVEL_PMD);
+
+	return (leaf - (addr & (leaf - 1))) >> PAGE_SHIFT;
+}
+
+/* Clears entries; no flush. *@huge: larger entries among them. */
+void kmap_unmap(struct kmap *k, unsigned long start, unsigned long end, unsigned long *huge);
+/* Pages that have an entry. */
 unsigned long kmap_count_mapped(struct kmap *k, unsigned long start, unsigned long end,
 				unsigned long *huge);
 /* The entry that maps an address, and its level. Context: any. */
@@ -258,7 +270,7 @@ static inline void vm_run_iter(struct vm_run_iter *it, const struct vm_runs *r)
 
 bool vm_run_next(struct vm_run_iter *it, unsigned long *pfn, unsigned long *nr);
 
-/* ---- vmap.c ---- */
+/* ---- source.c ---- */
 
 /* Runs that are remembered from the first look at a source to the next; more are looked for again. */
 #define KMAP_KNOWN_RUNS 128u
@@ -270,6 +282,7 @@ struct kmap_source {
 	unsigned int count;
 	/* found by kmap_check_source(): the first runs of more than a page, one after the other */
 	u32 nr_known;
+	unsigned long known_pages; /* in them */
 	u64 known[KMAP_KNOWN_RUNS];
 };
 
@@ -280,6 +293,7 @@ static inline void kmap_source_pages(struct kmap_source *src, struct page **page
 	src->parts = NULL;
 	src->count = count;
 	src->nr_known = 0;
+	src->known_pages = 0;
 }
 
 /*
@@ -289,6 +303,10 @@ static inline void kmap_source_pages(struct kmap_source *src, struct page **page
 int kmap_check_source(struct kmap_source *src, bool owned, struct kmap_want *want);
 /* From m->addr on; what was mapped before a failure stays. Return: 0, -ENOMEM. */
 int kmap_map_source(struct kmapper *m, const struct kmap_source *src);
+/* The run of frames at *@i, which moves on. Return: its length, 0 at the end. */
+unsigned long kmap_next_run(const struct kmap_source *src, unsigned int *i, unsigned long *pfn);
+
+/* ---- areas ---- */
 
 /* A BUSY area that nobody has seen yet: what it is. */
 static inline void kmap_area_setup(struct vm_struct *area, unsigned long flags, const void *caller)

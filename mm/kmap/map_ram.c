@@ -176,7 +176,7 @@ void vm_unmap_ram(const void *mem, unsigned int count)
 	const unsigned long end = addr + ((unsigned long)count << PAGE_SHIFT);
 	struct kmap *k = kmap_if_up();
 	struct ram_block *b = k && is_vmalloc_addr(mem) ? block_at(k, addr) : NULL;
-	unsigned long huge = 0, mapped;
+	unsigned long huge = 0;
 
 	if (!b) {
 		struct vm_struct *area = k ? kmap_area_at(k, addr) : NULL;
@@ -192,8 +192,8 @@ void vm_unmap_ram(const void *mem, unsigned int count)
 		pr_warn("vm_unmap_ram: %p is not a mapping of %u pages", mem, count);
 		return;
 	}
-	mapped = kmap_unmap(k, addr, end, &huge);
-	kmap_count_map(k, b->area, -(long)mapped, 0);
+	kmap_unmap(k, addr, end, &huge);
+	kmap_count_map(k, b->area, -(long)count, 0);
 	put_addresses(k, b, addr, count);
 }
 

@@ -80,7 +80,8 @@ int vm_area_unmap_pages(struct vm_struct *area, unsigned long start, unsigned lo
 
 	if (err)
 		return err;
-	mapped = kmap_unmap(k, start, end, &huge);
+	mapped = kmap_count_mapped(k, start, end, &huge);
+	kmap_unmap(k, start, end, &huge);
 	kmap_count_map(k, area, -(long)mapped, 0);
 	if (mapped)
 		flush_tlb_range(NULL, start, end, PGTABLE_LEVEL_PTE);

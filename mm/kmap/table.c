@@ -56,11 +56,6 @@ static int map_leaf(struct kmapper *m, unsigned long pfn)
 	return 0;
 }
 
-static unsigned long left_in_table(unsigned long addr)
-{
-	return (LEAF_SIZE - (addr & (LEAF_SIZE - 1))) >> PAGE_SHIFT;
-}
-
 int kmap_map_run(struct kmapper *m, unsigned long pfn, unsigned long nr)
 {
 	while (nr) {
@@ -71,7 +66,7 @@ int kmap_map_run(struct kmapper *m, unsigned long pfn, unsigned long nr)
 		    IS_ALIGNED(pfn, LEAF_PAGES)) {
 			err = map_leaf(m, pfn);
 		} else {
-			n = min(nr, left_in_table(m->addr));
+			n = min(nr, kmap_left_in_table(m->addr));
 			if (!m->ptep) {
 				struct pt_pos pos;
 
@@ -95,10 +90,34 @@ int kmap_map_run(struct kmapper *m, unsigned long pfn, unsigned long nr)
 	return 0;
 }
 
+/*
+ * Entries for pages, in @n empty ones. Two entries differ as their pages' addresses do, but for a factor: no frame
+ * number needs to be made. Four a step.
+ */
+static void store_pages(pte_t *ptep, struct page *const *pages, unsigned long n, pgprot_t prot)
+{
+	const u64 factor = pte_advance_pfn(__pte(0), 1).v / sizeof(struct page);
+	const u64 base = pfn_pte(0, prot).v - (u64)pfn_to_page(0) * factor;
+	unsigned long i;
+
+#define STORE(k) set_pte(ptep + (k), __pte(base + (u64)pages[k] * factor))
+	for (i = 0; i < n; i++)
+		VM_BUG_ON(!pte_none(ptep_get(ptep + i)));
+	for (i = 0; i + 4 <= n; i += 4) {
+		STORE(i);
+		STORE(i + 1);
+		STORE(i + 2);
+		STORE(i + 3);
+	}
+	for (; i < n; i++)
+		STORE(i);
+#undef STORE
+}
+
 int kmap_map_pages(struct kmapper *m, struct page *const *pages, unsigned long nr)
 {
 	while (nr) {
-		const unsigned long n = min(nr, left_in_table(m->addr));
+		const unsigned long n = min(nr, kmap_left_in_table(m->addr));
 		struct pt_pos pos;
 
 		if (!m->ptep) {
@@ -108,10 +127,7 @@ int kmap_map_pages(struct kmapper *m, struct page *const *pages, unsigned long n
 				return err;
 			m->ptep = pos.ptep;
 		}
-		for (unsigned long i = 0; i < n; i++) {
-			VM_BUG_ON(!pte_none(ptep_get(m->ptep + i)));
-			set_pte(m->ptep + i, pfn_pte(page_to_pfn(pages[i]), m->prot));
-		}
+		store_pages(m->ptep, pages, n, m->prot);
 		pages += n;
 		nr -= n;
 		m->ptep += n;
@@ -120,6 +136,25 @@ int kmap_map_pages(struct kmapper *m, struct page *const *pages, unsigned long n
 			m->ptep = NULL;
 	}
 	return 0;
+}
+
+unsigned int kmap_map_single_parts(struct kmapper *m, const struct folio_subrange *parts,
+				   unsigned int count)
+{
+	const unsigned long max = min((unsigned long)count, kmap_left_in_table(m->addr));
+	const pgprot_t prot = m->prot;
+	pte_t *const ptep = m->ptep;
+	unsigned int n;
+
+	if (!ptep)
+		return 0;
+	for (n = 0; n < max && parts[n].nr == 1; n++) {
+		VM_BUG_ON(!pte_none(ptep_get(ptep + n)));
+		set_pte(ptep + n, pfn_pte(folio_place(parts[n].folio) + parts[n].first, prot));
+	}
+	m->addr += (unsigned long)n << PAGE_SHIFT;
+	m->ptep = IS_ALIGNED(m->addr, LEAF_SIZE) ? NULL : ptep + n;
+	return n;
 }
 
 /* ---- going over a range ---- */
@@ -136,23 +171,18 @@ static unsigned long walk(struct kmap *k, unsigned long addr, unsigned long end,
 
 static unsigned long entries_in_table(unsigned long addr, unsigned long end)
 {
-	return min(left_in_table(addr), (end - addr) >> PAGE_SHIFT);
+	return min(kmap_left_in_table(addr), (end - addr) >> PAGE_SHIFT);
 }
 
-unsigned long kmap_unmap(struct kmap *k, unsigned long start, unsigned long end,
-			 unsigned long *huge)
+void kmap_unmap(struct kmap *k, unsigned long start, unsigned long end, unsigned long *huge)
 {
-	unsigned long mapped = 0;
-
 	for (unsigned long addr = start; addr < end;) {
 		struct pt_pos pos;
 		const unsigned long next = walk(k, addr, end, &pos);
-		unsigned long n = 1;
 
 		if (pos.level == PGTABLE_LEVEL_PTE) {
-			n = entries_in_table(addr, end);
-			for (unsigned long i = 0; i < n; i++)
-				mapped += !pte_none(ptep_get(pos.ptep + i));
+			const unsigned long n = entries_in_table(addr, end);
+
 			/* a racing hardware walk stores nothing in an entry that is not present */
 			clear_ptes(pos.ptep, n);
 			addr += n << PAGE_SHIFT;
@@ -161,12 +191,10 @@ unsigned long kmap_unmap(struct kmap *k, unsigned long start, unsigned long end,
 		if (pte_leaf(pos.pte, pos.level)) {
 			BUG_ON(next - addr != level_size(pos.level));
 			pte_clear(pos.ptep);
-			mapped += LEAF_PAGES;
 			++*huge;
 		}
 		addr = next;
 	}
-	return mapped;
 }
 
 unsigned long kmap_count_mapped(struct kmap *k, unsigned long start, unsigned long end,

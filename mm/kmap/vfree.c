@@ -48,11 +48,13 @@ void kmap_end_area(struct kmap *k, struct vm_struct *area, bool put)
 {
 	struct kmap_home *home = kmap_home_of(k, area);
 	const long owned = (long)area->nr_pages;
-	unsigned long huge = 0, mapped;
+	const long mapped = READ_ONCE(area->mapped);
+	unsigned long huge = 0, large = 0;
 
-	mapped = kmap_unmap(k, area->node.start, area->node.end, &huge);
-	VM_WARN_ON(mapped != (unsigned long)READ_ONCE(area->mapped));
-	kmap_count_map(k, area, -(long)mapped, -(long)huge);
+	VM_WARN_ON(kmap_count_mapped(k, area->node.start, area->node.end, &large) !=
+		   (unsigned long)mapped);
+	kmap_unmap(k, area->node.start, area->node.end, &huge);
+	kmap_count_map(k, area, -mapped, -(long)huge);
 	kmap_count(&home->nr_areas, -1);
 	kmap_count(&home->nr_owned, -owned);
 	if (area->flags & VM_ALLOC)
