@@ -13,6 +13,8 @@
 
 #define HAND_FLAGS (VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC)
 
+#define PMD_NR (1ul << level_order(PGTABLE_LEVEL_PMD))
+
 /* As with address spaces: what a test that panics leaves behind is the next one's. vm_mm: in use. */
 static struct vm_area_struct hand_vmas[256];
 
@@ -84,6 +86,14 @@ static inline void hand_shutdown(void)
 static inline unsigned long hand_addr(const struct vm_area_struct *vma, unsigned long index)
 {
 	return vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
+}
+
+static inline struct folio *hand_folio(unsigned int order)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+
+	assert_non_null(folio);
+	return folio;
 }
 
 /* An entry for the page after @nr others of an exclusive folio: writable, clean, old. */

@@ -5,17 +5,16 @@
 #ifndef OCTAVO_RMAP_PICTURE_H
 #define OCTAVO_RMAP_PICTURE_H
 
-#include "rmap_machine.h"
+#include <octavo/mmu_notifier.h>
 
-#define PMD_NR (1ul << level_order(PGTABLE_LEVEL_PMD))
+#include "rmap_machine.h"
 
 /* With a number in every page. */
 static inline struct folio *anon(unsigned int order)
 {
-	struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
+	struct folio *folio = hand_folio(order);
 	static u64 number;
 
-	assert_non_null(folio);
 	for (unsigned long i = 0; i < 1ul << order; i++) {
 		u64 *p = pfn_to_virt(folio_pfn(folio) + i);
 
@@ -29,6 +28,26 @@ static inline u64 number_of(unsigned long pfn)
 	u64 *p = pfn_to_virt(pfn);
 
 	return p[0] == p[511] ? p[0] : 0;
+}
+
+/* ---- mirrors ---- */
+
+static inline void hand_mm_drop(struct mm_struct *m)
+{
+	assert_true(fetch_sub_relaxed(&m->count, 1u) > 1);
+}
+
+/* A notifier keeps the address space, which is not to be freed with its last reference. */
+static inline void hand_mirror(struct mmu_notifier *mn, struct mm_struct *m)
+{
+	octavo_state.space.mm_drop = hand_mm_drop;
+	assert_int_equal(mmu_notifier_register(mn, m), 0);
+}
+
+static inline void hand_mirror_end(struct mmu_notifier *mn, struct mm_struct *m)
+{
+	mmu_notifier_unregister(mn, m);
+	mmu_notifier_subscriptions_destroy(m);
 }
 
 /* ---- what is mapped, to be compared ---- */

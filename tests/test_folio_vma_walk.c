@@ -4,35 +4,7 @@
  */
 #include <octavo/mmu_notifier.h>
 
-#include "rmap_machine.h"
-
-#define PMD_NR (1ul << level_order(PGTABLE_LEVEL_PMD))
-
-static struct mm_struct *mm;
-static struct vm_area_struct *vma;
-
-static void boot(void)
-{
-	hand_boot();
-	mm = table_mm();
-	vma = hand_vma(mm, 4 * PMD_NR, 6 * PMD_NR);
-	assert_int_equal(anon_vma_prepare(vma), 0);
-}
-
-static void shutdown(void)
-{
-	hand_unmap(vma);
-	table_mm_end(mm);
-	hand_shutdown();
-}
-
-static struct folio *anon(unsigned int order)
-{
-	struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
-
-	assert_non_null(folio);
-	return folio;
-}
+#include "rmap_area.h"
 
 /* The next batch is @nr entries for the pages from @first on, in its place, with its lock held. */
 static void assert_batch(struct folio_vma_walk *w, unsigned long addr, unsigned long first,
@@ -69,7 +41,7 @@ static void test_batches_end_with_tables(void **state)
 	boot();
 	index = vma->vm_pgoff + PMD_NR - 3;
 	for (unsigned int order = 2; order <= level_order(1) + 1; order++) {
-		struct folio *folio = anon(order);
+		struct folio *folio = hand_folio(order);
 		struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, 0);
 		unsigned long nr = 1ul << order, first = 3;
 
@@ -99,8 +71,8 @@ static void test_partly_unmapped(void **state)
 	boot();
 	index = vma->vm_pgoff;
 	addr = hand_addr(vma, index);
-	folio = anon(3);
-	copy = anon(0);
+	folio = hand_folio(3);
+	copy = hand_folio(0);
 	hand_map(folio, 0, 8, vma, index, hand_pte(folio, 0));
 	hand_zap(vma, addr, addr + PAGES(1));
 	hand_zap(vma, addr + PAGES(4), addr + PAGES(5));
@@ -159,7 +131,7 @@ static void test_migration_entries(void **state)
 	boot();
 	index = vma->vm_pgoff + 2;
 	addr = hand_addr(vma, index);
-	folio = anon(3);
+	folio = hand_folio(3);
 	hand_map(folio, 0, 1, vma, index, hand_pte(folio, 0));
 	for (unsigned int i = 0; i < ARRAY_SIZE(types); i++)
 		table_map(mm, addr + PAGES(1 + i), 0,
@@ -187,7 +159,7 @@ static void test_moved_to_odd_offsets(void **state)
 {
 	boot();
 	for (unsigned long shift = 0; shift < 2 * PTRS_PER_TABLE; shift += PTRS_PER_TABLE / 4 + 1) {
-		struct folio *folio = anon(3);
+		struct folio *folio = hand_folio(3);
 		struct vm_area_struct *moved = hand_vma(mm, vma->vm_pgoff + 64 + shift, 12);
 		unsigned long seen = 0;
 		struct folio_vma_walk w = FOLIO_VMA_WALK(folio, moved, 0);
@@ -222,7 +194,7 @@ static void test_area_has_a_part(void **state)
 	struct folio_vma_walk w;
 
 	boot();
-	folio = anon(3);
+	folio = hand_folio(3);
 	half = hand_vma(mm, 100, 3);
 	half->vm_pgoff = 505;
 	assert_int_equal(anon_vma_prepare(half), 0);
@@ -246,7 +218,7 @@ static void test_leaves(void **state)
 
 	boot();
 	index = vma->vm_pgoff + PMD_NR;
-	folio = anon(level_order(1));
+	folio = hand_folio(level_order(1));
 	hand_map_leaf(folio, vma, index);
 	for (u32 flags = 0; flags <= FVW_SYNC; flags++) {
 		w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, flags);
@@ -259,7 +231,7 @@ static void test_leaves(void **state)
 	assert_int_equal(folio_count_mappings(folio), 1);
 	hand_zap(vma, vma->vm_start, vma->vm_end);
 	/* Its migration entry. */
-	folio = anon(level_order(1));
+	folio = hand_folio(level_order(1));
 	WRITE_ONCE(folio->index, index);
 	table_map(mm, hand_addr(vma, index), 1,
 		  swp_entry_to_pte(swp_entry(SWP_MIGRATION_READ, folio_pfn(folio))));
@@ -287,7 +259,7 @@ static void test_leaf_and_table(void **state)
 	boot();
 	index = vma->vm_pgoff;
 	addr = hand_addr(vma, index);
-	folio = anon(level_order(1) + 1);
+	folio = hand_folio(level_order(1) + 1);
 	hand_map(folio, 0, PMD_NR, vma, index, hand_pte(folio, 0));
 	folio_get(folio);
 	folio_add_anon_rmap(folio_subrange(folio, PMD_NR, PMD_NR), vma, addr + level_size(1), 1,
@@ -330,10 +302,10 @@ static void test_several_address_spaces(void **state)
 	boot();
 	for (unsigned int i = 0; i < 2; i++)
 		mms[i] = table_mm();
-	folio = anon(4);
+	folio = hand_folio(4);
 	hand_map(folio, 0, 16, vma, vma->vm_pgoff + PMD_NR - 5, hand_pte(folio, 0));
 	child = hand_fork(vma, mms[0]);
-	young = anon(1);
+	young = hand_folio(1);
 	hand_map(young, 0, 2, child, child->vm_pgoff + 3 * PMD_NR, hand_pte(young, 0));
 	grand = hand_fork(child, mms[1]);
 	assert_int_equal(folio_mapcount(folio), 48);
@@ -378,7 +350,7 @@ static void test_not_mapped(void **state)
 	struct folio *folio;
 
 	boot();
-	folio = anon(0);
+	folio = hand_folio(0);
 	rmap_walk(folio, &rwc);
 	assert_int_equal(folio_count_mappings(folio), 0);
 	assert_int_equal(folio_referenced(folio), 0);
@@ -401,9 +373,9 @@ static void test_referenced(void **state)
 	boot();
 	index = vma->vm_pgoff + PMD_NR - 2;
 	addr = hand_addr(vma, index);
-	folio = anon(2);
+	folio = hand_folio(2);
 	hand_map(folio, 0, 4, vma, index, hand_pte(folio, 0));
-	huge = anon(level_order(1));
+	huge = hand_folio(level_order(1));
 	hand_map_leaf(huge, vma, vma->vm_pgoff + 2 * PMD_NR);
 	assert_int_equal(folio_referenced(folio), 0);
 	sim_mm_use(mm);
@@ -463,7 +435,7 @@ static void test_model(void **state)
 	for (unsigned int round = 0; round < 300; round++) {
 		unsigned int order = rnd(6);
 		unsigned long nr = 1ul << order, index = 5000 + rnd(100), lo, hi;
-		struct folio *folio = anon(order);
+		struct folio *folio = hand_folio(order);
 		struct vm_area_struct *v =
 			hand_vma(mm, 10 * PMD_NR + rnd((unsigned int)PMD_NR), 1 + rnd(40));
 		unsigned char model[32];
@@ -542,7 +514,7 @@ static void test_smp_walk_against_unmap(void **state)
 {
 	boot();
 	memset(&smp, 0, sizeof(smp));
-	smp.folio = anon(3);
+	smp.folio = hand_folio(3);
 	folio_lock(smp.folio);
 	/* Mapped for the first time once and for all, so that it stays the same folio. */
 	folio_get(smp.folio);

@@ -5,28 +5,9 @@
  */
 #include <octavo/hwpoison.h>
 #include <octavo/migrate.h>
-#include <octavo/mmu_notifier.h>
 
+#include "rmap_area.h"
 #include "rmap_picture.h"
-
-static struct mm_struct *mm;
-static struct vm_area_struct *vma;
-
-static void boot(void)
-{
-	hand_boot();
-	mm = table_mm();
-	vma = hand_vma(mm, 4 * PMD_NR, 6 * PMD_NR);
-	assert_int_equal(anon_vma_prepare(vma), 0);
-}
-
-static void shutdown(void)
-{
-	assert_true(octavo_validate());
-	hand_unmap(vma);
-	table_mm_end(mm);
-	hand_shutdown();
-}
 
 static struct picture before, after;
 
@@ -544,11 +525,6 @@ static void on_end(struct mmu_notifier *mn, const struct mmu_notifier_range *ran
 	assert_int_equal(told.starts, told.ends);
 }
 
-static void drop_hand_mm(struct mm_struct *m)
-{
-	assert_true(fetch_sub_relaxed(&m->count, 1u) > 1);
-}
-
 COVERS("S2.36");
 static void test_mirrors_are_told(void **state)
 {
@@ -560,9 +536,7 @@ static void test_mirrors_are_told(void **state)
 
 	boot();
 	memset(&told, 0, sizeof(told));
-	octavo_state.space.mm_drop = drop_hand_mm;
-	/* The notifier keeps the address space. */
-	assert_int_equal(mmu_notifier_register(&mn, mm), 0);
+	hand_mirror(&mn, mm);
 	index = vma->vm_pgoff + PMD_NR - 1;
 	folio = anon(2);
 	hand_map(folio, 0, 4, vma, index, hand_pte(folio, 0));
@@ -573,8 +547,7 @@ static void test_mirrors_are_told(void **state)
 	assert_int_equal(told.start, hand_addr(vma, index));
 	assert_int_equal(told.end, hand_addr(vma, index + 4));
 	assert_true(told.seen);
-	mmu_notifier_unregister(&mn, mm);
-	mmu_notifier_subscriptions_destroy(mm);
+	hand_mirror_end(&mn, mm);
 	shutdown();
 }
 

@@ -7,8 +7,6 @@
 static struct mm_struct *mm;
 static struct vm_area_struct *vma;
 
-#define PMD_NR (1ul << level_order(PGTABLE_LEVEL_PMD))
-
 static void boot(void)
 {
 	hand_boot();
@@ -24,14 +22,6 @@ static void shutdown(void)
 	hand_shutdown();
 }
 
-static struct folio *anon(unsigned int order)
-{
-	struct folio *folio = folio_alloc(GFP_KERNEL, order, FOLIO_ANON);
-
-	assert_non_null(folio);
-	return folio;
-}
-
 static u32 exclusive_of(struct folio *folio)
 {
 	return folio_anon_exclusive_count(folio_subrange(folio, 0, folio_nr_pages(folio)));
@@ -42,7 +32,7 @@ static void test_new(void **state)
 {
 	boot();
 	for (unsigned int order = 0; order <= 6; order++) {
-		struct folio *folio = anon(order);
+		struct folio *folio = hand_folio(order);
 		unsigned long nr = 1ul << order;
 
 		folio_add_new_anon_rmap(folio_subrange(folio, 0, nr), vma, vma->vm_start, 0);
@@ -66,7 +56,7 @@ static void test_new_in_part(void **state)
 	struct folio *folio;
 
 	boot();
-	folio = anon(3);
+	folio = hand_folio(3);
 	vma->vm_flags |= VM_DROPPABLE;
 	folio_add_new_anon_rmap(folio_subrange(folio, 3, 2), vma, vma->vm_start + 5 * PAGE_SIZE, 0);
 	assert_int_equal(folio->index, vma->vm_pgoff + 2);
@@ -88,7 +78,7 @@ static void test_whole(void **state)
 	struct folio *folio;
 
 	boot();
-	folio = anon(level_order(1));
+	folio = hand_folio(level_order(1));
 	all = folio_subrange(folio, 0, PMD_NR);
 	folio_add_new_anon_rmap(all, vma, vma->vm_start, 1);
 	assert_int_equal(folio_mapcount(folio), 1);
@@ -122,7 +112,7 @@ static void test_mapping_of_a_folio_that_comes_back(void **state)
 	other = table_mm();
 	child = hand_vma_dup(vma, other);
 	assert_int_equal(anon_vma_fork(child, vma), 0);
-	folio = anon(1);
+	folio = hand_folio(1);
 	folio_lock(folio);
 	sr = folio_subrange(folio, 1, 1);
 	folio_add_anon_rmap(sr, child, child->vm_start + PAGE_SIZE, 0, RMAP_EXCLUSIVE);
@@ -175,7 +165,7 @@ static void test_dup(void **state)
 {
 	boot();
 	for (unsigned int order = 0; order <= 4; order++) {
-		struct folio *folio = anon(order);
+		struct folio *folio = hand_folio(order);
 		unsigned long nr = 1ul << order;
 		struct folio_subrange all = folio_subrange(folio, 0, nr);
 
@@ -209,7 +199,7 @@ static void test_dup_of_a_mixture(void **state)
 	struct folio *folio;
 
 	boot();
-	folio = anon(3);
+	folio = hand_folio(3);
 	folio_add_new_anon_rmap(folio_subrange(folio, 0, 8), vma, vma->vm_start, 0);
 	folio_clear_anon_exclusive(folio_subrange(folio, 4, 3));
 	mm->write_protect_seq = 1;
@@ -235,7 +225,7 @@ static void test_dup_of_a_leaf(void **state)
 	struct folio_subrange all;
 
 	boot();
-	folio = anon(level_order(1));
+	folio = hand_folio(level_order(1));
 	all = folio_subrange(folio, 0, PMD_NR);
 	folio_add_new_anon_rmap(all, vma, vma->vm_start, 1);
 	mm->write_protect_seq = 1;
@@ -260,7 +250,7 @@ static void test_many_references_look_like_a_pin(void **state)
 	struct folio_subrange sr;
 
 	boot();
-	folio = anon(0);
+	folio = hand_folio(0);
 	sr = folio_subrange(folio, 0, 1);
 	folio_add_new_anon_rmap(sr, vma, vma->vm_start, 0);
 	folio_ref_add(folio, GUP_PIN_COUNTING_BIAS - 1);
@@ -282,7 +272,7 @@ static void test_share(void **state)
 	struct folio *folio;
 
 	boot();
-	folio = anon(level_order(1));
+	folio = hand_folio(level_order(1));
 	folio_add_new_anon_rmap(folio_subrange(folio, 0, PMD_NR), vma, vma->vm_start, 0);
 	assert_true(folio_try_pin(folio, 2));
 	assert_int_equal(folio_try_share_anon_rmap(folio_subrange(folio, 1, 3), 0), -EBUSY);

@@ -4,27 +4,10 @@
  */
 #include <octavo/migrate.h>
 
+#include "rmap_area.h"
 #include "rmap_picture.h"
 
-static struct mm_struct *mm;
-static struct vm_area_struct *vma;
 static struct picture before, after;
-
-static void boot(void)
-{
-	hand_boot();
-	mm = table_mm();
-	vma = hand_vma(mm, 4 * PMD_NR, 6 * PMD_NR);
-	assert_int_equal(anon_vma_prepare(vma), 0);
-}
-
-static void shutdown(void)
-{
-	assert_true(octavo_validate());
-	hand_unmap(vma);
-	table_mm_end(mm);
-	hand_shutdown();
-}
 
 /*
  * Frames from @pfn on are folios of the orders that a split of @order to @new_order makes; those are what

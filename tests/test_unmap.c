@@ -585,11 +585,6 @@ static void on_end(struct mmu_notifier *mn, const struct mmu_notifier_range *ran
 	told.gone = pte_is_swap(entry_at(um.vma, um.vma->vm_pgoff + PMD_NR + 2));
 }
 
-static void drop_hand_mm(struct mm_struct *m)
-{
-	assert_true(fetch_sub_relaxed(&m->count, 1u) > 1);
-}
-
 COVERS("S2.36");
 static void test_mirrors_are_told(void **state)
 {
@@ -601,8 +596,7 @@ static void test_mirrors_are_told(void **state)
 
 	um_boot();
 	memset(&told, 0, sizeof(told));
-	octavo_state.space.mm_drop = drop_hand_mm;
-	assert_int_equal(mmu_notifier_register(&mn, um.mm), 0);
+	hand_mirror(&mn, um.mm);
 	/* two tables, one range */
 	index = um.vma->vm_pgoff + PMD_NR - 1;
 	folio = cached(2);
@@ -615,8 +609,7 @@ static void test_mirrors_are_told(void **state)
 	assert_true(told.there && told.gone);
 	um_zap(um.vma);
 	drop(folio);
-	mmu_notifier_unregister(&mn, um.mm);
-	mmu_notifier_subscriptions_destroy(um.mm);
+	hand_mirror_end(&mn, um.mm);
 	um_shutdown();
 }
 

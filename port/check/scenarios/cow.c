@@ -100,19 +100,10 @@ static void second_child_too(void)
 	CHECK(mm_validate(s.second));
 }
 
-/* The third CPU has done it before: what that needs is at hand. */
 static void setup_fork_again(void)
 {
-	struct mm_struct *mm;
-	int err;
-
 	setup_fork();
-	check_set_cpu(2);
-	mm = mm_fork(s.mm, &err);
-	CHECK(mm);
-	mmput(mm);
-	rcu_barrier();
-	check_set_cpu(0);
+	warm_fork(2);
 }
 
 SCENARIO(cow_fork) = { SCENARIO_NAME(cow_fork),
@@ -128,18 +119,10 @@ SCENARIO(cow_fork) = { SCENARIO_NAME(cow_fork),
 /* An exclusive page that cannot be written to yet: a fault without mmap_lock may change that. */
 static void setup_exclusive(void)
 {
-	struct mm_struct *mm;
-	int err;
-
 	setup();
 	CHECK(!mm_fault(s.mm, ADDR, FAULT_FLAG_WRITE));
 	*(u64 *)pfn_to_virt(pte_pfn(entry_of(s.mm, ADDR))) = 77;
-	check_set_cpu(1);
-	mm = mm_fork(s.mm, &err);
-	CHECK(mm);
-	mmput(mm);
-	rcu_barrier();
-	check_set_cpu(0);
+	warm_fork(1);
 	CHECK(!mm_fault(s.mm, ADDR, FAULT_FLAG_UNSHARE));
 	CHECK(!pte_write(entry_of(s.mm, ADDR)));
 }

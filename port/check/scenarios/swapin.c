@@ -272,19 +272,10 @@ static void child_has_its_own(void)
 	CHECK(mm_validate(s.mm) && mm_validate(s.second) && swap_validate());
 }
 
-/* The last CPU has forked before: what that needs is at hand. */
 static void setup_out_fork(void)
 {
-	struct mm_struct *mm;
-	int err;
-
 	setup_out();
-	check_set_cpu(1);
-	mm = mm_fork(s.mm, &err);
-	CHECK(mm);
-	mmput(mm);
-	rcu_barrier();
-	check_set_cpu(0);
+	warm_fork(1);
 }
 
 SCENARIO(swapin_fork) = { SCENARIO_NAME(swapin_fork),

@@ -13,17 +13,9 @@
 /* The second page is written to by everybody at once: what a fork copies of it is this or that. */
 static void setup_forked_before(void)
 {
-	struct mm_struct *mm;
-	int err;
-
 	setup();
 	CHECK(!mm_fault(s.mm, ADDR, FAULT_FLAG_WRITE));
-	check_set_cpu(1);
-	mm = mm_fork(s.mm, &err);
-	CHECK(mm);
-	mmput(mm);
-	rcu_barrier();
-	check_set_cpu(0);
+	warm_fork(1);
 	for (unsigned long addr = ADDR; addr <= FIRST; addr += PAGE_SIZE) {
 		CHECK(!mm_fault(s.mm, addr, FAULT_FLAG_WRITE));
 		check_ignore_races(pfn_to_virt(pte_pfn(entry_of(s.mm, addr))), PAGE_SIZE);

@@ -90,6 +90,20 @@ static inline u64 word_of(struct mm_struct *mm, unsigned long addr)
 	return *(u64 *)((char *)pfn_to_virt(pte_pfn(e)) + (addr & ~PAGE_MASK));
 }
 
+/* A fork on this CPU has what it takes from the allocators. */
+static inline void warm_fork(unsigned int cpu)
+{
+	struct mm_struct *mm;
+	int err;
+
+	check_set_cpu(cpu);
+	mm = mm_fork(s.mm, &err);
+	CHECK(mm);
+	mmput(mm);
+	rcu_barrier();
+	check_set_cpu(0);
+}
+
 /* A child has what is mapped, too, with 77 in the first word. */
 static inline void setup_fork(void)
 {
