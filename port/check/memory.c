@@ -537,17 +537,23 @@ void fence_here(struct thread *t, int order)
 	}
 }
 
+/* Up to the moment of a fence. Context: live. */
+static void fence_begin(const struct visible *v, const char *site)
+{
+	if (E.nr_pending)
+		settle_pending();
+	E.op++;
+	E.cur->site = site;
+	preempt_point(v);
+}
+
 void check_fence(int order, const char *site)
 {
 	const struct visible v = { .sc = order == _A_SEQ_CST };
 
 	if (!E.live)
 		return;
-	if (E.nr_pending)
-		settle_pending();
-	E.op++;
-	E.cur->site = site;
-	preempt_point(&v);
+	fence_begin(&v, site);
 	fence_here(E.cur, order);
 	if (E.tracing)
 		trace_event(EV_FENCE, NULL, order, site, 0, 0, NULL, 0, true);
@@ -563,11 +569,7 @@ void check_fence_all(const char *site)
 
 	if (!E.live)
 		return;
-	if (E.nr_pending)
-		settle_pending();
-	E.op++;
-	E.cur->site = site;
-	preempt_point(&v);
+	fence_begin(&v, site);
 	fence_here(E.cur, _A_SEQ_CST);
 	for (u32 i = 0; i < E.nthreads; i++)
 		if (&E.t[i] != E.cur)
