@@ -22,7 +22,8 @@ enum {
 	CPU_WORLDS = 0,
 	CPU_KSWAPD = NR_WORLDS,
 	CPU_CHAOS,
-	CPU_DEVICES,
+	CPU_WATCH,
+	CPU_DEVICES, /* two for each file; those before are sim_run()'s */
 	NR_CPUS_USED = CPU_DEVICES + 4
 };
 
@@ -84,7 +85,7 @@ static void thread_enter(void *arg)
 
 static int make_file(unsigned int i, u64 bytes, struct swapdev **out)
 {
-	char path[4096];
+	char dir[4096], path[sizeof(dir) + 8];
 	struct swapdev_file_args args = { .path = path,
 					  .bytes = bytes,
 					  .create = true,
@@ -102,9 +103,15 @@ static int make_file(unsigned int i, u64 bytes, struct swapdev **out)
 	};
 	int err;
 
-	snprintf(path, sizeof(path), "%s/octavo-soak-%d-%u", soak.opt.dir, (int)getpid(), i);
+	/* a directory of our own: what is made in it is nobody else's file, and no link */
+	if (snprintf(dir, sizeof(dir), "%s/octavo-soak-XXXXXX", soak.opt.dir) >= (int)sizeof(dir))
+		return -ENAMETOOLONG;
+	if (!mkdtemp(dir))
+		return -errno;
+	snprintf(path, sizeof(path), "%s/swap", dir);
 	err = swapdev_file_create(&args, &file[i]);
 	unlink(path);
+	rmdir(dir);
 	if (err)
 		return err;
 	wrong.inner = file[i];
@@ -245,19 +252,20 @@ static void thread(unsigned int cpu, void *arg)
 
 static int run(void)
 {
-	struct sim_config cfg = { .bytes = soak.opt.ram, .cpus = NR_CPUS_USED + 1 };
+	struct sim_config cfg = { .bytes = soak.opt.ram, .cpus = NR_CPUS_USED };
 	u64 leaked;
 	int err = sim_boot(&cfg);
 
-	if (err || reclaim_init() || (err = devices_up())) {
+	err = err ? err : reclaim_init();
+	err = err ? err : devices_up();
+	if (err) {
 		fprintf(stderr, "octavo soak: the machine does not come up: %s\n", strerror(-err));
 		return 1;
 	}
 	soak.shared = world_shared_mm((u32)((soak.opt.ram >> PAGE_SHIFT) / 4));
 	soak.running = NR_WORLDS;
 	started = now_ms();
-	/* devices have threads of their own, whose slots are between */
-	sim_run(CPU_CHAOS + 2, false, thread, NULL);
+	sim_run(CPU_DEVICES, false, thread, NULL);
 	sim_mm_forget(soak.shared);
 	mmput(soak.shared);
 	devices_down();

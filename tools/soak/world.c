@@ -136,11 +136,21 @@ static void model_clear(struct space *s, u32 first, u32 nr)
 	memset(s->state + first, PAGE_VALUE, nr);
 }
 
+/* The same after MADV_DONTNEED; if that ended with an error, of some of them. */
+static void model_drop(struct space *s, u32 first, u32 nr, int err)
+{
+	if (err)
+		memset(s->state + first, PAGE_MAYBE, nr);
+	else
+		model_clear(s, first, nr);
+}
+
 /* @now: what the program is at, which stays. */
 static void get_smaller(struct world *w, const struct space *now)
 {
 	struct space *s = some_space(w);
 	u32 first, nr;
+	int err;
 
 	soak_count(w->counts, oom, 1);
 	/* the first two are the shared one and the program's first: others are children */
@@ -152,9 +162,12 @@ static void get_smaller(struct world *w, const struct space *now)
 		nr = some_run(w, s, &first);
 	else
 		nr = s->nr / 8, first = (u32)soak_below(&w->rnd, s->nr - nr);
-	if (vm_madvise(s->mm, page_addr(s, first), (unsigned long)nr << PAGE_SHIFT, MADV_DONTNEED))
-		soak_fail("MADV_DONTNEED of pages %u+%u failed", first, nr);
-	model_clear(s, first, nr);
+	err = vm_madvise(s->mm, page_addr(s, first), (unsigned long)nr << PAGE_SHIFT,
+			 MADV_DONTNEED);
+	/* a leaf that goes in part wants a table */
+	if (err && err != -ENOMEM)
+		soak_fail("MADV_DONTNEED of pages %u+%u: %d", first, nr, err);
+	model_drop(s, first, nr, err);
 }
 
 enum outcome { DONE, AGAIN, DENIED };
@@ -224,14 +237,16 @@ static void check_page(struct world *w, struct space *s, u32 page)
 {
 	u64 words[PAGE_SIZE / sizeof(u64)];
 	unsigned int tries = 0;
-	vm_fault_t ret;
+	enum outcome o;
 
 	if (!page_is_ours(w, s, page))
 		return;
 	do {
-		ret = load_page(w, s, page, words);
-	} while (!soak_over() && outcome(w, s, ret, &tries) == AGAIN);
-	if (!ret)
+		o = outcome(w, s, load_page(w, s, page, words), &tries);
+	} while (o == AGAIN && !soak_over());
+	if (o == DENIED)
+		soak_fail("page %u may be read, and is not", page);
+	if (o == DONE)
 		check_words(w, s, page, words);
 }
 
@@ -318,10 +333,8 @@ static void op_advise(struct world *w)
 		return; /* may fail for every reason that an access may */
 	if (err && err != -EAGAIN && err != -ENOMEM)
 		soak_fail("madvise(%d) of pages %u+%u: %d", advice, first, nr, err);
-	if (err)
-		return;
 	if (advice == MADV_DONTNEED)
-		model_clear(s, first, nr);
+		model_drop(s, first, nr, err);
 	else if (advice == MADV_FREE)
 		memset(s->state + first, PAGE_MAYBE, nr);
 }
