@@ -259,7 +259,9 @@ static int file_size(struct file_dev *f, const struct swapdev_file_args *args)
 					"cannot be made so long");
 	}
 	if (args->reserve && f->regular) {
-		err = posix_fallocate(f->fd, 0, (off_t)want);
+		do
+			err = posix_fallocate(f->fd, 0, (off_t)want);
+		while (err == EINTR);
 		if (err)
 			return file_bad(args, -err, "cannot have so many blocks");
 	}
