@@ -37,6 +37,14 @@ static inline void shutdown_clean(void)
 	assert_int_equal(sim_shutdown(), 0);
 }
 
+/* After each test of those that boot a machine, but not after a panic: then there is none. */
+static inline int down_clean(void **state)
+{
+	if (octavo_state.up)
+		shutdown_clean();
+	return 0;
+}
+
 /* @fn(@arg) must panic with a reason that contains @text; afterwards the machine is gone. */
 static inline void expect_panic(void (*fn)(void *arg), void *arg, const char *text)
 {

@@ -12,14 +12,6 @@ static int boot(void **state)
 	return 0;
 }
 
-/* Not after a panic: then there is no machine. */
-static int down(void **state)
-{
-	if (octavo_state.up)
-		shutdown_clean();
-	return 0;
-}
-
 static void swallow(enum octavo_log_level level, const char *line)
 {
 }
@@ -578,7 +570,7 @@ static void test_desc_managed_beside_speculative_references(void **state)
 		assert_null(page_mgdesc(pfn_to_page(c.base + i)));
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, boot, down)
+#define T(name) cmocka_unit_test_setup_teardown(name, boot, down_clean)
 
 int main(void)
 {

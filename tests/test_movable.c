@@ -12,13 +12,6 @@ static int boot(void **state)
 	return 0;
 }
 
-static int down(void **state)
-{
-	if (octavo_state.up)
-		shutdown_clean();
-	return 0;
-}
-
 /*
  * An owner with one piece of memory: what it was asked, in order, and what it answers. Its private points
  * back here.
@@ -437,7 +430,7 @@ static void test_movable_migration_beside_its_owner(void **state)
 		}
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, boot, down)
+#define T(name) cmocka_unit_test_setup_teardown(name, boot, down_clean)
 
 int main(void)
 {

@@ -16,13 +16,6 @@ static int boot(void **state)
 	return 0;
 }
 
-static int down(void **state)
-{
-	if (octavo_state.up)
-		shutdown_clean();
-	return 0;
-}
-
 /* ---- ranges ---- */
 
 struct visit {
@@ -417,7 +410,7 @@ static void test_pfnwalk_beside_hot_plug(void **state)
 	assert_false(wrong);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, boot, down)
+#define T(name) cmocka_unit_test_setup_teardown(name, boot, down_clean)
 
 int main(void)
 {
