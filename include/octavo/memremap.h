@@ -251,10 +251,15 @@ void migrate_vma_pages(struct migrate_vma *args);
 void migrate_vma_finalize(struct migrate_vma *args);
 
 /*
- * A folio of the system's memory, locked, for what comes back to an area: charged to its group. Context: as @gfp; mmap_lock.
+ * A folio of the system's memory, locked, for what is new in an area: charged to its group. Context: as @gfp; mmap_lock.
  * Return: NULL: no memory, or no more for the group.
  */
 struct folio *migrate_folio_alloc(struct vm_area_struct *vma, gfp_t gfp, unsigned int order);
+/*
+ * The same for what comes back, or is evicted: in the group that @src is in, at its limit too, because @src goes. @src: locked, or its element
+ * has it. Context: as @gfp. Return: NULL: no memory.
+ */
+struct folio *migrate_folio_alloc_like(const struct folio *src, gfp_t gfp, unsigned int order);
 
 /**
  * migrate_device_range() - eviction, without a VMA

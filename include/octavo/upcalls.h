@@ -29,7 +29,14 @@ struct reclaim_upcalls {
 	 */
 	struct folio *(*folio_alloc)(struct mm_struct *mm, gfp_t gfp, unsigned int order);
 	struct folio *(*folio_alloc_set)(u32 set, gfp_t gfp, unsigned int order);
-	struct folio *(*folio_alloc_like)(const struct folio *folio, gfp_t gfp, int nid);
+	struct folio *(*folio_alloc_like)(const struct folio *folio, gfp_t gfp, unsigned int order,
+					  int nid);
+	/*
+	 * A folio of a device's, locked and mapped nowhere, takes the place of another that is charged: goes always. Or is
+	 * for an address space that is in a group. Return: 0; -ENOMEM. Until it is freed; then uncharge().
+	 */
+	void (*folio_charge_like)(struct folio *folio, const struct folio *like);
+	int (*folio_charge)(struct folio *folio, struct mm_struct *mm, gfp_t gfp);
 	/* @nr pages of a folio of a set are gone, its descriptor too. Any context. */
 	void (*uncharge)(u32 set, u64 nr);
 	/* A folio is about to get slots: 0, -ENOMEM. Slots of a set are free. Any context. */

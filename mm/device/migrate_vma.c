@@ -170,6 +170,21 @@ struct folio *migrate_folio_alloc(struct vm_area_struct *vma, gfp_t gfp, unsigne
 	return folio;
 }
 
+struct folio *migrate_folio_alloc_like(const struct folio *src, gfp_t gfp, unsigned int order)
+{
+	struct folio *folio;
+
+	/* who is charged has it from reclaim, which is there until shutdown */
+	if (folio_test_flag(src, PG_charged))
+		folio = octavo_state.upcalls.reclaim->folio_alloc_like(src, gfp, order,
+								       NUMA_NO_NODE);
+	else
+		folio = folio_alloc(gfp, order, FOLIO_ANON);
+	if (folio)
+		folio_lock(folio);
+	return folio;
+}
+
 static struct migration migration_of(struct migrate_vma *args)
 {
 	return (struct migration){

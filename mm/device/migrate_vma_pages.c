@@ -15,8 +15,9 @@
  *    cannot be, because there is something now, or no memory for tables, leaves the element without MIGRATE, and
  *    nothing behind.
  *
- * What it does not do: charge groups. The driver's folio is charged or not as it was allocated: migrate_folio_alloc();
- * a device's own memory is the device's.
+ * 5. Groups. A device's folio is charged as what it takes the place of was, limits or not; where nothing was, to the group of
+ *    the address space, and what that may not have stays a hole. The system's memory is charged or not as it was allocated:
+ *    migrate_folio_alloc(), migrate_folio_alloc_like().
  */
 #include <octavo/errno.h>
 #include <octavo/mmu_notifier.h>
@@ -156,12 +157,26 @@ static bool fill(const struct migration *m, unsigned long i, unsigned long nr)
 	return at == nr;
 }
 
-/* The last first, so that mapping and index are in the end the first one's. */
+static bool wants_charge(const struct folio *folio)
+{
+	return folio_is_zone_device(folio) && !folio_test_flag(folio, PG_charged);
+}
+
+/*
+ * The last first, so that mapping and index are in the end the first one's. The group is that of the last that is in one: they are of
+ * one area, so they are of one group but for what came by fork.
+ */
 static void take_over(const struct migration *m, unsigned long i, struct folio *dst)
 {
-	for (unsigned long k = folio_nr_pages(dst); k--;)
-		if (m->src[i + k] & MIGRATE_PFN_VALID)
-			folio_move_state(dst, mpfn_folio(m->src[i + k]));
+	for (unsigned long k = folio_nr_pages(dst); k--;) {
+		struct folio *src = mpfn_folio(m->src[i + k]);
+
+		if (!src)
+			continue;
+		if (folio_test_flag(src, PG_charged) && wants_charge(dst))
+			octavo_state.upcalls.reclaim->folio_charge_like(dst, src);
+		folio_move_state(dst, src);
+	}
 }
 
 /* ---- where nothing is ---- */
@@ -269,6 +284,10 @@ static bool insert_folio(const struct migration *m, unsigned long i, struct foli
 	bool done;
 
 	if (!m->vma || !vma_is_anonymous(m->vma) || !insert_plan(&ins))
+		return false;
+	/* what fails after this is freed by finalize, and the charge with it */
+	if (READ_ONCE(m->vma->vm_mm->memcg) && wants_charge(folio) &&
+	    octavo_state.upcalls.reclaim->folio_charge(folio, m->vma->vm_mm, GFP_KERNEL))
 		return false;
 	mmu_notifier_range_init(&range, MMU_NOTIFY_MIGRATE, m->vma->vm_mm, ins.addr,
 				ins.addr + (ins.nr << PAGE_SHIFT));

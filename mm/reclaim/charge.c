@@ -204,13 +204,44 @@ struct folio *memcg_folio_alloc_set(u32 set, gfp_t gfp, unsigned int order)
 	return folio;
 }
 
-struct folio *memcg_folio_alloc_like(const struct folio *folio, gfp_t gfp, int nid)
+struct folio *memcg_folio_alloc_like(const struct folio *folio, gfp_t gfp, unsigned int order,
+				     int nid)
 {
 	struct mem_cgroup *memcg = memcg_of_set(folio_set_of(folio));
 
 	/* for a moment both are there: it would be odd if a group that is full could not be moved */
+	memcg_charge_force(memcg, 1ul << order);
+	return alloc_charged(memcg, gfp, order, nid);
+}
+
+/*
+ * Of a device's memory: it has a descriptor already, of no set's cache, so that no scan finds it, and only the number says whose it is. PFN
+ * walkers may look meanwhile: what they read of the word stays.
+ */
+static void folio_is_charged(struct folio *folio, const struct mem_cgroup *memcg)
+{
+	WRITE_ONCE(folio->pfn_order_group, READ_ONCE(folio->pfn_order_group) |
+						   (u64)memcg->set.nr << FOLIO_GROUP_SHIFT);
+	folio_set_flag(folio, PG_charged);
+}
+
+void memcg_folio_charge_like(struct folio *folio, const struct folio *like)
+{
+	struct mem_cgroup *memcg = memcg_of_set(folio_set_of(like));
+
+	/* as above: what it takes the place of is freed soon */
 	memcg_charge_force(memcg, folio_nr_pages(folio));
-	return alloc_charged(memcg, gfp, folio_order(folio), nid);
+	folio_is_charged(folio, memcg);
+}
+
+int memcg_folio_charge(struct folio *folio, struct mm_struct *mm, gfp_t gfp)
+{
+	struct mem_cgroup *memcg = READ_ONCE(mm->memcg);
+	int err = memcg_charge(memcg, folio_nr_pages(folio), gfp);
+
+	if (!err)
+		folio_is_charged(folio, memcg);
+	return err;
 }
 
 void memcg_uncharge_set(u32 set, u64 nr)

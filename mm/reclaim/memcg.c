@@ -322,6 +322,19 @@ static unsigned long add_pages(unsigned long pfn, memdesc_t md, void *arg)
 	return 1;
 }
 
+/* Of devices, whose words are not in the memory map. */
+static void add_private_pages(struct sums *s)
+{
+	const struct device_state *device = &octavo_state.device;
+
+	for (u32 i = 0; i < device->nr_ranges; i++) {
+		const struct device_range *r = &device->range[i];
+
+		for (unsigned long n = 0; r->first & FOLIO_DEVICE_PRIVATE && n < r->nr; n++)
+			add_pages(r->first + n, page_memdesc(r->words + n), s);
+	}
+}
+
 /* What is charged against the words, and stocks. */
 bool memcg_validate(void)
 {
@@ -335,6 +348,7 @@ bool memcg_validate(void)
 		u64 stocked;
 
 		pfn_walk(0, octavo_state.frame.max_pfn, add_pages, &s);
+		add_private_pages(&s);
 		stocked = stocked_below(memcg);
 		if (s.pages + stocked == memcg->memory.usage && !memcg->pressed)
 			continue;

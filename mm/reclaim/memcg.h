@@ -115,7 +115,10 @@ u64 memcg_stocked(const struct mem_cgroup *memcg);
 /* What upcalls.h says. */
 struct folio *memcg_folio_alloc(struct mm_struct *mm, gfp_t gfp, unsigned int order);
 struct folio *memcg_folio_alloc_set(u32 set, gfp_t gfp, unsigned int order);
-struct folio *memcg_folio_alloc_like(const struct folio *folio, gfp_t gfp, int nid);
+struct folio *memcg_folio_alloc_like(const struct folio *folio, gfp_t gfp, unsigned int order,
+				     int nid);
+void memcg_folio_charge_like(struct folio *folio, const struct folio *like);
+int memcg_folio_charge(struct folio *folio, struct mm_struct *mm, gfp_t gfp);
 void memcg_uncharge_set(u32 set, u64 nr);
 int memcg_swap_charge(const struct folio *folio);
 void memcg_swap_uncharge(u32 set, u64 nr);
