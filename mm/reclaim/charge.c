@@ -220,8 +220,8 @@ struct folio *memcg_folio_alloc_like(const struct folio *folio, gfp_t gfp, unsig
  */
 static void folio_is_charged(struct folio *folio, const struct mem_cgroup *memcg)
 {
-	WRITE_ONCE(folio->pfn_order_group, READ_ONCE(folio->pfn_order_group) |
-						   (u64)memcg->set.nr << FOLIO_GROUP_SHIFT);
+	WRITE_ONCE(folio->pfn_order_group,
+		   READ_ONCE(folio->pfn_order_group) | (u64)memcg->set.nr << FOLIO_GROUP_SHIFT);
 	folio_set_flag(folio, PG_charged);
 }
 

@@ -159,6 +159,8 @@ void reclaim_wake(u32 node, u32 zone)
 {
 	struct kswapd *k = &octavo_state.reclaim.kswapd[node];
 
+	/* pairs with smp_mb_heavy() in kswapd_wait(): who has been woken before sees what made us call, or we wake again */
+	smp_mb_light();
 	if (READ_ONCE(k->wake))
 		return;
 	/* release: pairs with the acquire of kswapd_wait(): what made us call is seen */
@@ -177,8 +179,11 @@ static bool kswapd_wait(struct kswapd *k)
 {
 	while (!kswapd_should_stop()) {
 		/* acquire: pairs with the release of reclaim_wake() */
-		if (xchg_acquire(&k->wake, 0u))
+		if (xchg_acquire(&k->wake, 0u)) {
+			/* pairs with smp_mb_light() in reclaim_wake() */
+			smp_mb_heavy();
 			return !kswapd_should_stop();
+		}
 		octavo_port_park(&k->wake, 0);
 	}
 	return false;

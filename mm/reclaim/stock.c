@@ -5,11 +5,12 @@
  *
  * A stock is filled from the counters, by a batch, by who charges a page and finds none; never near a limit, and never while a group above is
  * pressed: somebody has been refused there, or its limit is being lowered. It is emptied into the counters by anybody: one word,
- * which says how many, and that it is being filled.
+ * which says how many, and that somebody is at it.
  *
  * Nobody fails for what lies in a stock. Who presses a group stores that, runs a heavy barrier, and empties all stocks below it; who fills one
  * marks the word, runs a light one, and looks whether a group above is pressed. So either the filler sees it, and takes no
- * batch; or the one who presses sees the mark, waits, and has the batch. The filler is pinned, and does nothing that waits.
+ * batch; or the one who presses sees the mark, waits, and has the batch. Who empties one marks it too, until the counters have it:
+ * what is on its way there would be missed by the next one. Both are pinned meanwhile, and do nothing that waits.
  *
  * What is freed goes to the counters, not here: reclaim wants to see it.
  */
@@ -17,7 +18,7 @@
 
 #include "memcg.h"
 
-/* In the word of a stock: it is being filled. */
+/* In the word of a stock: it is being filled, or emptied. */
 #define STOCK_BUSY (1ull << 63)
 
 /* Room for a batch of each CPU: with that nobody fails the sooner for stocks. */
@@ -49,43 +50,44 @@ bool memcg_stock_fill(struct mem_cgroup *memcg, u64 nr)
 		/* pairs with smp_mb_heavy() in memcg_press(): it waits for us, or we see that it presses */
 		smp_mb_light();
 		filled = may_fill(memcg) && memcg_try_charge(memcg, STOCK_BATCH);
-		/* release: pairs with the acquire in stock_empty(): the counters have the batch before it is taken back */
+		/* release: pairs with the acquire in stock_empty() and memcg_drain(): the counters have the batch before it is taken back */
 		smp_store_release(pages, filled ? old + STOCK_BATCH - nr : old);
 	}
 	octavo_port_unpin();
 	return filled;
 }
 
-/* Return: what was in it. */
-static u64 stock_empty(struct memcg_stock *stock, bool wait)
+/* Pinned from the mark on, as who fills one is: others wait, until the counters have it. */
+static bool stock_empty(struct mem_cgroup *memcg, u64 *pages, u64 old)
 {
-	u64 old = READ_ONCE(stock->pages), seen;
+	bool mine;
 
-	while (old) {
-		if (old & STOCK_BUSY) {
-			if (!wait)
-				return 0;
-			octavo_port_relax();
-			old = READ_ONCE(stock->pages);
-			continue;
-		}
-		/* acquire: pairs with the release in memcg_stock_fill() */
-		seen = cmpxchg_acquire(&stock->pages, old, (u64)0);
-		if (seen == old)
-			break;
-		old = seen;
+	octavo_port_pin();
+	/* acquire: pairs with the release in memcg_stock_fill(): the counters have had the batch */
+	mine = cmpxchg_acquire(pages, old, STOCK_BUSY) == old;
+	if (mine) {
+		memcg_uncharge(memcg, old);
+		/* release: pairs with the acquire in memcg_drain(): who finds it empty finds room in the counters */
+		smp_store_release(pages, (u64)0);
 	}
-	return old;
+	octavo_port_unpin();
+	return mine;
 }
 
 void memcg_drain(struct mem_cgroup *memcg, bool wait)
 {
-	u64 pages = 0;
+	for (u32 cpu = 0; cpu < octavo_state.frame.nr_cpus; cpu++) {
+		u64 *pages = &memcg->stock[cpu].pages, old;
 
-	for (u32 cpu = 0; cpu < octavo_state.frame.nr_cpus; cpu++)
-		pages += stock_empty(&memcg->stock[cpu], wait);
-	if (pages)
-		memcg_uncharge(memcg, pages);
+		/* acquire: pairs with the releases of who filled it, or emptied it */
+		while ((old = smp_load_acquire(pages))) {
+			if (!(old & STOCK_BUSY) && stock_empty(memcg, pages, old))
+				break;
+			if (!wait)
+				break;
+			octavo_port_relax();
+		}
+	}
 }
 
 static void drain_below(struct mem_cgroup *top)

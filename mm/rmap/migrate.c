@@ -89,8 +89,8 @@ static int migrate_locked(struct folio *src, struct folio *dst, gfp_t gfp)
 static struct folio *alloc_copy(const struct folio *src, int nid, gfp_t gfp)
 {
 	if (unlikely(folio_test_flag(src, PG_charged)))
-		return octavo_state.upcalls.reclaim->folio_alloc_like(
-			src, gfp, folio_order(src), nid);
+		return octavo_state.upcalls.reclaim->folio_alloc_like(src, gfp, folio_order(src),
+								      nid);
 	return folio_alloc_node(gfp, folio_order(src), FOLIO_ANON, nid);
 }
 

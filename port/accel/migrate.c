@@ -64,26 +64,21 @@ static struct folio *device_alloc(struct accel *dev, unsigned int order)
 	return folio;
 }
 
-/* One of the system's: locked. @vma: NULL: eviction. */
-static struct folio *system_alloc(struct accel *dev, struct vm_area_struct *vma, unsigned int order)
+/* One of the system's, for what is at @from: locked. */
+static struct folio *system_alloc(struct accel *dev, struct page *from, unsigned int order)
 {
 	gfp_t gfp = GFP_HIGHUSER_MOVABLE;
-	struct folio *folio;
 
 	if (order && accel_goes_wrong(dev, ACCEL_NO_LARGE))
 		return NULL;
 	if (order)
 		gfp = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_NORETRY | __GFP_NOWARN;
-	if (vma)
-		return migrate_folio_alloc(vma, gfp, order);
-	folio = folio_alloc(gfp, order, FOLIO_ANON);
-	if (folio)
-		folio_lock(folio);
-	return folio;
+	return migrate_folio_alloc_like(page_folio(from), gfp, order);
 }
 
-/* The largest order, no more than @order, that the device has and memory can be had of. */
-static struct folio *alloc_dst(struct window *w, unsigned int order, bool to_device)
+/* The largest order, no more than @order, that the device has and memory can be had of. @i: the element that it is for. */
+static struct folio *alloc_dst(struct window *w, unsigned long i, unsigned int order,
+			       bool to_device)
 {
 	u32 orders = accel_orders(w->dev);
 
@@ -91,7 +86,7 @@ static struct folio *alloc_dst(struct window *w, unsigned int order, bool to_dev
 		struct folio *folio = NULL;
 
 		if (!to_device)
-			folio = system_alloc(w->dev, w->args.vma, order);
+			folio = system_alloc(w->dev, migrate_pfn_to_page(w->src[i]), order);
 		else if (orders & 1u << order)
 			folio = device_alloc(w->dev, order);
 		if (folio || !order)
@@ -196,7 +191,7 @@ static unsigned long give_one(struct window *w, unsigned long i, bool to_device)
 		wanted = gather_order(w, i);
 	nr = 1ul << order;
 	for (unsigned long k = 0; k < nr; k += n) {
-		struct folio *folio = alloc_dst(w, k ? min(wanted, order) : wanted, to_device);
+		struct folio *folio = alloc_dst(w, i, k ? min(wanted, order) : wanted, to_device);
 
 		n = 1;
 		if (!folio) {

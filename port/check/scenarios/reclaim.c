@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reclaim.c - who reclaims, and groups: the background thread is woken, those who find nothing do not wait for ever, and what CPUs have charged
+ * in advance is in nobody's way. The shipped code.
+ */
+#include <octavo/memcontrol.h>
+#include <octavo/octavo.h>
+#include <octavo/reclaim.h>
+#include <octavo/state.h>
+
+#include "../../../mm/reclaim/memcg.h"
+#include "check.h"
+
+static SHARED struct {
+	struct mem_cgroup *group, *child;
+	u32 freed; /* (a) */
+	int err[CHECK_MAX_THREADS];
+} r;
+
+static void setup_group(u64 limit)
+{
+	int err;
+
+	CHECK(reclaim_init() == 0);
+	r.group = mem_cgroup_create(NULL, &err);
+	CHECK(r.group);
+	r.child = mem_cgroup_create(r.group, &err);
+	CHECK(r.child);
+	CHECK(mem_cgroup_set(r.group, MEMCG_MAX, limit) == 0);
+}
+
+static u64 used(void)
+{
+	return r.group->memory.usage - memcg_stocked(r.child) - memcg_stocked(r.group);
+}
+
+/* Nothing was ever scanned for these charges. */
+static void no_reclaim(void)
+{
+	CHECK(!octavo_state.reclaim.event[RECLAIM_AGED]);
+	CHECK(!octavo_state.reclaim.event[RECLAIM_SCANNED]);
+	CHECK(!r.group->pressed && !r.child->pressed);
+	CHECK(r.group->memory.usage == r.child->memory.usage);
+}
+
+/* ---- a stock is filled, while others need all of the limit, and while it is lowered ---- */
+
+enum { ROOM = 3 * STOCK_BATCH, MOST = ROOM - 1 };
+
+static void setup_stock(void)
+{
+	setup_group(ROOM);
+}
+
+static void one_page(void)
+{
+	CHECK(memcg_charge(r.child, 1, GFP_KERNEL) == 0);
+}
+
+/* All that the limit leaves the other one. */
+static void the_rest(void)
+{
+	CHECK(memcg_charge(r.child, MOST, GFP_KERNEL) == 0);
+}
+
+static void all_is_used(void)
+{
+	no_reclaim();
+	CHECK(used() == ROOM && r.group->memory.usage == ROOM);
+}
+
+SCENARIO(memcg_stock_limit) = {
+	SCENARIO_NAME(memcg_stock_limit),
+	.frames = 128,
+	.about = "a stock is filled while somebody charges all but one page of the limit",
+	.setup = setup_stock,
+	.finish = all_is_used,
+	.stale = 1,
+	.threads = { one_page, the_rest },
+	.roles = { "filler", "charger" }
+};
+
+static void few(void)
+{
+	CHECK(memcg_charge(r.child, 3, GFP_KERNEL) == 0);
+}
+
+/* What is used is never more than this. */
+static void lower(void)
+{
+	CHECK(mem_cgroup_set(r.group, MEMCG_MAX, 4) == 0);
+	CHECK(READ_ONCE(r.group->memory.usage) <= 4);
+}
+
+static void four_are_used(void)
+{
+	no_reclaim();
+	CHECK(used() == 4 && r.group->memory.usage == 4);
+}
+
+SCENARIO(memcg_stock_lower) = {
+	SCENARIO_NAME(memcg_stock_lower),
+	.frames = 128,
+	.about = "stocks are filled and emptied while a limit is lowered to what is used",
+	.setup = setup_stock,
+	.finish = four_are_used,
+	.stale = 1,
+	.threads = { one_page, few, lower },
+	.roles = { "filler", "filler", "owner" }
+};
+
+/* ---- the background thread ---- */
+
+static struct zone *first_zone(void)
+{
+	for (unsigned int zone = 0; zone < NR_ZONES; zone++)
+		if (octavo_state.frame.zone[0][zone])
+			return octavo_state.frame.zone[0][zone];
+	return NULL;
+}
+
+/* Nothing is missing, and it has been woken for something that is over. */
+static void setup_kswapd(void)
+{
+	CHECK(reclaim_init() == 0);
+	CHECK(first_zone());
+	for (unsigned int zone = 0; zone < NR_ZONES; zone++)
+		if (octavo_state.frame.zone[0][zone])
+			octavo_state.frame.zone[0][zone]->watermark[WMARK_HIGH] = 0;
+	octavo_state.reclaim.kswapd[0].wake = 1;
+}
+
+static void background(void)
+{
+	kswapd(0);
+}
+
+/* Memory is short from here on: it is told, and looks. */
+static void falls_below(void)
+{
+	WRITE_ONCE(first_zone()->watermark[WMARK_HIGH], 1ul << 30);
+	octavo_state.upcalls.reclaim->wake_reclaim(0, 0);
+	while (!READ_ONCE(octavo_state.reclaim.event[RECLAIM_AGED]))
+		octavo_port_relax();
+	kswapd_stop();
+}
+
+/* Another, who is not the one that is waited for. */
+static void wakes_too(void)
+{
+	octavo_state.upcalls.reclaim->wake_reclaim(0, 0);
+}
+
+static void it_has_looked(void)
+{
+	CHECK(octavo_state.reclaim.event[RECLAIM_KSWAPD]);
+	CHECK(octavo_state.reclaim.event[RECLAIM_AGED]);
+}
+
+SCENARIO(kswapd_wake) = {
+	SCENARIO_NAME(kswapd_wake),
+	.frames = 64,
+	.about = "memory falls below a watermark while the background thread goes to sleep",
+	.setup = setup_kswapd,
+	.finish = it_has_looked,
+	.stale = 1,
+	.threads = { background, falls_below, wakes_too },
+	.roles = { "kswapd", "allocator", "waker" }
+};
+
+/* ---- a limit is reached, and nothing can be reclaimed ---- */
+
+static void setup_full(void)
+{
+	setup_group(2);
+	CHECK(memcg_charge(r.child, 2, GFP_KERNEL) == 0);
+	octavo_state.reclaim.event[RECLAIM_AGED] = 0;
+}
+
+static void charges(void)
+{
+	/* acquire: pairs with the release in uncharges() */
+	bool room = smp_load_acquire(&r.freed);
+
+	r.err[0] = memcg_charge(r.child, 1, GFP_KERNEL);
+	CHECK(!r.err[0] || (!room && r.err[0] == -ENOMEM));
+}
+
+static void uncharges(void)
+{
+	memcg_uncharge(r.child, 1);
+	smp_store_release(&r.freed, 1u);
+}
+
+/* Reclaims, finds nothing, and is looked at as one who may free something. */
+static void reclaims(void)
+{
+	if (!reclaim_some(r.group, NUMA_NO_NODE, 1))
+		return;
+	/* the uncharger's page */
+	CHECK(READ_ONCE(r.group->memory.usage) <= 3);
+}
+
+static void sums_fit(void)
+{
+	CHECK(r.group->memory.usage == (r.err[0] ? 1 : 2));
+	CHECK(r.child->memory.usage == r.group->memory.usage);
+	CHECK(!octavo_state.reclaim.running && !r.group->pressed);
+}
+
+SCENARIO(memcg_full_uncharge) = {
+	SCENARIO_NAME(memcg_full_uncharge),
+	.frames = 64,
+	.about = "a group is at its limit with nothing to reclaim, and a page is uncharged",
+	.setup = setup_full,
+	.finish = sums_fit,
+	.stale = 1,
+	.bound = 2,
+	.threads = { charges, uncharges, reclaims },
+	.roles = { "charger", "uncharger", "reclaimer" }
+};
