@@ -276,6 +276,7 @@ static void test_split(void **state)
 
 static void test_a_child_has_it_too(void **state)
 {
+	struct mm_struct *child;
 	int err;
 
 	up(TO_PRIVATE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reclaim.c - who reclaims, and groups: the background thread is woken, those who find nothing do not wait for ever, and what CPUs have charged
- * in advance is in nobody's way. The shipped code.
+ * reclaim.c - who reclaims, and groups: the background thread is woken, and what CPUs have charged in advance is in nobody's way. The
+ * shipped code.
  */
 #include <octavo/memcontrol.h>
 #include <octavo/octavo.h>
@@ -13,8 +13,6 @@
 
 static SHARED struct {
 	struct mem_cgroup *group, *child;
-	u32 freed; /* (a) */
-	int err[CHECK_MAX_THREADS];
 } r;
 
 static void setup_group(u64 limit)
@@ -166,56 +164,4 @@ SCENARIO(kswapd_wake) = {
 	.stale = 1,
 	.threads = { background, falls_below, wakes_too },
 	.roles = { "kswapd", "allocator", "waker" }
-};
-
-/* ---- a limit is reached, and nothing can be reclaimed ---- */
-
-static void setup_full(void)
-{
-	setup_group(2);
-	CHECK(memcg_charge(r.child, 2, GFP_KERNEL) == 0);
-	octavo_state.reclaim.event[RECLAIM_AGED] = 0;
-}
-
-static void charges(void)
-{
-	/* acquire: pairs with the release in uncharges() */
-	bool room = smp_load_acquire(&r.freed);
-
-	r.err[0] = memcg_charge(r.child, 1, GFP_KERNEL);
-	CHECK(!r.err[0] || (!room && r.err[0] == -ENOMEM));
-}
-
-static void uncharges(void)
-{
-	memcg_uncharge(r.child, 1);
-	smp_store_release(&r.freed, 1u);
-}
-
-/* Reclaims, finds nothing, and is looked at as one who may free something. */
-static void reclaims(void)
-{
-	if (!reclaim_some(r.group, NUMA_NO_NODE, 1))
-		return;
-	/* the uncharger's page */
-	CHECK(READ_ONCE(r.group->memory.usage) <= 3);
-}
-
-static void sums_fit(void)
-{
-	CHECK(r.group->memory.usage == (r.err[0] ? 1 : 2));
-	CHECK(r.child->memory.usage == r.group->memory.usage);
-	CHECK(!octavo_state.reclaim.running && !r.group->pressed);
-}
-
-SCENARIO(memcg_full_uncharge) = {
-	SCENARIO_NAME(memcg_full_uncharge),
-	.frames = 64,
-	.about = "a group is at its limit with nothing to reclaim, and a page is uncharged",
-	.setup = setup_full,
-	.finish = sums_fit,
-	.stale = 1,
-	.bound = 2,
-	.threads = { charges, uncharges, reclaims },
-	.roles = { "charger", "uncharger", "reclaimer" }
 };
