@@ -87,6 +87,7 @@ enum folio_flag {
 	PG_zone_device, /* (r) device memory: freed by upcalls.device */
 	PG_charged,	/* to the group in pfn_order_group; (r) but for who charges */
 	PG_swap_failed, /* in the swap cache: the last write to its slots was an -EIO */
+	PG_readahead, /* in the swap cache: read before anybody needed it, and not asked for since */
 	NR_FOLIO_FLAGS,
 	PG_excl_ptr = 27, /* (r) the exclusivity bits are behind large_folio.excl_ptr */
 };

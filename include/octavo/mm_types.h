@@ -159,6 +159,7 @@ struct vm_area_struct {
 	 * with the VMA. Not a flag, because flags are read plainly by who has mmap_lock.
 	 */
 	u64 vm_guards;
+	u64 vm_swap_ahead; /* (a) relaxed: how slots near a fault are read ahead: swap_ahead.c; a hint */
 	void *vm_private_data;
 };
 

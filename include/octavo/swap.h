@@ -111,10 +111,13 @@ unsigned int swap_device_type(const struct swap_device *dev);
  * @bad: given up after a write error
  * @write_errors: transfers that failed, not pages
  * @read_errors: the same
+ * @ahead: pages that were read ahead around faults
+ * @ahead_hits: of these, those that somebody asked for while they were cached
  */
 struct swap_stat {
 	u64 slots, used, cached, bad;
 	u64 write_errors, read_errors;
+	u64 ahead, ahead_hits;
 };
 /* Sums over all clusters. Context: any. Return: false: no such device. All of them: @type -1. */
 bool swap_stat(int type, struct swap_stat *st);
@@ -128,6 +131,9 @@ void swap_device_close_abort(int type);
 int swap_device_close_end(int type);
 /* The first used slot at or after @slot; ~0ul: none. */
 unsigned long swap_next_used(int type, unsigned long slot);
+
+/* A page of a slot was read ahead, or that was of use: for swap_stat(). Context: any. */
+void swap_note_ahead(swp_entry_t entry, bool hit);
 
 /* ---- slots and counts ---- */
 

@@ -33,6 +33,7 @@ static const char *const flag_names[] = {
 	[PG_zone_device] = "zone_device",
 	[PG_charged] = "charged",
 	[PG_swap_failed] = "swap_failed",
+	[PG_readahead] = "readahead",
 };
 BUILD_BUG_ON(ARRAY_SIZE(flag_names) != NR_FOLIO_FLAGS);
 

@@ -322,11 +322,12 @@ int swapin_read(swp_entry_t entry, u32 orders, gfp_t gfp, const struct swap_ahea
  * swapin_begin() - a folio for a slot, in the cache, that is being read
  * @entry: one of the slots
  * @orders: that it may have, bits: the largest that memory can be had for
+ * @flags: PG_... that it has from the beginning, bits
  * @err: why not: -ENOMEM; -EEXIST, -ENOENT as swap_cache_add()
  *
  * Return: with a reference for the caller; locked until it has been read.
  */
-struct folio *swapin_begin(swp_entry_t entry, u32 orders, gfp_t gfp, int *err);
+struct folio *swapin_begin(swp_entry_t entry, u32 orders, u32 flags, gfp_t gfp, int *err);
 
 /**
  * swapin_range() - no entry of a range is one of a slot
@@ -344,6 +345,8 @@ int swapin_range(struct vm_area_struct *vma, unsigned long *start, unsigned long
 
 /* Slots near that of a fault which is about to read its own. Context: mmap_lock, no ptl, f->pos as the walk left it. */
 void swap_ahead_plan(const struct fault *f, swp_entry_t entry, struct swap_ahead *ahead);
+/* A fault has found its folio in the cache: was it read ahead? Context: mmap_lock, no ptl. */
+void swap_ahead_found(const struct fault *f, swp_entry_t entry, struct folio *folio);
 /* Begin to read them, as far as there is memory for it at once. Context: mmap_lock or none. */
 void swap_ahead_read(const struct swap_ahead *ahead);
 

@@ -88,7 +88,7 @@ static void tell_refault(struct folio *folio, u64 shadow)
 		reclaim->refault(folio, shadow);
 }
 
-struct folio *swapin_begin(swp_entry_t entry, u32 orders, gfp_t gfp, int *err)
+struct folio *swapin_begin(swp_entry_t entry, u32 orders, u32 flags, gfp_t gfp, int *err)
 {
 	u64 shadow = swap_shadow(entry);
 	struct folio *folio = slot_folio_alloc(swap_shadow_set(shadow), gfp, &orders);
@@ -106,6 +106,8 @@ struct folio *swapin_begin(swp_entry_t entry, u32 orders, gfp_t gfp, int *err)
 		folio_put(folio);
 		return NULL;
 	}
+	if (flags)
+		fetch_or_relaxed(&folio->flags, flags);
 	tell_refault(folio, shadow);
 	swap_read_folio(folio);
 	return folio;
@@ -117,10 +119,10 @@ int swapin_read(swp_entry_t entry, u32 orders, gfp_t gfp, const struct swap_ahea
 	int err;
 
 	orders = orders_uncached(entry, orders);
-	*folio = swapin_begin(entry, orders, gfp, &err);
+	*folio = swapin_begin(entry, orders, 0, gfp, &err);
 	/* one of several slots is freed or cached by now; perhaps not ours */
 	if (!*folio && orders > 1 && err != -ENOMEM)
-		*folio = swapin_begin(entry, 1, gfp, &err);
+		*folio = swapin_begin(entry, 1, 0, gfp, &err);
 	if (!*folio)
 		return err == -ENOMEM ? -ENOMEM : 0;
 	if (!folio_test_large(*folio))
@@ -159,7 +161,9 @@ static vm_fault_t swapin_get(const struct fault *f, struct swapin *si)
 
 	si->read = f->wait && f->wait->tried.v == si->entry.v;
 	si->folio = swap_cache_get_folio(si->entry);
-	if (!si->folio && fault_may_sleep(f))
+	if (si->folio)
+		swap_ahead_found(f, si->entry, si->folio);
+	else if (fault_may_sleep(f))
 		ret = swapin_missing(f, si);
 	if (!si->folio || folio_trylock(si->folio))
 		return si->folio ? 0 : ret;

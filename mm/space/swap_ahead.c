@@ -5,56 +5,135 @@
  * What is read goes to the cache and no further: nobody waits for it here, it is not mapped, and if memory is short or the slot is gone
  * it is left alone. Neighbours are those in the page table, not those on the device: what a program will touch next is
  * near in its addresses, and a slot that happens to be near may be anybody's.
+ *
+ * How many? Each area remembers the page that was last brought in, a window, and how many of the pages that were read ahead last time
+ * have to be asked for before that was worth it: half of them. A fault for which the device has to be asked
+ *
+ *	near that page, upwards or downwards, when it was worth it	reads twice the window in that direction
+ *	elsewhere, when it was worth it					the same, around itself
+ *	when it was not							a quarter of it
+ *
+ * so memory that is read in order is soon read by the limit, and where accesses are random only what is needed is read.
+ * A folio that was read ahead is marked (PG_readahead), and the first fault that finds it counts it and takes
+ * the mark away. All of it is a hint, and changed without a lock: what two faults at once lose is a count.
+ *
+ * Devices that are memory (SWAP_FLAG_SYNC) are not read ahead: a page costs the same later.
  */
 #include <octavo/swap.h>
 
 #include "fault.h"
 #include "span.h"
 
-/* Pages around a fault. */
-#define READ_AROUND 8u
-
 /* Entries that are collected with one hold of a ptl. */
 #define NR_COLLECT 32u
 
-/* Return: false: there is no memory. */
-static bool read_ahead(swp_entry_t entry, gfp_t gfp)
+/* Pages, the one of the fault among them where it is read around; 1: nothing is read ahead. */
+#define WINDOW_FIRST 4u
+#define WINDOW_MAX   SWAP_AHEAD_MAX
+
+/* An area's word: the page, the window, and how many have to be asked for. 0: nothing was brought in yet. */
+#define AHEAD_WINDOW_SHIFT 6
+#define AHEAD_FIELD	   63ul
+BUILD_BUG_ON(WINDOW_MAX > AHEAD_FIELD || 2 * AHEAD_WINDOW_SHIFT > PAGE_SHIFT);
+
+static u64 ahead_word(unsigned long addr, unsigned int window, unsigned int need)
+{
+	return addr | window << AHEAD_WINDOW_SHIFT | need;
+}
+
+static unsigned int ahead_window(u64 word)
+{
+	return word >> AHEAD_WINDOW_SHIFT & AHEAD_FIELD;
+}
+
+static unsigned int ahead_need(u64 word)
+{
+	return word & AHEAD_FIELD;
+}
+
+/* The window of a fault that has to read, and where from it: 1 after it, -1 before it, 0 around it. */
+static unsigned int next_window(u64 word, unsigned long addr, int *side)
+{
+	long steps = ((long)addr - (long)(word & PAGE_MASK)) / (long)PAGE_SIZE;
+	unsigned int window = ahead_window(word);
+	long near = (long)window + 1;
+
+	*side = 0;
+	if (!word)
+		return WINDOW_FIRST;
+	if (ahead_need(word))
+		return max(window / 4, 1u);
+	if (!steps || steps > near || steps < -near)
+		return window;
+	*side = steps > 0 ? 1 : -1;
+	return min(2 * window, WINDOW_MAX);
+}
+
+/* Return: false: there is no memory. @flags: as swapin_begin() */
+static bool read_ahead(swp_entry_t entry, u32 flags, gfp_t gfp)
 {
 	struct folio *folio;
 	int err;
 
 	if (!swap_uncached_run(entry, 1))
 		return true;
-	folio = swapin_begin(entry, 1, gfp, &err);
-	if (folio)
-		folio_put(folio);
-	return err != -ENOMEM;
+	folio = swapin_begin(entry, 1, flags, gfp, &err);
+	if (!folio)
+		return err != -ENOMEM;
+	folio_put(folio);
+	if (flags)
+		swap_note_ahead(entry, false);
+	return true;
+}
+
+/* Context: mmap_lock, so the table stays; what an entry was is a hint, and a slot that is gone cannot be read. */
+static void plan_page(const struct fault *f, unsigned long addr, struct swap_ahead *ahead)
+{
+	const unsigned long table = level_size(PGTABLE_LEVEL_PMD) - 1;
+	pte_t e;
+
+	if (addr < f->vma->vm_start || addr >= f->vma->vm_end || (addr ^ f->addr) & ~table)
+		return;
+	e = ptep_get(f->pos.ptep + ((long)addr - (long)f->addr) / (long)PAGE_SIZE);
+	if (addr != f->addr && pte_is_swap_slot(e))
+		ahead->slot[ahead->nr++] = pte_to_swp_entry(e);
 }
 
 void swap_ahead_plan(const struct fault *f, swp_entry_t entry, struct swap_ahead *ahead)
 {
 	vm_flags_t flags = f->vma->vm_flags;
-	unsigned long start = f->addr & ~(READ_AROUND * PAGE_SIZE - 1), end;
+	unsigned int window = WINDOW_MAX;
+	int side = 1;
 
 	ahead->nr = 0;
 	if (flags & VM_RAND_READ || swap_entry_sync(entry))
 		return;
-	end = start + READ_AROUND * PAGE_SIZE;
-	if (flags & VM_SEQ_READ) {
-		start = f->addr;
-		end = start + SWAP_AHEAD_MAX * PAGE_SIZE;
-	}
-	start = max(start, f->vma->vm_start);
-	start = max(start, f->addr & ~(level_size(PGTABLE_LEVEL_PMD) - 1));
-	end = level_addr_end(f->addr, min(end, f->vma->vm_end), PGTABLE_LEVEL_PMD);
-	for (unsigned long addr = start; addr < end; addr += PAGE_SIZE) {
-		/* under mmap_lock the table stays; what the entry was is a hint, and a slot that is gone cannot be read */
-		long away = ((long)addr - (long)f->addr) / (long)PAGE_SIZE;
-		pte_t e = ptep_get(f->pos.ptep + away);
+	if (!(flags & VM_SEQ_READ))
+		window = next_window(READ_ONCE(f->vma->vm_swap_ahead), f->addr, &side);
+	for (unsigned long i = 0; window > 1 && i < window; i++) {
+		unsigned long addr = (f->addr & ~(window * PAGE_SIZE - 1)) + (i << PAGE_SHIFT);
 
-		if (away && pte_is_swap_slot(e))
-			ahead->slot[ahead->nr++] = pte_to_swp_entry(e);
+		/* the nearest first */
+		if (side)
+			addr = side > 0 ? f->addr + ((i + 1) << PAGE_SHIFT)
+					: f->addr - ((i + 1) << PAGE_SHIFT);
+		plan_page(f, addr, ahead);
 	}
+	WRITE_ONCE(f->vma->vm_swap_ahead, ahead_word(f->addr, window, (ahead->nr + 1) / 2));
+}
+
+void swap_ahead_found(const struct fault *f, swp_entry_t entry, struct folio *folio)
+{
+	const u32 mark = 1u << PG_readahead;
+	u64 word;
+
+	if (!folio_test_flag(folio, PG_readahead) ||
+	    !(fetch_and_relaxed(&folio->flags, ~mark) & mark))
+		return;
+	swap_note_ahead(entry, true);
+	word = READ_ONCE(f->vma->vm_swap_ahead);
+	WRITE_ONCE(f->vma->vm_swap_ahead,
+		   ahead_word(f->addr, ahead_window(word), max(ahead_need(word), 1u) - 1));
 }
 
 void swap_ahead_read(const struct swap_ahead *ahead)
@@ -62,7 +141,7 @@ void swap_ahead_read(const struct swap_ahead *ahead)
 	const gfp_t gfp = GFP_NOWAIT | __GFP_MOVABLE | __GFP_NORETRY | __GFP_NOWARN;
 
 	for (u32 i = 0; i < ahead->nr; i++)
-		if (!read_ahead(ahead->slot[i], gfp))
+		if (!read_ahead(ahead->slot[i], 1u << PG_readahead, gfp))
 			return;
 }
 
@@ -94,7 +173,7 @@ void madvise_willneed_range(struct vm_area_struct *vma, unsigned long start, uns
 		start = collect(&span, slots, &nr);
 		pt_span_unlock(&span);
 		for (unsigned int i = 0; i < nr; i++)
-			if (!read_ahead(slots[i], GFP_HIGHUSER_MOVABLE | __GFP_NORETRY))
+			if (!read_ahead(slots[i], 0, GFP_HIGHUSER_MOVABLE | __GFP_NORETRY))
 				return;
 	}
 }

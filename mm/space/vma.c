@@ -36,6 +36,7 @@ struct vm_area_struct *vm_area_alloc(struct mm_struct *mm)
 	WRITE_ONCE(vma->vm_ops, NULL);
 	WRITE_ONCE(vma->vm_file, NULL);
 	WRITE_ONCE(vma->vm_guards, 0ul);
+	WRITE_ONCE(vma->vm_swap_ahead, 0ul);
 	vma->vm_private_data = NULL;
 	return vma;
 }

@@ -38,7 +38,8 @@ void cache_insert(struct folio *folio, swp_entry_t entry, u32 flags)
 static void cache_forget(struct folio *folio, u32 flags)
 {
 	WRITE_ONCE(folio->swap, 0ul);
-	fetch_and_relaxed(&folio->flags, ~(1u << PG_swapcache | 1u << PG_swap_failed));
+	fetch_and_relaxed(&folio->flags,
+			  ~(1u << PG_swapcache | 1u << PG_swap_failed | 1u << PG_readahead));
 	if (flags)
 		fetch_or_relaxed(&folio->flags, flags);
 }

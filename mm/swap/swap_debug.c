@@ -24,6 +24,19 @@ static void device_stat(const struct swap_device *dev, struct swap_stat *st)
 	st->slots += dev->nr_slots - 1 - bad;
 	st->write_errors += READ_ONCE(dev->write_errors);
 	st->read_errors += READ_ONCE(dev->read_errors);
+	st->ahead += READ_ONCE(dev->ahead);
+	st->ahead_hits += READ_ONCE(dev->ahead_hits);
+}
+
+void swap_note_ahead(swp_entry_t entry, bool hit)
+{
+	struct swap_device *dev;
+
+	rcu_read_lock();
+	dev = swap_device_of(swp_type(entry));
+	if (dev)
+		fetch_add_relaxed(hit ? &dev->ahead_hits : &dev->ahead, 1ul);
+	rcu_read_unlock();
 }
 
 bool swap_stat(int type, struct swap_stat *st)
@@ -229,10 +242,10 @@ static void device_dump(const struct swap_device *dev)
 
 	device_stat(dev, &st);
 	pr_dump("swap device %u: priority %d flags 0x%x%s, %lu slots, %lu used, %lu cached, %lu "
-		"bad",
+		"bad, %lu read ahead, %lu of them used",
 		dev->type, dev->prio, dev->flags, READ_ONCE(dev->closing) ? " closing" : "",
 		(unsigned long)st.slots, (unsigned long)st.used, (unsigned long)st.cached,
-		(unsigned long)st.bad);
+		(unsigned long)st.bad, (unsigned long)st.ahead, (unsigned long)st.ahead_hits);
 	for (u32 i = 0; (c = cluster_made(dev, i)); i++)
 		if (READ_ONCE(c->taken))
 			cluster_dump(c);

@@ -106,6 +106,7 @@ struct swap_device {
 	u32 closing;			   /* (a) stored under (s) */
 	u32 users; /* (a) who sleeps, or waits for a lock, in here without a slot */
 	u64 write_errors, read_errors; /* (a) relaxed */
+	u64 ahead, ahead_hits;	       /* (a) relaxed */
 
 	__cacheline spinlock_t list_lock;
 	u32 fresh;			       /* (l) clusters from here on were never used */
