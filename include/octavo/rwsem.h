@@ -107,6 +107,23 @@ static inline void up_read(struct rw_semaphore *sem)
 }
 
 /**
+ * up_read_unwaited() - up_read() if no writer waits
+ * @sem: the lock
+ *
+ * The step that leaves is the last access of it, so who comes next may free it.
+ *
+ * Context: any. Return: false: nothing was done; up_read() is next.
+ */
+static inline bool up_read_unwaited(struct rw_semaphore *sem)
+{
+	u64 old = READ_ONCE(sem->state);
+
+	/* release: pairs with the acquire of state in down_write(): the reads are over */
+	return !(old & RWSEM_WRITE_WAITERS) && (old & RWSEM_COUNT_MASK) &&
+	       try_cmpxchg_release(&sem->state, &old, old - RWSEM_READER);
+}
+
+/**
  * down_write_trylock() - down_write() if that needs no waiting
  * @sem: the lock
  *

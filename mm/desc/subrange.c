@@ -147,25 +147,29 @@ void folio_spread_anon_exclusive(struct folio_subrange sr)
 
 u32 folio_anon_exclusive_run(struct folio_subrange sr, bool *exclusive)
 {
-	const unsigned long *words = folio_excl_bits(sr.folio), *w;
-	unsigned long left = sr.nr, flip;
+	const unsigned long *w = folio_excl_bits(sr.folio);
 	unsigned int bit = sr.first % BITS_PER_LONG;
+	unsigned long word, flip, done = 0;
 
 	subrange_check(&sr);
-	*exclusive = excl_test(sr.folio, words, sr.first);
-	if (!words)
+	if (!w) {
+		*exclusive = folio_test_flag(sr.folio, PG_anon_exclusive);
 		return 1;
-	/* Look for the first 1 in words that have a 1 where the bit differs from that of sr.first. */
-	flip = *exclusive ? ~0ul : 0ul;
-	for (w = words + sr.first / BITS_PER_LONG; left; w++, bit = 0) {
-		unsigned long n = min(left, (unsigned long)BITS_PER_LONG - bit);
-		unsigned long differ = (READ_ONCE(*w) ^ flip) & ones(bit, n);
-
-		if (differ)
-			return sr.nr - (u32)(left - ((unsigned long)__builtin_ctzl(differ) - bit));
-		left -= n;
 	}
-	return sr.nr;
+	w += sr.first / BITS_PER_LONG;
+	word = READ_ONCE(*w);
+	*exclusive = word >> bit & 1;
+	/* Look for the first 1 in words that have a 1 where the bit differs from that of sr.first. */
+	flip = -(word >> bit & 1);
+	for (word = (word ^ flip) >> bit; !word; word = READ_ONCE(*w) ^ flip) {
+		done += BITS_PER_LONG - bit;
+		if (done >= sr.nr)
+			return sr.nr;
+		bit = 0;
+		w++;
+	}
+	done += (unsigned long)__builtin_ctzl(word);
+	return done < sr.nr ? (u32)done : sr.nr;
 }
 
 /* Without the compiler's own, which may be a call into its library. */

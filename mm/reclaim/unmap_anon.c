@@ -72,18 +72,19 @@ static void part_gone(struct ttu *t, const struct unmap_run *part, pte_t seen)
 enum unmap_next unmap_to_swap(struct ttu *t, const struct unmap_run *run)
 {
 	pte_t seen = unmap_run_begin(run);
-	struct unmap_run part;
+	const struct unmap_run *part;
+	struct unmap_run mem;
 	bool exclusive;
 
-	for (unsigned int at = 0; at < run->nr; at += part.nr) {
-		part = unmap_run_alike(run, at, &exclusive);
-		if (part_prepare(&part, exclusive)) {
-			part = unmap_run_rest(run, at);
-			unmap_run_cancel(&part);
+	for (unsigned int at = 0; at < run->nr; at += part->nr) {
+		part = unmap_run_alike(run, at, &exclusive, &mem);
+		if (part_prepare(part, exclusive)) {
+			mem = unmap_run_rest(run, at);
+			unmap_run_cancel(&mem);
 			return UNMAP_STOP;
 		}
-		set_swap_ptes(part.ptep, slot_entry(&part, seen, exclusive), part.nr);
-		part_gone(t, &part, seen);
+		set_swap_ptes(part->ptep, slot_entry(part, seen, exclusive), part->nr);
+		part_gone(t, part, seen);
 	}
 	return UNMAP_GO_ON;
 }
@@ -93,7 +94,7 @@ enum unmap_next unmap_leaf_to_swap(struct ttu *t, const struct unmap_run *run, s
 	pte_t seen = unmap_run_begin(run), slot;
 	bool exclusive;
 
-	(void)unmap_run_alike(run, 0, &exclusive);
+	exclusive = folio_test_anon_exclusive(run->sr.folio, run->sr.first);
 	if (part_prepare(run, exclusive)) {
 		unmap_run_cancel(run);
 		return UNMAP_STOP;

@@ -28,7 +28,7 @@
  *
  * 5. So the last access of who holds the lock for reading is the unlock itself, which may touch the lock
  *    after a writer that waited for it has got in and freed everything. Therefore the lock is in the stable prefix: it
- *    is never initialised a second time, and the unlock is in an RCU section, which keeps the memory an
+ *    is never initialised a second time, and an unlock that finds somebody waiting is in an RCU section, which keeps the memory an
  *    anon_vma. A new family may find its lock held or waited for by somebody who will presently find that
  *    he is wrong.
  *
@@ -169,9 +169,13 @@ void anon_vma_lock_read(struct anon_vma *anon_vma)
 
 void anon_vma_unlock_read(struct anon_vma *anon_vma)
 {
+	struct rw_semaphore *lock = &READ_ONCE(anon_vma->root)->lock;
+
+	if (likely(up_read_unwaited(lock)))
+		return;
 	/* See 5. above. */
 	rcu_read_lock();
-	up_read(&READ_ONCE(anon_vma->root)->lock);
+	up_read(lock);
 	rcu_read_unlock();
 }
 

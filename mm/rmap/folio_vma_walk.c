@@ -20,7 +20,7 @@
 #define KIND_PRESENT 1u
 #define KIND_SWAP    2u /* + its type */
 
-static unsigned int entry_kind(pte_t e)
+static inline unsigned int entry_kind(pte_t e)
 {
 	swp_entry_t entry;
 
@@ -41,7 +41,7 @@ static inline unsigned long walk_index(const struct folio_vma_walk *w, unsigned 
 }
 
 /* The kind of an entry at @addr if it is one that is looked for, else 0. */
-static unsigned int walk_match(const struct folio_vma_walk *w, pte_t e, unsigned long addr)
+static inline unsigned int walk_match(const struct folio_vma_walk *w, pte_t e, unsigned long addr)
 {
 	unsigned int kind = entry_kind(e);
 	unsigned long place;
@@ -104,7 +104,8 @@ static bool walk_table(struct folio_vma_walk *w)
 
 		if (!walk_match(w, e, addr))
 			continue;
-		if (!(w->flags & FVW_SINGLE))
+		/* a folio of one page pays nothing for those of more: S2.38 */
+		if (end - addr > PAGE_SIZE && !(w->flags & FVW_SINGLE))
 			nr = walk_run(ptep, e, (end - addr) >> PAGE_SHIFT);
 		w->pos.addr = addr;
 		w->pos.ptep = ptep;

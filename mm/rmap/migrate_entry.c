@@ -134,7 +134,8 @@ static void private_to_migration(const struct unmap_run *run)
 static enum unmap_next batch_to_migration(struct folio_unmap *u, const struct folio_vma_walk *w)
 {
 	const struct to_migration *t = container_of(u, struct to_migration, u);
-	struct unmap_run run, part;
+	const struct unmap_run *part;
+	struct unmap_run run, mem;
 	bool exclusive;
 
 	/* It may not be one entry any more. */
@@ -149,14 +150,14 @@ static enum unmap_next batch_to_migration(struct folio_unmap *u, const struct fo
 	if (!pte_present(w->pos.pte))
 		return UNMAP_STOP;
 	unmap_run_begin(&run);
-	for (unsigned int at = 0; at < run.nr; at += part.nr) {
-		part = unmap_run_alike(&run, at, &exclusive);
-		if (exclusive && unmap_run_share(&part)) {
-			part = unmap_run_rest(&run, at);
-			unmap_run_cancel(&part);
+	for (unsigned int at = 0; at < run.nr; at += part->nr) {
+		part = unmap_run_alike(&run, at, &exclusive, &mem);
+		if (exclusive && unmap_run_share(part)) {
+			mem = unmap_run_rest(&run, at);
+			unmap_run_cancel(&mem);
 			return UNMAP_STOP;
 		}
-		store_migration(&part, exclusive);
+		store_migration(part, exclusive);
 	}
 	return UNMAP_GO_ON;
 }

@@ -45,35 +45,6 @@ void unmap_run_cancel(const struct unmap_run *run)
 			ptep_revive(run->ptep + i);
 }
 
-struct unmap_run unmap_run_alike(const struct unmap_run *run, unsigned int at, bool *exclusive)
-{
-	struct unmap_run part = *run;
-
-	if (run->level != PGTABLE_LEVEL_PTE) {
-		*exclusive = folio_test_anon_exclusive(run->sr.folio, run->sr.first);
-		return part;
-	}
-	part.sr.first += at;
-	part.sr.nr -= at;
-	return unmap_run_part(run, at, folio_anon_exclusive_run(part.sr, exclusive));
-}
-
-int unmap_run_share(const struct unmap_run *run)
-{
-	struct folio_subrange bits = run->sr;
-
-	/* S2.3: one bit stands for a leaf */
-	if (run->level != PGTABLE_LEVEL_PTE)
-		bits.nr = 1;
-	return folio_try_share_anon_rmap(bits, run->level);
-}
-
-void unmap_run_end(const struct unmap_run *run)
-{
-	folio_remove_rmap(run->sr, run->vma, run->level);
-	folio_put_refs(run->sr.folio, run->nr);
-}
-
 /* ---- all of a folio ---- */
 
 static bool unmap_area(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,

@@ -80,12 +80,43 @@ void unmap_run_cancel(const struct unmap_run *run);
 
 /*
  * The part of a run, from the @at-th entry on, whose pages are all exclusive or all not. A leaf goes by its first page. S2.19.
+ *
+ * Return: @run itself if it is all of it, else @part.
  */
-struct unmap_run unmap_run_alike(const struct unmap_run *run, unsigned int at, bool *exclusive);
+static inline const struct unmap_run *unmap_run_alike(const struct unmap_run *run, unsigned int at,
+						      bool *exclusive, struct unmap_run *part)
+{
+	struct folio_subrange rest = { run->sr.folio, run->sr.first + at, run->sr.nr - at };
+	unsigned int nr;
+
+	if (run->level != PGTABLE_LEVEL_PTE) {
+		*exclusive = folio_test_anon_exclusive(run->sr.folio, run->sr.first);
+		return run;
+	}
+	nr = folio_anon_exclusive_run(rest, exclusive);
+	if (likely(nr == run->nr))
+		return run;
+	*part = unmap_run_part(run, at, nr);
+	return part;
+}
+
 /* S2.29, for pages that are exclusive: one look at the pins for all of them. Return: 0; -EBUSY: nothing has changed. */
-int unmap_run_share(const struct unmap_run *run) __must_check;
+static inline int __must_check unmap_run_share(const struct unmap_run *run)
+{
+	struct folio_subrange bits = run->sr;
+
+	/* S2.3: one bit stands for a leaf */
+	if (run->level != PGTABLE_LEVEL_PTE)
+		bits.nr = 1;
+	return folio_try_share_anon_rmap(bits, run->level);
+}
+
 /* S2.20. Entries were stored that are not this folio's. */
-void unmap_run_end(const struct unmap_run *run);
+static inline void unmap_run_end(const struct unmap_run *run)
+{
+	folio_remove_rmap(run->sr, run->vma, run->level);
+	folio_put_refs(run->sr.folio, run->nr);
+}
 
 /* ---- all of a folio ---- */
 

@@ -24,8 +24,8 @@ bool pte_offset_lock(struct mm_struct *mm, unsigned long addr, unsigned int leve
 	return true;
 }
 
-int pte_offset_trylock(struct mm_struct *mm, unsigned long addr, unsigned int level,
-		       struct pt_pos *pos)
+static __always_inline int trylock(struct mm_struct *mm, unsigned long addr, unsigned int level,
+				   struct pt_pos *pos)
 {
 	struct pt_above above;
 
@@ -42,6 +42,12 @@ int pte_offset_trylock(struct mm_struct *mm, unsigned long addr, unsigned int le
 	return 1;
 }
 
+int pte_offset_trylock(struct mm_struct *mm, unsigned long addr, unsigned int level,
+		       struct pt_pos *pos)
+{
+	return trylock(mm, addr, level, pos);
+}
+
 bool pte_offset_lock_rcu(struct mm_struct *mm, unsigned long addr, unsigned int level,
 			 struct pt_pos *pos)
 {
@@ -49,7 +55,7 @@ bool pte_offset_lock_rcu(struct mm_struct *mm, unsigned long addr, unsigned int 
 
 	for (;;) {
 		rcu_read_lock();
-		r = pte_offset_trylock(mm, addr, level, pos);
+		r = trylock(mm, addr, level, pos);
 		rcu_read_unlock();
 		if (r >= 0)
 			return r;
