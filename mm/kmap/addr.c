@@ -73,12 +73,12 @@ struct vm_struct *kmap_area_at(struct kmap *k, unsigned long addr)
 	return area;
 }
 
-struct vm_struct *kmap_area_claim(struct kmap *k, unsigned long addr)
+struct vm_struct *kmap_area_claim(struct kmap *k, unsigned long addr, bool block)
 {
 	struct vm_struct *area = kmap_area_at(k, addr);
 
 	/* acquire: as kmap_area_at(); of two who end an area one is refused here */
-	if (!area ||
+	if (!area || (!block && area->flags & VM_MAP_RAM && area->private) ||
 	    cmpxchg_acquire(&area->state, (u32)VM_STATE_LIVE, (u32)VM_STATE_BUSY) != VM_STATE_LIVE)
 		return NULL;
 	return area;

@@ -27,7 +27,8 @@ static bool make_hash(struct kmap *k)
 static bool make_parts(struct kmap *k)
 {
 	k->mm = kzalloc(sizeof(*k->mm), GFP_KERNEL);
-	k->areas = kmem_cache_create("vm_struct", sizeof(struct vm_struct), 0, 0, NULL);
+	/* whole lines: their states change with every use, on different CPUs */
+	k->areas = kmem_cache_create("vm_struct", sizeof(struct vm_struct), 64, 0, NULL);
 	k->ram_blocks = kmem_cache_create("vmap_block", sizeof(struct ram_block), 0, 0, NULL);
 	return k->mm && k->areas && k->ram_blocks && make_hash(k) && !pgd_init(k->mm, GFP_KERNEL);
 }

@@ -141,8 +141,8 @@ struct vm_struct *kmap_area_alloc(struct kmap *k, const struct kmap_want *want);
 void kmap_area_publish(struct kmap *k, struct vm_struct *area);
 /* The live area that starts there. Context: any. */
 struct vm_struct *kmap_area_at(struct kmap *k, unsigned long addr);
-/* The same, LIVE to BUSY: the caller ends it. NULL: there is none, or somebody else does. */
-struct vm_struct *kmap_area_claim(struct kmap *k, unsigned long addr);
+/* The same, LIVE to BUSY: the caller ends it. NULL: there is none, or somebody else does, or not @block and it is one. */
+struct vm_struct *kmap_area_claim(struct kmap *k, unsigned long addr, bool block);
 /* Its addresses may be used again: no translation of them is left. Owns nothing. */
 void kmap_area_free(struct kmap *k, struct vm_struct *area);
 /* Pooled addresses back to the chunks. */

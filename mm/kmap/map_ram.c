@@ -47,7 +47,7 @@ static void end_block(struct kmap *k, struct ram_block *b)
 {
 	struct vm_struct *area = b->area;
 
-	if (kmap_area_claim(k, area->node.start) != area)
+	if (kmap_area_claim(k, area->node.start, true) != area)
 		octavo_panic("vm_map_ram: block 0x%lx is not live", area->node.start);
 	kmem_cache_free(k->ram_blocks, b);
 	kmap_end_area(k, area, true);

@@ -27,7 +27,7 @@ void free_vm_area(struct vm_struct *area)
 {
 	struct kmap *k = kmap_if_up();
 
-	if (kmap_area_claim(k, (unsigned long)area->addr) != area)
+	if (kmap_area_claim(k, (unsigned long)area->addr, false) != area)
 		octavo_panic("free_vm_area: %p is no live area", (void *)area);
 	kmap_end_area(k, area, true);
 }

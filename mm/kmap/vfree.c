@@ -70,11 +70,8 @@ void kmap_end_area(struct kmap *k, struct vm_struct *area, bool put)
 /* The area that somebody ends; NULL: reported. */
 static struct vm_struct *claim(struct kmap *k, const void *addr, const char *who)
 {
-	struct vm_struct *area = k ? kmap_area_at(k, (unsigned long)addr) : NULL;
+	struct vm_struct *area = k ? kmap_area_claim(k, (unsigned long)addr, false) : NULL;
 
-	if (area && area->flags & VM_MAP_RAM && area->private)
-		area = NULL;
-	area = area ? kmap_area_claim(k, (unsigned long)addr) : NULL;
 	if (!area)
 		pr_warn("%s: %p is not the start of an area", who, addr);
 	return area;

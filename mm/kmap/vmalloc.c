@@ -66,8 +66,10 @@ static void put_in_order(unsigned long *pfns, unsigned long n)
 static int take_single(struct kmem_request *rq)
 {
 	unsigned long pfns[BULK];
-	unsigned long n =
-		alloc_plain_bulk(rq->gfp, rq->node, MISC_VMALLOC, min(rq->missing, BULK), pfns);
+	unsigned long n = 0;
+
+	if (rq->missing > 1)
+		n = alloc_plain_bulk(rq->gfp, rq->node, MISC_VMALLOC, min(rq->missing, BULK), pfns);
 	if (!n) {
 		struct page *page = __alloc_plain_pages(rq->gfp, 0, rq->node, MISC_VMALLOC, false);
 
