@@ -43,7 +43,7 @@ static void no_reclaim(void)
 
 /* ---- a stock is filled, while others need all of the limit, and while it is lowered ---- */
 
-enum { ROOM = 3 * STOCK_BATCH, MOST = ROOM - 1 };
+enum { ROOM = 3 * STOCK_BATCH + 1, MOST = ROOM - 2 };
 
 static void setup_stock(void)
 {
@@ -55,7 +55,7 @@ static void one_page(void)
 	CHECK(memcg_charge(r.child, 1, GFP_KERNEL) == 0);
 }
 
-/* All that the limit leaves the other one. */
+/* All that the limit leaves the others. */
 static void the_rest(void)
 {
 	CHECK(memcg_charge(r.child, MOST, GFP_KERNEL) == 0);
@@ -70,12 +70,12 @@ static void all_is_used(void)
 SCENARIO(memcg_stock_limit) = {
 	SCENARIO_NAME(memcg_stock_limit),
 	.frames = 128,
-	.about = "a stock is filled while somebody charges all but one page of the limit",
+	.about = "stocks are filled while somebody charges all but two pages of the limit",
 	.setup = setup_stock,
 	.finish = all_is_used,
 	.stale = 1,
-	.threads = { one_page, the_rest },
-	.roles = { "filler", "charger" }
+	.threads = { one_page, one_page, the_rest },
+	.roles = { "filler", "filler", "charger" }
 };
 
 static void few(void)
