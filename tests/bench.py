@@ -22,7 +22,7 @@ CASES = {
                'merge/order0-to-9': None, 'words-fill/512': 'one-by-one', 'pfn-walk': 'sum-of-words'},
     'slab': {},
     'vs-linux': {'populate/4K': 'linux', 'zap/4K': 'linux', 'fork/4K': 'linux', 'cow/4K': 'linux',
-                 'mprotect/4K': 'linux', 'mremap/4K': 'linux', 'fault/cpus2/one-mm': 'cpus1', 'fault/scaling/two-mm': 'linux'},
+                 'mprotect/4K': 'linux', 'mremap/4K': 'linux', 'fault/cpus2/one-mm': 'linux-cpus1', 'fault/scaling/two-mm': 'linux'},
     'vmap': {'map-100MiB/folios/order9': 'order0', 'map-100MiB/pages/order8': 'order0', 'vmalloc/4KiB/cpus2': 'contiguous',
              'vmalloc/random/cpus1': None, 'kept/100MiB/order9': 'array-of-pointers'},
     'gup': {'pin-fast/4K': None, 'pin-fast/2M': None, 'pin-slow/4K': None},

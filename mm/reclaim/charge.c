@@ -121,7 +121,8 @@ static int charge_hard(struct mem_cgroup *memcg, u64 nr, struct mem_cgroup **pre
 			fetch_add_relaxed(&over->failed, 1ull);
 			return -ENOMEM;
 		}
-		if (*pressed != over) {
+		/* who is pressed all below it are too: so this goes up the tree, and not for ever */
+		if (!*pressed || !memcg_below(over, *pressed)) {
 			/* there may be room, in stocks */
 			if (*pressed)
 				memcg_press_end(*pressed);
