@@ -170,16 +170,17 @@ def build(mutants):
         die('the changed copy does not build\n' + r.stdout[-4000:])
 
 
-def fails(kill, number):
-    """None: it passes. Else how it fails."""
+def fails(kill, number, limit=TIMEOUT):
+    """How it fails, None: it passes; and how long that took."""
+    began = time.time()
     prog, args = program(kill, number)
     env = dict(os.environ, OCTAVO_MUTANT=str(number), CMOCKA_MESSAGE_OUTPUT='STDOUT')
     try:
-        r = subprocess.run([prog] + args, env=env, timeout=TIMEOUT, stdout=subprocess.DEVNULL,
+        r = subprocess.run([prog] + args, env=env, timeout=limit, stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        return 'no end'
-    return None if r.returncode == 0 else f'status {r.returncode}'
+        return 'no end', limit
+    return None if r.returncode == 0 else f'status {r.returncode}', time.time() - began
 
 
 def main():
@@ -202,12 +203,15 @@ def main():
     start, survived = time.time(), []
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         clean = {' '.join(k): pool.submit(fails, k, 0) for m in todo for k in m.kill}
-        broken = [k for k, f in clean.items() if f.result()]
+        broken = [k for k, f in clean.items() if f.result()[0]]
         if broken:
             die('fails without any bug: ' + ', '.join(broken))
-        runs = {m.name: [pool.submit(fails, k, table.index(m) + 1) for k in m.kill] for m in todo}
+        # what hangs with a bug in it is found out soon; races may need longer with one than without
+        runs = {m.name: [pool.submit(fails, k, table.index(m) + 1,
+                                     TIMEOUT if k[0] == 'race' else 20 + 10 * clean[' '.join(k)].result()[1])
+                         for k in m.kill] for m in todo}
         for m in todo:
-            results = [f.result() for f in runs[m.name]]
+            results = [f.result()[0] for f in runs[m.name]]
             alive = [' '.join(k) for k, r in zip(m.kill, results) if not r]
             if alive:
                 survived.append(m)
