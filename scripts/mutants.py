@@ -20,7 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TABLE = 'port/check/mutants.txt'
 WORK = os.path.join(ROOT, 'build', 'mutants')
 SRC, BUILD = os.path.join(WORK, 'src'), os.path.join(WORK, 'build')
-TIMEOUT = 300
+TIMEOUT = 150
 PROBLEMS = []
 
 HEADER = '''/* Made by scripts/mutants.py: in front of every file of the changed copy. */
