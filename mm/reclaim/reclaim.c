@@ -8,8 +8,7 @@
 
 struct lruvec *folio_lruvec(const struct folio *folio)
 {
-	u32 nr = folio_set_nr(folio);
-	struct folio_set *set = nr ? folio_set_find(nr) : NULL;
+	struct folio_set *set = folio_set_of(folio);
 
 	return set ? &memcg_of_set(set)->lruvec : &octavo_state.reclaim.root;
 }
