@@ -23,19 +23,10 @@ struct faults {
 /* One of the contestants. */
 struct crowd {
 	const struct faults *of;
-	struct faults work;
 	enum linux_op op; /* of the peer */
 	u32 cpus;
 	bool shared; /* one address space */
 };
-
-static __noinline void check(bool ok, const char *what)
-{
-	if (!ok) {
-		fprintf(stderr, "octavo bench: %s\n", what);
-		exit(1);
-	}
-}
 
 static double per_page(double ns, const struct faults *f)
 {
@@ -50,32 +41,31 @@ static void fault_windows(u32 cpu, void *ctx)
 
 	for (unsigned long n = 0; n < f->windows; n++) {
 		for (unsigned long off = 0; off < FAULT_WINDOW; off += PAGE_SIZE)
-			check(!mm_fault(mm, f->at[cpu] + off, flags), "a fault failed");
-		check(!vm_madvise(mm, f->at[cpu], FAULT_WINDOW, MADV_DONTNEED),
-		      "MADV_DONTNEED failed");
+			bench_check(!mm_fault(mm, f->at[cpu] + off, flags), "a fault");
+		bench_check(!vm_madvise(mm, f->at[cpu], FAULT_WINDOW, MADV_DONTNEED),
+			    "MADV_DONTNEED");
 	}
 }
 
 /* Two windows as far from each other as those of the peer. */
 static double fault_round(void *ctx)
 {
-	struct crowd *c = ctx;
-	struct faults *f = &c->work;
+	const struct crowd *c = ctx;
+	struct faults f = *c->of;
 	double ns;
 
-	f->windows = c->of->windows;
 	for (u32 i = 0; i < 2; i++) {
-		f->space[i] = i && c->shared ? f->space[0] : bench_space_make(0, FAULT_APART * 2);
-		f->at[i] = f->space[i].addr + (c->shared ? i * FAULT_APART : 0);
+		f.space[i] = i && c->shared ? f.space[0] : bench_space_make(0, FAULT_APART * 2);
+		f.at[i] = f.space[i].addr + (c->shared ? i * FAULT_APART : 0);
 		/* the first fault of an address space is slow: it makes the anon_vma and tables */
-		check(!vm_madvise(f->space[i].mm, f->at[i], PAGE_SIZE, MADV_POPULATE_WRITE),
-		      "MADV_POPULATE_WRITE failed");
+		bench_check(!vm_madvise(f.space[i].mm, f.at[i], PAGE_SIZE, MADV_POPULATE_WRITE),
+			    "MADV_POPULATE_WRITE");
 	}
-	ns = bench_parallel(c->cpus, fault_windows, f);
+	ns = bench_parallel(c->cpus, fault_windows, &f);
 	if (!c->shared)
-		bench_space_end(&f->space[1]);
-	bench_space_end(&f->space[0]);
-	return per_page(ns, f);
+		bench_space_end(&f.space[1]);
+	bench_space_end(&f.space[0]);
+	return per_page(ns, &f);
 }
 
 static double linux_round(void *ctx)
@@ -139,7 +129,7 @@ void bench_fault_rows(bool peer)
 
 	for (u32 i = 0; i < 2; i++) {
 		f.host[i] = aligned_alloc(PAGE_SIZE, FAULT_WINDOW);
-		check(f.host[i] != NULL, "no memory");
+		bench_check(f.host[i] != NULL, "memory for windows");
 	}
 	bench_row("fault/clear/cpus2", "ns",
 		  (struct contestant[]){ { "octavo", clear_round, &c[0] },

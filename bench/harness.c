@@ -244,6 +244,14 @@ double bench_parallel(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx)
 	return sum / cpus;
 }
 
+void bench_check(bool ok, const char *what)
+{
+	if (!ok) {
+		fprintf(stderr, "octavo bench: %s failed\n", what);
+		exit(1);
+	}
+}
+
 void bench_boot(u64 bytes, u32 cpus)
 {
 	struct sim_config cfg = { .bytes = bytes, .cpus = cpus, .quiet = true };

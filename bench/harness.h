@@ -87,6 +87,9 @@ static inline u64 bench_rand(u64 *s)
 	return *s;
 }
 
+/* Ends the benchmark if something that it needs has failed. @what: what that is */
+void bench_check(bool ok, const char *what);
+
 /* Stops the compiler from leaving out what is measured. */
 #define bench_use(p) __asm__ __volatile__("" : : "r"(p) : "memory")
 

@@ -28,14 +28,6 @@ static const struct shape {
 	{ "2M", 9, false },
 };
 
-static __noinline void check(bool ok, const char *what)
-{
-	if (!ok) {
-		fprintf(stderr, "octavo bench: %s failed\n", what);
-		exit(1);
-	}
-}
-
 /* ---- what a region is made of ---- */
 
 static void no_submit(struct swap_device *dev, struct swap_io *io)
@@ -51,7 +43,7 @@ static struct folio *folio_at(const struct bench_space *s, unsigned long addr)
 	struct pt_pos pos;
 
 	pgtable_walk(s->mm, addr, PGTABLE_LEVEL_PTE, &pos);
-	check(pte_present(pos.pte), "a page that was populated");
+	bench_check(pte_present(pos.pte), "a page that was populated");
 	return page_folio(pfn_to_page(pte_pfn(pos.pte)));
 }
 
@@ -64,14 +56,14 @@ static struct bench_space make(const struct shape *shape, unsigned long pages)
 	for (unsigned long at = 0; at < s.bytes; at += step) {
 		struct folio *folio = folio_at(&s, s.addr + at);
 
-		check(folio && folio_order(folio) == shape->order, "a folio of the order");
+		bench_check(folio && folio_order(folio) == shape->order, "a folio of the order");
 		folio_lock(folio);
-		check(!folio_alloc_swap(folio), "folio_alloc_swap");
+		bench_check(!folio_alloc_swap(folio), "folio_alloc_swap");
 		folio_unlock(folio);
 		if (shape->split) {
 			mmap_read_lock(s.mm);
-			check(!split_leaf(vma_lookup(s.mm, s.addr + at), s.addr + at),
-			      "split_leaf");
+			bench_check(!split_leaf(vma_lookup(s.mm, s.addr + at), s.addr + at),
+				    "split_leaf");
 			mmap_read_unlock(s.mm);
 		}
 	}
@@ -83,7 +75,7 @@ static struct folio **folios_of(const struct bench_space *s, const struct shape 
 	unsigned long n = s->bytes >> (PAGE_SHIFT + shape->order);
 	struct folio **f = malloc(n * sizeof(struct folio *));
 
-	check(f, "malloc");
+	bench_check(f, "malloc");
 	for (unsigned long i = 0; i < n; i++) {
 		f[i] = folio_at(s, s->addr + (i << (PAGE_SHIFT + shape->order)));
 		folio_get(f[i]);
@@ -104,8 +96,8 @@ static double run(const struct shape *shape, unsigned long pages, enum what what
 
 	if (what != PREPARE)
 		for (unsigned long i = 0; i < n; i++)
-			check(try_to_unmap(f[i], what == OUT_SINGLE ? TTU_SINGLE : 0),
-			      "try_to_unmap");
+			bench_check(try_to_unmap(f[i], what == OUT_SINGLE ? TTU_SINGLE : 0),
+				    "try_to_unmap");
 	if (what == OUT || what == OUT_SINGLE)
 		t = bench_now() - t;
 	for (unsigned long i = 0; i < n; i++) {
@@ -117,7 +109,7 @@ static double run(const struct shape *shape, unsigned long pages, enum what what
 		for (unsigned long i = 0; i < n; i++) {
 			unsigned long at = s.addr + (i << (PAGE_SHIFT + shape->order));
 
-			check(!(mm_fault(s.mm, at, 0) & VM_FAULT_ERROR), "a fault");
+			bench_check(!(mm_fault(s.mm, at, 0) & VM_FAULT_ERROR), "a fault");
 		}
 		t = bench_now() - t;
 	}
@@ -134,7 +126,7 @@ static void count(unsigned long n, const struct shape *shape, enum what what)
 	static bool on;
 
 	if (!on)
-		check(!swapon(&no_device, NULL, 1ul << 17, 0, SWAP_FLAG_SYNC), "swapon");
+		bench_check(!swapon(&no_device, NULL, 1ul << 17, 0, SWAP_FLAG_SYNC), "swapon");
 	on = true;
 	run(shape, ALIGN(n, 512), what, true);
 }
@@ -205,7 +197,7 @@ static void unmap_rows(unsigned long pages)
 {
 	int type = swapon(&no_device, NULL, pages + 1024, 0, SWAP_FLAG_SYNC);
 
-	check(type >= 0, "swapon");
+	bench_check(type >= 0, "swapon");
 	for (unsigned int i = 0; i < ARRAY_SIZE(shapes); i++) {
 		struct round out = { &shapes[i], pages, OUT },
 			     single = { &shapes[i], pages, OUT_SINGLE },
@@ -220,7 +212,8 @@ static void unmap_rows(unsigned long pages)
 		snprintf(name, sizeof(name), "back/%s", shapes[i].name);
 		bench_row(name, "ns", (struct contestant[]){ { "octavo", ours, &back }, { 0 } });
 	}
-	check(!swap_device_close_begin(type) && !swap_device_close_end(type), "closing the device");
+	bench_check(!swap_device_close_begin(type) && !swap_device_close_end(type),
+		    "closing the device");
 }
 
 /* ---- time: to compressed memory and back ---- */
@@ -252,12 +245,13 @@ static void page_round(const struct round *r)
 	bench_space_populate(&s);
 	fill(&s);
 	t = bench_now();
-	check(!vm_madvise(s.mm, s.addr, s.bytes, MADV_PAGEOUT), "MADV_PAGEOUT");
+	bench_check(!vm_madvise(s.mm, s.addr, s.bytes, MADV_PAGEOUT), "MADV_PAGEOUT");
 	paged_ns[0] = (bench_now() - t) / (double)r->pages;
-	check(get_mm_counter(s.mm, MM_SWAPENTS) >= r->pages - r->pages / 64, "paging all out");
+	bench_check(get_mm_counter(s.mm, MM_SWAPENTS) >= r->pages - r->pages / 64,
+		    "paging all out");
 	t = bench_now();
 	for (unsigned long at = 0; at < s.bytes; at += PAGE_SIZE)
-		check(!(mm_fault(s.mm, s.addr + at, 0) & VM_FAULT_ERROR), "a fault");
+		bench_check(!(mm_fault(s.mm, s.addr + at, 0) & VM_FAULT_ERROR), "a fault");
 	paged_ns[1] = (bench_now() - t) / (double)r->pages;
 	bench_space_end(&s);
 }
@@ -294,10 +288,10 @@ static void page_rows(unsigned long pages)
 	struct swapdev *zram;
 	int type;
 
-	check(!reclaim_init(), "reclaim_init");
-	check(!swapdev_zram_create(&args, &zram), "making a compressed device");
+	bench_check(!reclaim_init(), "reclaim_init");
+	bench_check(!swapdev_zram_create(&args, &zram), "making a compressed device");
 	type = swapdev_on(zram, 0);
-	check(type >= 0, "swapdev_on");
+	bench_check(type >= 0, "swapdev_on");
 	for (unsigned int i = 0; i < 2; i++) {
 		struct round r = { &shapes[i], pages, OUT };
 		bool peer = linux_has_zram() && linux_use_order(shapes[i].order);
@@ -318,7 +312,7 @@ static void page_rows(unsigned long pages)
 	if (!linux_has_zram())
 		bench_note("no peer for pageout and pagein: Linux has no zram device as swap here "
 			   "(modprobe zram; zramctl -f -s 1G -a lz4; mkswap; swapon)");
-	check(!swapoff(type), "swapoff");
+	bench_check(!swapoff(type), "swapoff");
 	swapdev_destroy(zram);
 }
 
