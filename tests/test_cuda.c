@@ -11,34 +11,26 @@
 #include <octavo/migrate.h>
 
 #include "../port/cuda/driver.h"
+#include "accel_space.h"
 #include "cuda.h"
 #include "fake_cuda.h"
-#include "fault_machine.h"
 
-#define DEV_CPU 3u
-#define WORDS	(PAGE_SIZE / sizeof(u64))
+#define WORDS (PAGE_SIZE / sizeof(u64))
 
 static const char *library = FAKE_CUDA;
 static struct fake_cuda *fake;
-static struct accel *dev;
-static struct accel_ctx *ctx;
 static char why[256];
 
 static void boot(void)
 {
 	struct sim_config sim = { .bytes = (u64)TEST_MIB << 20, .cpus = 4, .quiet = true };
 
-	assert_int_equal(sim_boot(&sim), 0);
-	sim_set_cpu(0);
-	as = mm_alloc();
-	assert_non_null(as);
-	sim_mm_use(as);
-	sim_mmu_paranoid(true);
+	accel_boot(&sim);
 }
 
 static int create(struct accel_config cfg)
 {
-	const struct cuda_config how = { .library = library, .pin = true };
+	const struct cuda_config how = { .file = library, .pin = true };
 
 	if (!cfg.pages)
 		cfg.pages = 4 * LEAF_PAGES;
@@ -79,27 +71,6 @@ static void down(void)
 	accel_destroy(dev);
 	assert_clean_driver();
 	shutdown_clean();
-}
-
-static int job(enum accel_op op, unsigned long dst, unsigned long src, unsigned long pages,
-	       u64 value, u64 *result)
-{
-	struct accel_job j = {
-		.op = op, .dst = at(dst), .src = at(src), .len = pages << PAGE_SHIFT, .value = value
-	};
-	int err = accel_run(ctx, &j);
-
-	if (result)
-		*result = j.result;
-	return err;
-}
-
-static struct accel_stat stat(void)
-{
-	struct accel_stat st;
-
-	accel_stat(dev, &st);
-	return st;
 }
 
 /* A word of each page and place that no other has. */

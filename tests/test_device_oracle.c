@@ -45,8 +45,7 @@ static u64 migrations_wanted(u64 usual)
 
 static void create(const struct accel_config *cfg, enum kind kind)
 {
-	const struct cuda_config how = { .library = kind == DOUBLE ? FAKE_CUDA : NULL,
-					 .pin = true };
+	const struct cuda_config how = { .file = kind == DOUBLE ? FAKE_CUDA : NULL, .pin = true };
 	char why[256];
 
 	if (kind < DOUBLE)
@@ -560,7 +559,7 @@ static void test_device_oracle_double(void **state)
 static void test_device_oracle_gpu(void **state)
 {
 	const struct accel_config cfg = { .pages = 1 };
-	const struct cuda_config how = { .library = NULL };
+	const struct cuda_config how = { .file = NULL };
 	char why[256];
 	int err;
 

@@ -6,12 +6,7 @@
 #include <octavo/migrate.h>
 
 #include "device_sim.h"
-#include "fault_machine.h"
-
-#define DEV_CPU 3u /* and on: the device's threads */
-
-static struct accel *dev;
-static struct accel_ctx *ctx;
+#include "accel_space.h"
 
 static void dev_up(struct accel_config cfg, bool coherent)
 {
@@ -19,12 +14,7 @@ static void dev_up(struct accel_config cfg, bool coherent)
 	struct sim_config sim = { .bytes = (u64)TEST_MIB << 20, .cpus = 4, .quiet = true };
 
 	sim.max_phys = sim.bytes + pages * PAGE_SIZE;
-	assert_int_equal(sim_boot(&sim), 0);
-	sim_set_cpu(0);
-	as = mm_alloc();
-	assert_non_null(as);
-	sim_mm_use(as);
-	sim_mmu_paranoid(true);
+	accel_boot(&sim);
 	if (!cfg.pages)
 		cfg.pages = pages;
 	if (coherent)
@@ -45,27 +35,6 @@ static void dev_down(void)
 	mmput(as);
 	accel_destroy(dev);
 	shutdown_clean();
-}
-
-static int job(enum accel_op op, unsigned long dst, unsigned long src, unsigned long pages,
-	       u64 value, u64 *result)
-{
-	struct accel_job j = {
-		.op = op, .dst = at(dst), .src = at(src), .len = pages << PAGE_SHIFT, .value = value
-	};
-	int err = accel_run(ctx, &j);
-
-	if (result)
-		*result = j.result;
-	return err;
-}
-
-static struct accel_stat stat(void)
-{
-	struct accel_stat st;
-
-	accel_stat(dev, &st);
-	return st;
 }
 
 /* ---- computing where memory is ---- */

@@ -116,16 +116,21 @@ static bool evict(unsigned long page)
 	return gone;
 }
 
-COVERS("S2.21");
-static void test_tags_come_back(void **state)
+/* Page 1 of four is in a slot. */
+static swp_entry_t one_out(void)
 {
-	swp_entry_t slot;
-
 	up(0);
 	map_anon(0, 4);
 	fill(1, 1);
 	assert_true(evict(1));
-	slot = slot_in(as, 1);
+	return slot_in(as, 1);
+}
+
+COVERS("S2.21");
+static void test_tags_come_back(void **state)
+{
+	swp_entry_t slot = one_out();
+
 	assert_int_equal(tags.kept[swp_offset(slot)], 1001);
 	/* a read keeps the slot, and what is kept with it */
 	assert_int_equal(get64(1), 101);
@@ -169,13 +174,8 @@ static void test_tags_of_what_stays_cached(void **state)
 COVERS("S2.21 S2.32");
 static void test_tags_of_a_family(void **state)
 {
-	swp_entry_t slot;
+	swp_entry_t slot = one_out();
 
-	up(0);
-	map_anon(0, 4);
-	fill(1, 1);
-	assert_true(evict(1));
-	slot = slot_in(as, 1);
 	fork_child();
 	assert_int_equal(tags.outs, 1);
 	assert_int_equal(get64(1), 101);

@@ -398,7 +398,7 @@ int cuda_create(const struct accel_config *cfg, const struct cuda_config *how, s
 	gpu->base.ops = &cuda_ops;
 	pthread_mutex_init(&gpu->copies.lock, NULL);
 	pthread_mutex_init(&gpu->work.lock, NULL);
-	err = cuda_load(&gpu->cu, how->library, why, why_size);
+	err = cuda_load(&gpu->cu, how->file, why, why_size);
 	if (!err)
 		err = find_device(gpu, how->ordinal, why, why_size);
 	if (!err)

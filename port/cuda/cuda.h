@@ -13,7 +13,7 @@
 
 struct cuda_config {
 	/* NULL: what OCTAVO_CUDA_LIBRARY in the environment names, else libcuda.so.1. */
-	const char *library;
+	const char *file;
 	int ordinal; /* which of the machine's GPUs */
 	/* Tell the driver of the machine's memory, so that copies need not go through another buffer: all of it is then in use. */
 	bool pin;
