@@ -212,15 +212,6 @@ static void test_runs_of_unlike_entries(void **state)
 
 /* ---- leaves ---- */
 
-static struct folio *cached_leaf(unsigned long index)
-{
-	struct folio *folio = cached(level_order(1));
-
-	hand_map_leaf(folio, um.vma, index);
-	folio_get(folio);
-	return folio;
-}
-
 COVERS("S2.3 S2.14");
 static void test_leaf(void **state)
 {

@@ -73,6 +73,16 @@ static inline struct folio *cached(unsigned int order)
 	return folio;
 }
 
+/* One that a leaf maps. */
+static inline struct folio *cached_leaf(unsigned long index)
+{
+	struct folio *folio = cached(level_order(1));
+
+	hand_map_leaf(folio, um.vma, index);
+	folio_get(folio);
+	return folio;
+}
+
 /* It is mapped by nothing: out of the cache if no slot is used, and gone. */
 static inline void drop(struct folio *folio)
 {
