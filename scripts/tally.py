@@ -15,6 +15,10 @@ import sys
 CASE = re.compile(r'^\[ +(OK|FAILED|SKIPPED|ERROR) +\] ([A-Za-z_]\w*)', re.M)
 DONE = re.compile(r'^\[=+\] (?:[^:\n]*: )?\d+ test\(s\) run', re.M)
 OWN = re.compile(r'^(\d+) passed, (\d+) failed, (\d+) skipped$', re.M)
+# cmocka's verdicts that are failures, and what they say
+FAILURES = {'FAILED': '', 'ERROR': ', in its setup or teardown'}
+NO_NEWS = re.compile(r'^\[( +(OK|PASSED) +\]|=+\])')
+LINES = 40
 UNITTEST = re.compile(r'^Ran (\d+) tests? in .*\n\n(OK|FAILED)(?: \((.*)\))?$', re.M)
 
 
@@ -26,11 +30,11 @@ def count(test):
     cases = {}
     for verdict, case in CASE.findall(out):
         # a failed case is listed again at the end: its first verdict stands unless a worse one follows
-        if cases.get(case) != 'FAILED':
-            cases[case] = 'FAILED' if verdict == 'ERROR' else verdict
+        if cases.get(case) not in FAILURES:
+            cases[case] = verdict
     if cases:
         passed = sum(v == 'OK' for v in cases.values())
-        failed = [f'{name}: {c}' for c, v in cases.items() if v == 'FAILED']
+        failed = [f'{name}: {c}{FAILURES[v]}' for c, v in cases.items() if v in FAILURES]
         skipped = [f'{name}: {c}' for c, v in cases.items() if v == 'SKIPPED']
         if bad and not failed:
             died = '' if DONE.search(out) else ' before its last case'
@@ -58,6 +62,18 @@ def count(test):
     return 1, [], []
 
 
+def reasons(test):
+    """What a failed test printed, as far as it is news: errors first, no cases of cmocka's that passed."""
+    out = test.get('stdout', '').splitlines()
+    passed = {case for verdict, case in CASE.findall('\n'.join(out)) if verdict == 'OK'}
+    news = [line for line in out if not NO_NEWS.match(line) and not (
+        line.startswith('[ RUN ') and line.split()[-1] in passed)]
+    lines = test.get('stderr', '').splitlines() + news
+    if len(lines) > LINES:
+        lines[LINES // 2:-LINES // 2] = [f'... {len(lines) - LINES} lines ...']
+    return '\n'.join(lines)
+
+
 def lane(name):
     """Totals of a lane, and the output of what failed."""
     for state in ('broken', 'skipped'):
@@ -81,8 +97,7 @@ def lane(name):
             failed += bad
             skipped += skip
             if bad:
-                out = (test.get('stdout', '') + test.get('stderr', '')).splitlines()
-                outputs.append(f'---- {name}: {test["name"]}, {test["result"]}\n' + '\n'.join(out[-60:]))
+                outputs.append(f'---- {name}: {test["name"]}, {test["result"]}\n{reasons(test)}')
     if not programs:
         failed = [f'{name}: ran no test']
     return passed, failed, skipped, '\n'.join(outputs), programs, seconds

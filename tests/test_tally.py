@@ -34,11 +34,17 @@ BAD = '''[==========] Running 3 test(s).
 '''
 CRASH = '[ RUN      ] test_a\n[       OK ] test_a\n[ RUN      ] test_b\n'
 
+# how cmocka says that a teardown failed: on stderr, and not in its list of failures
+TEARDOWN = ('[==========] Running 2 test(s).\n[ RUN      ] test_a\n[       OK ] test_a\n[ RUN      ] test_b\n'
+            '[==========] 2 test(s) run.\n[  PASSED  ] 1 test(s).\n',
+            'Could not run test: 0x3 != 0\n[   LINE   ] --- x.c:8: error: Failure!Test teardown failed\n'
+            '[  ERROR   ] test_b\n')
+
 results = []
 
 
-def case(name, lanes, last, status):
-    """@lanes: name -> list of (result, stdout), or a string: it is broken or skipped."""
+def case(name, lanes, last, status, says=''):
+    """@lanes: name -> list of (result, stdout or a pair of it and stderr), or a string: it is broken or skipped."""
     with tempfile.TemporaryDirectory() as tmp:
         for lane, tests in lanes.items():
             logs = os.path.join(tmp, 'build', lane, 'meson-logs')
@@ -49,12 +55,13 @@ def case(name, lanes, last, status):
             elif tests is not None:
                 with open(os.path.join(logs, 'testlog.json'), 'w', encoding='utf-8') as f:
                     for i, (result, out) in enumerate(tests):
-                        f.write(json.dumps({'name': f'octavo:unit / t{i}', 'stdout': out, 'result': result,
-                                            'duration': 1, 'returncode': 0}) + '\n')
+                        out, err = out if isinstance(out, tuple) else (out, '')
+                        f.write(json.dumps({'name': f'octavo:unit / t{i}', 'stdout': out, 'stderr': err,
+                                            'result': result, 'duration': 1, 'returncode': 0}) + '\n')
         r = subprocess.run([sys.executable, TALLY, '75', *lanes], cwd=tmp, text=True, capture_output=True,
                            check=False)
         got = r.stdout.rstrip('\n').split('\n')[-1]
-        ok = got == last and r.returncode == status
+        ok = got == last and r.returncode == status and says in r.stdout
         results.append(ok)
         if not ok:
             print(f'{name}: "{got}", status {r.returncode}, not "{last}", {status}\n{r.stdout}{r.stderr}')
@@ -63,6 +70,12 @@ def case(name, lanes, last, status):
 case('cases are counted, not programs', {'gcc': [('OK', GOOD), ('OK', GOOD)]}, '4 passed, 0 failed, 0 skipped', 0)
 case('lanes add up', {'gcc': [('OK', GOOD)], 'clang': [('OK', GOOD)]}, '4 passed, 0 failed, 0 skipped', 0)
 case('a failed and a skipped case', {'gcc': [('FAIL', BAD)]}, '1 passed, 1 failed, 1 skipped', 1)
+case('what failed is said without what passed', {'gcc': [('FAIL', BAD)]}, '1 passed, 1 failed, 1 skipped', 1,
+     says='t0, FAIL\n[ RUN      ] test_b\n[  ERROR   ] --- 1 != 2\n[  FAILED  ] test_b\n')
+case('a teardown that fails', {'gcc': [('FAIL', TEARDOWN)]}, '1 passed, 1 failed, 0 skipped', 1,
+     says=TEARDOWN[1] + '[ RUN      ] test_b\nfailed  gcc  t0: test_b, in its setup or teardown\n')
+case('much output is cut in the middle', {'gcc': [('FAIL', CRASH + 'x\n' * 100 + 'the end\n')]},
+     '1 passed, 1 failed, 0 skipped', 1, says='x\n... 62 lines ...\nx')
 case('a crash is a failure', {'gcc': [('FAIL', CRASH)]}, '1 passed, 1 failed, 0 skipped', 1)
 case('a timeout is a failure', {'gcc': [('TIMEOUT', GOOD)]}, '2 passed, 1 failed, 0 skipped', 1)
 case('a script is one case', {'gcc': [('OK', 'fine\n')]}, '1 passed, 0 failed, 0 skipped', 0)

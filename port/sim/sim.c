@@ -28,7 +28,7 @@ static char panic_reason[256];
 static char last_line[256];
 static unsigned int warnings;
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static void (*log_fn)(enum octavo_log_level, const char *);
+static sim_log_fn log_fn;
 static bool log_quiet;
 
 /* ---- the port ---- */
@@ -199,7 +199,10 @@ void sim_log_quiet(bool quiet)
 	log_quiet = quiet;
 }
 
-void sim_log_to(void (*fn)(enum octavo_log_level level, const char *line))
+sim_log_fn sim_log_to(sim_log_fn fn)
 {
+	sim_log_fn old = log_fn;
+
 	log_fn = fn;
+	return old;
 }

@@ -69,7 +69,8 @@ const char *sim_expect_panic(void (*fn)(void *arg), void *arg);
 unsigned int sim_log_take(const char **last);
 /* Errors only to stderr. */
 void sim_log_quiet(bool quiet);
-/* Where log lines go besides: NULL is stderr. */
-void sim_log_to(void (*fn)(enum octavo_log_level level, const char *line));
+/* Where log lines go besides: NULL is stderr. Return: where they went so far. */
+typedef void (*sim_log_fn)(enum octavo_log_level level, const char *line);
+sim_log_fn sim_log_to(sim_log_fn fn);
 
 #endif /* OCTAVO_SIM_H */
