@@ -405,7 +405,7 @@ static void pool_migrator(unsigned int cpu)
 static void pool_crowd(unsigned int cpu, void *arg)
 {
 	if (cpu == 0) {
-		for (u32 i = 0; i < 4000 || (!READ_ONCE(pool.migrated) && i < 4000000); i++)
+		for (u32 i = 0; i < 4000 || !READ_ONCE(pool.migrated); i++)
 			pool_owner(cpu);
 		WRITE_ONCE(pool.done, true);
 		return;

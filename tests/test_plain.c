@@ -344,12 +344,23 @@ static struct {
 	u64 got;
 } walk;
 
-#define WALK_ORDER 6u /* long enough that a walker can come in between its words */
+/* Of pages that are there, and that walkers may have: until one of them has had one. */
+static void let_them_walk(void)
+{
+	const u64 before = READ_ONCE(walk.got);
+
+	while (READ_ONCE(walk.got) == before)
+		octavo_port_relax();
+}
+
+#define WALK_ROUNDS 400u
+#define LET_THEM    16u
+#define WALK_ORDER  6u /* long enough that a walker can come in between its words */
 
 static void allocate_or_walk(unsigned int cpu, void *arg)
 {
 	if (cpu == 0) {
-		for (u32 i = 0; i < 400 || (i < 3000 && READ_ONCE(walk.got) < 400); i++) {
+		for (u32 i = 0; i < WALK_ROUNDS; i++) {
 			unsigned int order = i % 3 ? WALK_ORDER : i % (WALK_ORDER + 1);
 			struct page *page;
 
@@ -357,7 +368,8 @@ static void allocate_or_walk(unsigned int cpu, void *arg)
 			while (!(page = alloc_plain_pages_at(walk.pfn, order, MISC_DRIVER, i & 8,
 							     0)))
 				octavo_port_relax();
-			/* now and then long enough for a walker to come by */
+			if (i % LET_THEM == 0)
+				let_them_walk();
 			for (u32 turn = 0; turn < i % 32; turn++)
 				octavo_port_relax();
 			if (i & 8)
@@ -396,7 +408,7 @@ static void test_plain_walkers_beside_alloc_and_free(void **state)
 	memset(&walk, 0, sizeof(walk));
 	walk.pfn = 1ul << 8;
 	sim_run(3, false, allocate_or_walk, NULL);
-	assert_true(walk.got > 0);
+	assert_true(walk.got >= WALK_ROUNDS / LET_THEM);
 	check_free(pfn_to_page(walk.pfn), 1ul << WALK_ORDER);
 	shutdown_clean();
 }
@@ -459,11 +471,13 @@ static void split_or_walk(unsigned int cpu, void *arg)
 		allocate_or_walk(cpu, arg);
 		return;
 	}
-	for (u32 i = 0; i < 400 || (i < 3000 && READ_ONCE(walk.got) < 400); i++) {
+	for (u32 i = 0; i < WALK_ROUNDS; i++) {
 		struct page *page;
 
 		while (!(page = alloc_plain_pages_at(walk.pfn, WALK_ORDER, MISC_DRIVER, false, 0)))
 			octavo_port_relax();
+		if (i % LET_THEM == 0)
+			let_them_walk();
 		for (u32 turn = 0; turn < i % 32; turn++)
 			octavo_port_relax();
 		while (split_page(page, WALK_ORDER))
@@ -485,7 +499,7 @@ static void test_plain_split_beside_walkers(void **state)
 	memset(&walk, 0, sizeof(walk));
 	walk.pfn = 1ul << 8;
 	sim_run(3, false, split_or_walk, NULL);
-	assert_true(walk.got > 0);
+	assert_true(walk.got >= WALK_ROUNDS / LET_THEM);
 	check_free(pfn_to_page(walk.pfn), 1ul << WALK_ORDER);
 	shutdown_clean();
 }

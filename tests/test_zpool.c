@@ -595,12 +595,14 @@ static void test_zpool_random_operations(void **state)
 
 static struct object theirs[2][PER_CPU];
 static u32 running;
+static u32 moved; /* something was moved, and a frame was migrated */
 
 static void worker(u32 cpu)
 {
 	u64 seed = 31 + cpu;
 
-	for (u32 step = 0; step < 30000; step++) {
+	/* until the mover has been there too, however threads are run */
+	for (u32 step = 0; step < 30000 || !READ_ONCE(moved); step++) {
 		struct object *o = &theirs[cpu][next(&seed) % PER_CPU];
 		u64 what = next(&seed);
 
@@ -627,6 +629,11 @@ static void mover(void)
 			if (mv && migrate_movable_page(mv, GFP_NOWAIT, NULL))
 				putback_movable_page(mv);
 		}
+		if (!READ_ONCE(moved)) {
+			struct zpool_stat st = stat_now();
+
+			WRITE_ONCE(moved, st.migrated > 0 && st.moved > 0);
+		}
 	}
 }
 
@@ -642,6 +649,7 @@ static void test_zpool_two_cpus_and_a_mover(void **state)
 {
 	memset(theirs, 0, sizeof(theirs));
 	running = 2;
+	moved = 0;
 	sim_run(3, false, work, NULL);
 	zpool_compact(pool);
 	assert_true(zpool_validate(pool));
