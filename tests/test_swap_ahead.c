@@ -197,6 +197,34 @@ static void test_no_readahead_of_what_is_memory(void **state)
 	swap_down();
 }
 
+/* Advice does not wait: neither for the device to have time, nor for memory. */
+static void test_willneed_waits_for_nobody(void **state)
+{
+	const unsigned long nr = 3 * OCTAVO_SWAP_XFERS;
+	const u32 reads[] = { OCTAVO_SWAP_XFERS, OCTAVO_SWAP_XFERS, 2 * OCTAVO_SWAP_XFERS };
+
+	swap_up(0);
+	map_anon(0, nr);
+	fill_out(0, nr);
+	dev.keep = true;
+	for (unsigned int i = 0; i < ARRAY_SIZE(reads); i++) {
+		assert_int_equal(vm_madvise(as, at(0), nr << PAGE_SHIFT, MADV_WILLNEED), 0);
+		assert_int_equal(dev.slots_read, reads[i]);
+		/* the one that there was no time for is nobody's folio */
+		assert_int_equal(dev_stat().cached, reads[i]);
+		if (i != 1)
+			continue;
+		dev_poll(NULL);
+		assert_true(octavo_validate());
+	}
+	assert_true(cached(slot_in(as, 0)) && !cached(slot_in(as, nr - 1)));
+	/* nor does what is read around a fault: what the fault needs is, when there is time for it */
+	for (unsigned long i = 0; i < nr; i++)
+		assert_int_equal(get64(i), 100 + i);
+	assert_int_equal(dev.slots_read, nr);
+	swap_down();
+}
+
 static void test_willneed_reads_all(void **state)
 {
 	unsigned char vec[100];
@@ -234,6 +262,7 @@ int main(void)
 		TEST(test_no_memory),
 #endif
 		TEST(test_no_readahead_of_what_is_memory),
+		TEST(test_willneed_waits_for_nobody),
 		TEST(test_willneed_reads_all),
 	};
 

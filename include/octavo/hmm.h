@@ -70,7 +70,8 @@ struct hmm_range {
  * Pages that are asked for and not there are faulted in, as if a CPU had accessed them. The order in an element is that of the
  * naturally aligned run of pages around it, in address, place and range, which one entry of the device's may map.
  *
- * Context: mmap_lock held for reading; sleeps. Return: 0: all that was asked for is there; -EBUSY: told of a change
+ * Context: mmap_lock held for reading; sleeps. Where a swap device or a folio has to be waited for, mmap_lock is given up meanwhile and
+ * taken again: what the caller knew of areas does not count any more. Return: 0: all that was asked for is there; -EBUSY: told of a change
  * since notifier_seq: begin again; -EINVAL the range; -EPERM: not permitted; -EFAULT nothing is mapped, or it cannot be had;
  * -ENOMEM; -EHWPOISON. On failure the elements mean nothing.
  */
@@ -98,7 +99,7 @@ static inline unsigned int hmm_pfn_order(unsigned long hmm_pfn)
  * reference. A CPU that accesses the page waits for the lock, tells mirrors (MMU_NOTIFY_EXCLUSIVE, no owner), and has
  * its entry back.
  *
- * Context: mmap_lock held for reading; sleeps. Return: the page; NULL and @err: -EFAULT not such memory, or not
+ * Context: mmap_lock held for reading; sleeps; given up and taken again as by hmm_range_fault(). Return: the page; NULL and @err: -EFAULT not such memory, or not
  * writable; -ENOMEM; -EBUSY pinned, locked, or changing: try again.
  */
 struct page *make_device_exclusive(struct mm_struct *mm, unsigned long addr, void *owner,

@@ -17,6 +17,9 @@
 #include <octavo/rmap.h>
 #include <octavo/tlb.h>
 
+#include "../space/fault.h"
+#include "../space/gup.h"
+
 /* The entry, in a table of the last level. Context: mmap_lock. Return: 0 with the ptl held; -errno. */
 static int lock_entry(struct vm_area_struct *vma, unsigned long addr, struct pt_pos *pos)
 {
@@ -86,19 +89,20 @@ static int make_exclusive(struct vm_area_struct *vma, unsigned long addr, void *
 struct page *make_device_exclusive(struct mm_struct *mm, unsigned long addr, void *owner,
 				   struct folio **foliop, int *err)
 {
-	struct vm_area_struct *vma = vma_lookup(mm, addr);
+	struct fault_wait wait;
+	struct vm_area_struct *vma;
 	struct folio *folio;
 	struct page *page;
 
 	VM_BUG_ON(!rwsem_is_locked(&mm->mmap_lock) || !IS_ALIGNED(addr, PAGE_SIZE));
-	*err = -EFAULT;
-	if (!vma)
-		return NULL;
-	*err = (int)get_user_pages(mm, addr, 1, FOLL_WRITE, &page);
+	fault_wait_init(&wait);
+	*err = (int)get_user_pages_wait(mm, addr, 1, FOLL_WRITE, &page, &wait);
 	if (*err != 1) {
 		*err = *err ? *err : -EFAULT;
 		return NULL;
 	}
+	/* mmap_lock is held since the page was found there */
+	vma = vma_lookup(mm, addr);
 	folio = page_folio(page);
 	*err = -EFAULT;
 	if (folio && folio_test_anon(folio)) {

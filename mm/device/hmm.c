@@ -4,7 +4,8 @@
  *
  * 1. A walk reads a table under its ptl, until an entry is not what is asked for. That one is faulted in without
  *    the ptl, and the walk goes on at it. Nothing is referenced: the notifier's sequence says whether what was read
- *    is still so.
+ *    is still so. What has to be waited for is waited for without mmap_lock (fault_wait.c); then the area is looked up again, and
+ *    the sequence says whether it is worth going on.
  *
  * 2. A device's writes set no dirty bit in the CPU's entry. So "may write" is reported of entries that are dirty already, and to
  *    ask for it is to fault for a write.
@@ -19,12 +20,13 @@
 #include <octavo/rmap.h>
 #include <octavo/state.h>
 
-#include "../space/space.h"
+#include "../space/fault.h"
 
 struct hmm_walk {
 	struct hmm_range *range;
 	struct mm_struct *mm;
 	struct vm_area_struct *vma; /* NULL: nothing is mapped at the address */
+	struct fault_wait wait;
 };
 
 /* ---- one entry ---- */
@@ -169,12 +171,26 @@ static int fault_errno(vm_fault_t ret)
 	return ret & VM_FAULT_ERROR ? -EFAULT : 0;
 }
 
-/* What the page at @addr lacks. */
-static int fault_in(const struct hmm_walk *w, unsigned long addr)
+/* Return: 1: mmap_lock was given up; -errno. */
+static int wait_unlocked(struct hmm_walk *w)
+{
+	vm_fault_t ret;
+
+	mmap_read_unlock(w->mm);
+	ret = fault_wait(&w->wait);
+	mmap_read_lock(w->mm);
+	if (ret)
+		return -ENOMEM;
+	return mmu_interval_read_retry(w->range->notifier, w->range->notifier_seq) ? -EBUSY : 1;
+}
+
+/* What the page at @addr lacks. Return: 0; 1: mmap_lock was given up meanwhile; -errno. */
+static int fault_in(struct hmm_walk *w, unsigned long addr)
 {
 	unsigned long req = asked_for(w, *element(w, addr));
 	vm_flags_t vm_flags = READ_ONCE(w->vma->vm_flags);
 	u32 flags = FAULT_FLAG_REMOTE;
+	vm_fault_t ret;
 
 	if (!(req & HMM_PFN_REQ_FAULT))
 		return 0;
@@ -184,24 +200,25 @@ static int fault_in(const struct hmm_walk *w, unsigned long addr)
 		return -EPERM;
 	if (req & HMM_PFN_REQ_WRITE)
 		flags |= FAULT_FLAG_WRITE;
-	return fault_errno(handle_mm_fault(w->vma, addr, flags));
+	ret = handle_mm_fault_wait(w->vma, addr, flags, &w->wait);
+	return fault_waits(&w->wait) ? wait_unlocked(w) : fault_errno(ret);
 }
 
-static int read_area(const struct hmm_walk *w, unsigned long addr, unsigned long end)
+/* From *@addr on, which becomes where it ended. Return: as fault_in(). */
+static int read_area(struct hmm_walk *w, unsigned long *addr, unsigned long end)
 {
-	while (addr < end) {
-		unsigned long next = read_some(w, addr, end);
-		int err = 0;
+	int err = 0;
+
+	while (*addr < end && !err) {
+		unsigned long next = read_some(w, *addr, end);
 
 		if (mmu_interval_read_retry(w->range->notifier, w->range->notifier_seq))
 			return -EBUSY;
-		if (next == addr)
-			err = fault_in(w, addr);
-		if (err)
-			return err;
-		addr = next;
+		if (next == *addr)
+			err = fault_in(w, *addr);
+		*addr = next;
 	}
-	return 0;
+	return err;
 }
 
 /* Nothing is mapped there. */
@@ -256,23 +273,24 @@ int hmm_range_fault(struct hmm_range *range)
 	unsigned long addr = range->start, end;
 	int err = 0;
 
+	fault_wait_init(&w.wait);
 	if (!range->notifier || range->start >= range->end || range->end > TASK_SIZE_MAX ||
 	    !IS_ALIGNED(range->start | range->end, PAGE_SIZE))
 		return -EINVAL;
 	w.mm = range->notifier->mm;
 	VM_BUG_ON(!rwsem_is_locked(&w.mm->mmap_lock));
-	while (addr < range->end && !err) {
+	while (addr < range->end && err >= 0) {
 		w.vma = find_vma_intersection(w.mm, addr, range->end);
 		if (w.vma && w.vma->vm_start <= addr) {
-			end = min(w.vma->vm_end, range->end);
-			err = read_area(&w, addr, end);
+			err = read_area(&w, &addr, min(w.vma->vm_end, range->end));
 		} else {
 			end = w.vma ? w.vma->vm_start : range->end;
 			err = read_gap(&w, addr, end);
+			addr = end;
 		}
-		addr = end;
 	}
-	if (!err)
-		find_runs(range);
-	return err;
+	if (err < 0)
+		return err;
+	find_runs(range);
+	return 0;
 }

@@ -323,7 +323,8 @@ int swapin_read(swp_entry_t entry, u32 orders, gfp_t gfp, const struct swap_ahea
  * @entry: one of the slots
  * @orders: that it may have, bits: the largest that memory can be had for
  * @flags: PG_... that it has from the beginning, bits
- * @err: why not: -ENOMEM; -EEXIST, -ENOENT as swap_cache_add()
+ * @gfp: if that must not wait, neither does this
+ * @err: why not: -ENOMEM; -EAGAIN: the device has too much to do; -EEXIST, -ENOENT as swap_cache_add()
  *
  * Return: with a reference for the caller; locked until it has been read.
  */

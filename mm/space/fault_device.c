@@ -113,7 +113,12 @@ vm_fault_t fault_device_exclusive(struct fault *f)
 	folio = page_folio(pfn_to_page(swp_entry_pfn(pte_to_swp_entry(old))));
 	folio_get(folio);
 	pte_unlock(&f->pos);
-	folio_lock(folio);
+	/* a driver has it locked until its device has the page, which may take it a while */
+	if (!folio_trylock(folio)) {
+		if (f->wait)
+			return fault_wait_folio(f, FAULT_WAIT_LOCK, folio);
+		folio_lock(folio);
+	}
 	end_exclusive(f, old);
 	folio_unlock(folio);
 	folio_put(folio);

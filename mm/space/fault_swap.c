@@ -88,6 +88,20 @@ static void tell_refault(struct folio *folio, u64 shadow)
 		reclaim->refault(folio, shadow);
 }
 
+/* Who may not wait for memory does not wait for a device that has enough to do. Return: false: the folio is in no cache any more. */
+static bool begin_read(struct folio *folio, u64 shadow, gfp_t gfp)
+{
+	if (gfp & __GFP_DIRECT_RECLAIM) {
+		swap_read_folio(folio);
+		return true;
+	}
+	if (swap_try_read_folio(folio))
+		return true;
+	swap_cache_del(folio, (u32)(shadow >> SWAP_SHADOW_SET_BITS));
+	folio_unlock(folio);
+	return false;
+}
+
 struct folio *swapin_begin(swp_entry_t entry, u32 orders, u32 flags, gfp_t gfp, int *err)
 {
 	u64 shadow = swap_shadow(entry);
@@ -108,8 +122,12 @@ struct folio *swapin_begin(swp_entry_t entry, u32 orders, u32 flags, gfp_t gfp, 
 	}
 	if (flags)
 		fetch_or_relaxed(&folio->flags, flags);
+	if (!begin_read(folio, shadow, gfp)) {
+		*err = -EAGAIN;
+		folio_put(folio);
+		return NULL;
+	}
 	tell_refault(folio, shadow);
-	swap_read_folio(folio);
 	return folio;
 }
 

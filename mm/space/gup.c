@@ -380,7 +380,7 @@ long pin_user_pages_fast(struct mm_struct *mm, unsigned long start, unsigned lon
 }
 
 static long gup_under_lock(struct mm_struct *mm, unsigned long start, unsigned long nr,
-			   u32 gup_flags, u32 how, struct page **pages)
+			   u32 gup_flags, u32 how, struct page **pages, struct fault_wait *wait)
 {
 	struct gup g;
 	int err;
@@ -388,19 +388,26 @@ static long gup_under_lock(struct mm_struct *mm, unsigned long start, unsigned l
 	if (gup_flags & (~GUP_PUBLIC_FLAGS | FOLL_FAST_ONLY))
 		return -EINVAL;
 	err = gup_init(&g, mm, start, nr, gup_flags | how, pages);
+	g.wait = wait;
 	return err ? err : gup_locked(&g);
+}
+
+long get_user_pages_wait(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+			 u32 gup_flags, struct page **pages, struct fault_wait *wait)
+{
+	return gup_under_lock(mm, start, nr_pages, gup_flags, FOLL_GET, pages, wait);
 }
 
 long get_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
 		    u32 gup_flags, struct page **pages)
 {
-	return gup_under_lock(mm, start, nr_pages, gup_flags, FOLL_GET, pages);
+	return gup_under_lock(mm, start, nr_pages, gup_flags, FOLL_GET, pages, NULL);
 }
 
 long pin_user_pages(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
 		    u32 gup_flags, struct page **pages)
 {
-	return gup_under_lock(mm, start, nr_pages, gup_flags, FOLL_PIN, pages);
+	return gup_under_lock(mm, start, nr_pages, gup_flags, FOLL_PIN, pages, NULL);
 }
 
 static long gup_remote(struct mm_struct *mm, unsigned long start, unsigned long nr, u32 gup_flags,

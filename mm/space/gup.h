@@ -25,6 +25,10 @@ struct gup {
  */
 unsigned long gup_fast(struct gup *g);
 
+/* get_user_pages() that gives mmap_lock up for what has to be waited for, and has it again when it returns. @wait: of one call. */
+long get_user_pages_wait(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+			 u32 gup_flags, struct page **pages, struct fault_wait *wait);
+
 /* The pages of a run, into the array. */
 static inline void gup_answer(struct gup *g, unsigned long pfn, unsigned long nr)
 {

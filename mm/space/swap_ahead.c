@@ -2,8 +2,8 @@
 /*
  * swap_ahead.c - reading slots before anybody needs them: around a fault, and where somebody says so.
  *
- * What is read goes to the cache and no further: nobody waits for it here, it is not mapped, and if memory is short or the slot is gone
- * it is left alone. Neighbours are those in the page table, not those on the device: what a program will touch next is
+ * What is read goes to the cache and no further: nobody waits for it here, it is not mapped, and if memory is short, the device has as
+ * many transfers as it takes, or the slot is gone, it is left alone. So nothing here sleeps but the device's own submit. Neighbours are those in the page table, not those on the device: what a program will touch next is
  * near in its addresses, and a slot that happens to be near may be anybody's.
  *
  * How many? Each area remembers the page that was last brought in, a window, and how many of the pages that were read ahead last time
@@ -69,9 +69,10 @@ static unsigned int next_window(u64 word, unsigned long addr, int *side)
 	return min(2 * window, WINDOW_MAX);
 }
 
-/* Return: false: there is no memory. @flags: as swapin_begin() */
-static bool read_ahead(swp_entry_t entry, u32 flags, gfp_t gfp)
+/* Return: false: this is not the time for it: there is no memory, or the device has enough to do. @flags: as swapin_begin() */
+static bool read_ahead(swp_entry_t entry, u32 flags)
 {
+	const gfp_t gfp = GFP_NOWAIT | __GFP_MOVABLE | __GFP_NORETRY | __GFP_NOWARN;
 	struct folio *folio;
 	int err;
 
@@ -79,7 +80,7 @@ static bool read_ahead(swp_entry_t entry, u32 flags, gfp_t gfp)
 		return true;
 	folio = swapin_begin(entry, 1, flags, gfp, &err);
 	if (!folio)
-		return err != -ENOMEM;
+		return err != -ENOMEM && err != -EAGAIN;
 	folio_put(folio);
 	if (flags)
 		swap_note_ahead(entry, false);
@@ -138,10 +139,8 @@ void swap_ahead_found(const struct fault *f, swp_entry_t entry, struct folio *fo
 
 void swap_ahead_read(const struct swap_ahead *ahead)
 {
-	const gfp_t gfp = GFP_NOWAIT | __GFP_MOVABLE | __GFP_NORETRY | __GFP_NOWARN;
-
 	for (u32 i = 0; i < ahead->nr; i++)
-		if (!read_ahead(ahead->slot[i], 1u << PG_readahead, gfp))
+		if (!read_ahead(ahead->slot[i], 1u << PG_readahead))
 			return;
 }
 
@@ -173,7 +172,7 @@ void madvise_willneed_range(struct vm_area_struct *vma, unsigned long start, uns
 		start = collect(&span, slots, &nr);
 		pt_span_unlock(&span);
 		for (unsigned int i = 0; i < nr; i++)
-			if (!read_ahead(slots[i], 0, GFP_HIGHUSER_MOVABLE | __GFP_NORETRY))
+			if (!read_ahead(slots[i], 0))
 				return;
 	}
 }

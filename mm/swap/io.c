@@ -119,23 +119,29 @@ static bool xfer_there(const void *what)
 	return smp_load_seq_cst(&dev->free_xfers) != 0;
 }
 
-static struct swap_xfer *xfer_get(struct swap_device *dev)
+/* NULL: all are under way. */
+static struct swap_xfer *xfer_try(struct swap_device *dev)
 {
 	u64 old = READ_ONCE(dev->free_xfers);
 
-	for (;;) {
-		if (old == 0) {
-			if (dev->ops->poll)
-				poll(dev);
-			else
-				swap_wait(dev, xfer_there);
-			old = READ_ONCE(dev->free_xfers);
-			continue;
-		}
+	while (old)
 		/* acquire: pairs with the release in xfer_put(): its last user is done with it */
 		if (try_cmpxchg_acquire(&dev->free_xfers, &old, old & (old - 1)))
 			return &dev->xfer[__builtin_ctzl(old)];
+	return NULL;
+}
+
+static struct swap_xfer *xfer_get(struct swap_device *dev)
+{
+	struct swap_xfer *x;
+
+	while (!(x = xfer_try(dev))) {
+		if (dev->ops->poll)
+			poll(dev);
+		else
+			swap_wait(dev, xfer_there);
 	}
+	return x;
 }
 
 static void xfer_put(struct swap_device *dev, struct swap_xfer *x)
@@ -223,9 +229,9 @@ static int transfer_sync(struct swap_device *dev, struct folio *folio, enum swap
 	return err;
 }
 
-static int transfer_async(struct swap_device *dev, struct folio *folio, enum swap_op op)
+static int transfer_async(struct swap_device *dev, struct folio *folio, enum swap_op op,
+			  struct swap_xfer *x)
 {
-	struct swap_xfer *x = xfer_get(dev);
 	int err = transfer(dev, folio, op, x);
 
 	if (err > 0)
@@ -245,7 +251,7 @@ static int transfer_folio(struct folio *folio, enum swap_op op)
 	struct swap_device *dev = folio_device(folio);
 
 	return dev->flags & SWAP_FLAG_SYNC ? transfer_sync(dev, folio, op)
-					   : transfer_async(dev, folio, op);
+					   : transfer_async(dev, folio, op, xfer_get(dev));
 }
 
 /* ---- folios ---- */
@@ -259,7 +265,8 @@ int swap_writeout(struct folio *folio)
 			(void *)folio);
 	VM_BUG_ON(!folio_test_flag(folio, PG_uptodate));
 	folio_clear_flag(folio, PG_dirty);
-	folio_set_flag(folio, PG_writeback);
+	/* release: pairs with the acquire in under_writeback() and writeback_over(): who sees it sees which device */
+	fetch_or_release(&folio->flags, 1u << PG_writeback);
 	/* before the end of writeback can come, after which it may be gone */
 	folio_unlock(folio);
 	return transfer_folio(folio, SWAP_WRITE);
@@ -272,6 +279,35 @@ void swap_read_folio(struct folio *folio)
 			     (void *)folio);
 	VM_BUG_ON(folio_test_flag(folio, PG_uptodate) || folio_test_flag(folio, PG_writeback));
 	transfer_folio(folio, SWAP_READ);
+}
+
+bool swap_try_read_folio(struct folio *folio)
+{
+	struct swap_device *dev = folio_device(folio);
+	struct swap_xfer *x;
+
+	if (dev->flags & SWAP_FLAG_SYNC) {
+		swap_read_folio(folio);
+		return true;
+	}
+	x = xfer_try(dev);
+	if (x)
+		transfer_async(dev, folio, SWAP_READ, x);
+	return x;
+}
+
+/* Of a folio that is under writeback, or was a moment ago: does its device want to be polled? */
+static bool wants_poll(const struct folio *folio)
+{
+	const struct swap_device *dev;
+	bool polled = false;
+
+	rcu_read_lock();
+	dev = swap_device_of(swp_type(folio_swap_entry(folio, 0)));
+	if (dev)
+		polled = dev->ops->poll;
+	rcu_read_unlock();
+	return polled;
 }
 
 /*
@@ -296,12 +332,19 @@ static struct swap_device *polled_device(struct folio *folio, struct swap_device
 	return dev;
 }
 
+/*
+ * Is there no reason to sleep? Who has no lock may have seen the folio between two writes, or on its way from one device to another; and
+ * who began the second write may not be one who waits. So the device is looked at again, after writeback. If that is still the write that was
+ * seen, then this is its device. If it is not, the write that was seen has ended after the waiter had announced himself, and he is woken.
+ */
 static bool writeback_over(const void *what)
 {
 	const struct folio *folio = what;
 
-	/* seq_cst: see swap_wait() */
-	return !(smp_load_seq_cst(&folio->flags) & (1u << PG_writeback));
+	/* seq_cst: see swap_wait(). Acquire, in it: pairs with the release of who set it, who named the slots before */
+	if (!(smp_load_seq_cst(&folio->flags) & (1u << PG_writeback)))
+		return true;
+	return wants_poll(folio);
 }
 
 void folio_wait_writeback(struct folio *folio)

@@ -370,6 +370,47 @@ static void nothing_lost(void)
 	CHECK(mm_validate(s.mm));
 }
 
+/* A driver that wants to change the address space before its device has the page. */
+static void device_maps(void)
+{
+	struct folio *folio;
+	struct page *page;
+	int err;
+
+	mmap_read_lock(s.mm);
+	page = make_device_exclusive(s.mm, ADDR, &m, &folio, &err);
+	mmap_read_unlock(s.mm);
+	CHECK(page || err == -EBUSY);
+	if (!page)
+		return;
+	mmap_write_lock(s.mm);
+	mmap_write_unlock(s.mm);
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+/* Perhaps the device has the page again. */
+static void stored_once(void)
+{
+	CHECK(word_anywhere(s.mm) == 7);
+	CHECK(store(s.mm, ADDR, 8) && word_of(s.mm, ADDR) == 8);
+	CHECK(mm_validate(s.mm));
+}
+
+SCENARIO(device_exclusive_waits) = {
+	SCENARIO_NAME(device_exclusive_waits),
+	.frames = 128,
+	.about = "a CPU touches a page that a driver has locked, which "
+		 "changes the address space meanwhile",
+	.rows = "S1.40",
+	.setup = setup_mirror,
+	.finish = stored_once,
+	.flags = SC_VALIDATE,
+	.stale = 0,
+	.threads = { device_maps, writer },
+	.roles = { "device", "writer" }
+};
+
 SCENARIO(device_exclusive_store) = {
 	SCENARIO_NAME(device_exclusive_store),
 	.frames = 128,

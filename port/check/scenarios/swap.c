@@ -599,6 +599,59 @@ SCENARIO(swap_polled_read) = {
 	.finish = polled_over,
 };
 
+/* ---- a folio that is written twice, by devices of either kind ---- */
+
+static void waits_unlocked(void)
+{
+	folio_wait_writeback(s.folio);
+	folio_put(s.folio);
+}
+
+/* The device ends the write; the folio gets slots of one that is polled, and is written there by who does not wait. */
+static void moves(void)
+{
+	CHECK(end_one());
+	folio_lock(s.folio);
+	CHECK(folio_free_swap(s.folio));
+	CHECK(folio_alloc_swap(s.folio) == 0);
+	CHECK(swp_type(folio_swap_entry(s.folio, 0)) == 1);
+	CHECK(swap_writeout(s.folio) == 0);
+}
+
+static void setup_moves(void)
+{
+	setup_cached(&ops_held, 42, 0);
+	CHECK(swapon(&ops_polled, NULL, SLOTS, 0, 0) == 1);
+	CHECK(swap_device_close_begin(0) == 0);
+	CHECK(swap_writeout(s.folio) == 0);
+	folio_get(s.folio);
+}
+
+static void moves_over(void)
+{
+	while (end_one())
+		;
+	folio_lock(s.folio);
+	CHECK(folio_free_swap(s.folio));
+	folio_unlock(s.folio);
+	folio_put(s.folio);
+	CHECK(swap_device_close_end(0) == 0);
+	CHECK(swap_device_close_begin(1) == 0);
+	CHECK(swap_device_close_end(1) == 0);
+}
+
+SCENARIO(swap_wait_moves) = {
+	SCENARIO_NAME(swap_wait_moves),
+	SWAP,
+	.about = "one waits for writeback without the lock, and the next write is to a device that "
+		 "is polled by nobody else",
+	.rows = "S2.26",
+	.setup = setup_moves,
+	.threads = { waits_unlocked, moves },
+	.roles = { "waits", "writes again" },
+	.finish = moves_over,
+};
+
 /* ---- all transfers are under way ---- */
 
 static void write_other(void)
