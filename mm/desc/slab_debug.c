@@ -56,8 +56,13 @@ void slab_bad_marker(const struct kmem_cache *s, const void *obj)
 
 static const u8 *first_other(const u8 *p, const u8 *end, u8 byte)
 {
-	while (p < end && *p == byte)
-		p++;
+	const u64 word = byte * 0x0101010101010101ull;
+
+	while (p < end && *p == byte) {
+		bool whole = (uintptr_t)p % 8 == 0 && end - p >= 8;
+
+		p += whole && *(const u64 *)(const void *)p == word ? 8 : 1;
+	}
 	return p < end ? p : NULL;
 }
 

@@ -33,10 +33,12 @@
 extern char __start_check_shared[], __stop_check_shared[];
 
 #define BYTES 8
+#define MANY  4 /* granules; from more on it is worth while to look for what they have in common */
 
 struct cell {
 	stamp_t w;	  /* clock of the last plain store */
 	u8 w_tid;	  /* who, + 1; 0: nobody */
+	u8 users;	  /* threads that have accessed it at all */
 	stamp_t r[MAXT];  /* of each thread's last plain load */
 	stamp_t aw[MAXT]; /* atomic store */
 	stamp_t ar[MAXT]; /* atomic load */
@@ -44,12 +46,13 @@ struct cell {
 };
 
 struct granule {
-	u32 gen;      /* of the execution that cells belong to */
-	u32 undo_gen; /* saved already */
-	u32 cells;    /* the first of its cells, + 1 */
-	u16 locs;     /* atomic locations that start here: eight pointers; for good */
-	u8 parts;     /* 1, 2 or 8 cells */
-	bool ignore;
+	u32 gen;	 /* of the execution that cells belong to */
+	u32 undo_gen;	 /* saved already */
+	u32 cells;	 /* the first of its cells, + 1 */
+	u16 locs;	 /* atomic locations that start here: eight pointers; for good */
+	u8 parts;	 /* 1, 2 or 8 cells */
+	bool shared : 1; /* one cell, which others may have too: copied before it changes */
+	bool ignore : 1;
 };
 
 struct saved {
@@ -227,6 +230,7 @@ static struct cell *cells_new(struct granule *g, u32 parts)
 	}
 	g->cells = P.nr_cells + 1;
 	g->parts = (u8)parts;
+	g->shared = false;
 	P.nr_cells += parts;
 	return &P.cell[g->cells - 1];
 }
@@ -240,7 +244,7 @@ static inline struct cell *cells_of(struct granule *g, u32 parts)
 		g->gen = E.gen;
 		c = cells_new(g, parts);
 		memset(c, 0, parts * sizeof(*c));
-	} else if (parts > g->parts) {
+	} else if (parts > g->parts || g->shared) {
 		u32 ratio = parts / g->parts;
 
 		fine = cells_new(g, parts);
@@ -273,7 +277,7 @@ __noreturn static void race(const struct access *a, const char *kind, u32 other,
 		  E.cur->tid, a->at);
 }
 
-static inline void check_cell(const struct cell *c, const struct access *a)
+static void check_cell(const struct cell *c, const struct access *a)
 {
 	const stamp_t *cur = E.cur->cur;
 
@@ -311,24 +315,60 @@ static inline void record(struct cell *c, const struct access *a)
 static void note_granule(struct granule *g, const struct access *a, u32 off, u32 len)
 {
 	u32 parts = len == BYTES ? 1 : len == 4 && off % 4 == 0 ? 2 : BYTES, width;
-	struct cell *c = cells_of(g, parts);
+	bool look = E.note_races && !g->ignore;
+	u8 me = (u8)(1u << E.cur->tid);
+	struct cell *c = cells_of(g, parts), *end;
 
 	width = BYTES / g->parts;
-	for (u32 i = off; i < off + len; i += width) {
-		if (E.note_races && !g->ignore)
-			check_cell(&c[i / width], a);
-		record(&c[i / width], a);
+	end = c + (off + len) / width;
+	for (c += off / width; c < end; c++) {
+		/* mostly nobody else's: nothing to look for */
+		if (c->users != me) {
+			if (look && c->users)
+				check_cell(c, a);
+			c->users |= me;
+		}
+		record(c, a);
 	}
 }
 
 /* Plain stores also go to the lists of the atomic locations in reach. */
-static void store_locs(struct granule *g, u32 off, u32 len, const char *site)
+static void store_locs(struct granule *g, u32 off, u32 len)
 {
 	struct loc **set = P.locset[g->locs];
 
 	for (u32 i = 0; i < BYTES; i++)
 		if (set[i] && i < off + len && i + set[i]->size > off)
-			loc_plain_store(set[i], site);
+			loc_plain_store(set[i], NULL);
+}
+
+/*
+ * A plain access to whole granules. Neighbours that have the same history, mostly none, have one cell in common
+ * before and after it: pages are cleared and copied in every execution. Not those of atomic locations.
+ */
+static void note_many(struct granule *g, u32 nr, const struct access *a)
+{
+	u32 from = ~0u, to = 0;
+
+	for (; nr--; g++) {
+		u32 old = g->gen == E.gen ? g->cells : 0;
+
+		if (g->locs || g->ignore || (old && !g->shared)) {
+			if (a->write && g->locs)
+				store_locs(g, 0, BYTES);
+			note_granule(g, a, 0, BYTES);
+			continue;
+		}
+		if (old != from) {
+			note_granule(g, a, 0, BYTES);
+			from = old;
+			to = g->cells;
+		}
+		g->gen = E.gen;
+		g->cells = to;
+		g->parts = 1;
+		g->shared = true;
+	}
 }
 
 /* Threads that have stored plainly to an object in this execution. */
@@ -347,14 +387,19 @@ u32 plain_writers(const volatile void *p, unsigned int size)
 	return mask;
 }
 
-void plain_note(const volatile void *p, size_t size, bool write, bool atomic, const char *site)
+static inline void note(struct granule *g, const volatile void *p, size_t size, bool write,
+			bool atomic, const char *site)
 {
 	struct access a = { p, site, (u32)size, write, atomic };
 	uintptr_t at = (uintptr_t)p, end = at + size;
-	struct granule *g = granule_of(at);
 
-	if (!g || !(E.live || E.undo))
+	if (size > MANY * BYTES && !atomic && (at | size) % BYTES == 0) {
+		for (u32 i = 0; write && i < size / BYTES; i++)
+			save(&g[i], at + i * BYTES);
+		if (E.live)
+			note_many(g, (u32)(size / BYTES), &a);
 		return;
+	}
 	for (; at < end; g++) {
 		u32 off = (u32)(at % BYTES);
 		u32 len = (u32)min((size_t)BYTES - off, (size_t)(end - at));
@@ -363,11 +408,19 @@ void plain_note(const volatile void *p, size_t size, bool write, bool atomic, co
 			save(g, at);
 		if (E.live) {
 			if (write && !atomic && g->locs)
-				store_locs(g, off, len, NULL);
+				store_locs(g, off, len);
 			note_granule(g, &a, off, len);
 		}
 		at += len;
 	}
+}
+
+void plain_note(const volatile void *p, size_t size, bool write, bool atomic, const char *site)
+{
+	struct granule *g = granule_of((uintptr_t)p);
+
+	if (g && (E.live || E.undo))
+		note(g, p, size, write, atomic, site);
 }
 
 void check_plain(const volatile void *p, size_t size, bool write)
@@ -384,13 +437,16 @@ void check_ignore_races(const void *p, size_t size)
 
 static inline void announce(const void *p, size_t size, bool write, const void *at)
 {
+	struct granule *g;
+
 	if (!E.live && !(write && E.undo))
 		return;
-	if (!granule_of((uintptr_t)p))
+	g = granule_of((uintptr_t)p);
+	if (!g)
 		return;
 	if (E.nr_pending)
 		settle_pending();
-	plain_note(p, size, write, false, at);
+	note(g, p, size, write, false, at);
 }
 
 /* ---- names ---- */
