@@ -3,6 +3,8 @@
  * litmus.c - tests of the checker's memory model, no core code: what C11 allows must be found, what
  * it forbids must not.
  */
+#include <octavo/string.h>
+
 #include "check.h"
 
 static SHARED struct {
@@ -377,6 +379,50 @@ RACE(litmus_race_stores, RACE_BOTH_STORE, EXPECT_VIOLATION, "two plain stores");
 RACE(litmus_race_read, RACE_READ_WRITE, EXPECT_VIOLATION, "a plain load and a plain store");
 RACE(litmus_race_mixed, RACE_MIXED, EXPECT_VIOLATION, "a plain store and an atomic load");
 RACE(litmus_race_fences, RACE_SC_FENCES, EXPECT_VIOLATION, "fences alone order no plain accesses");
+
+/* Many words in one access: each has its own history nevertheless. */
+enum { RANGE_AT_ONCE, RANGE_PART, RANGE_APART, RANGE_WORDS = 12 };
+static SHARED u64 range[RANGE_WORDS];
+
+static void range_one(void)
+{
+	memset(range, 1, sizeof(range));
+	if (check_variant() == RANGE_AT_ONCE)
+		return;
+	smp_store_release(&s.x, 1ul);
+	/* not ordered with what the other does with this word */
+	range[3] = 9;
+}
+
+static void range_two(void)
+{
+	u64 copy[RANGE_WORDS];
+
+	switch (check_variant()) {
+	case RANGE_AT_ONCE:
+		range[5] = 2;
+		break;
+	case RANGE_PART:
+		if (smp_load_acquire(&s.x))
+			memcpy(copy, range, sizeof(copy));
+		break;
+	default:
+		if (!smp_load_acquire(&s.x))
+			return;
+		memcpy(copy, &range[4], 8 * sizeof(*copy));
+		CHECK(copy[0] == copy[7]);
+		range[2] = 7;
+	}
+}
+
+#define RANGE(id, v, e, text)                                                                   \
+	SCENARIO(id) = { SCENARIO_NAME(id), .about = text, .threads = { range_one, range_two }, \
+			 .variant = v, .expects = e }
+RANGE(litmus_race_range, RANGE_AT_ONCE, EXPECT_VIOLATION, "a word is stored to while all are");
+RANGE(litmus_race_part, RANGE_PART, EXPECT_VIOLATION,
+      "all words are published, and one is stored to afterwards while all are copied");
+RANGE(litmus_race_apart, RANGE_APART, EXPECT_CLEAN,
+      "all words are published, and two use different ones of them");
 
 /* An object is initialised plainly, used atomically, and the list of its stores knows both. */
 static void init_one(void)
