@@ -147,33 +147,118 @@ static void test_droppable(void **state)
 	um_shutdown();
 }
 
-/* Everybody's entries, shared pages too, by runs of several tables; one that is dirty keeps what has not gone before it. */
-COVERS("S2.16 S2.20");
+/* What becomes of a folio that two address spaces map. */
+enum shared { CLEAN, DIRTY, DIRTY_DROPPABLE, HELD, HELD_DIRTY, LOCKED, NR_SHARED };
+
+static void dirty_entry(struct vm_area_struct *vma, unsigned long index)
+{
+	struct pt_pos pos;
+
+	assert_true(pte_offset_lock(vma->vm_mm, hand_addr(vma, index), 0, &pos));
+	fetch_or_relaxed(&pos.ptep->v, _PAGE_DIRTY); /* as hardware */
+	pte_unlock(&pos);
+}
+
+static void prepare_shared(enum shared how, struct folio *folio, struct vm_area_struct *child,
+			   unsigned long index)
+{
+	if (how == DIRTY || how == DIRTY_DROPPABLE || how == HELD_DIRTY)
+		dirty_entry(child, index + 7);
+	if (how == DIRTY_DROPPABLE)
+		um.vma->vm_flags |= VM_DROPPABLE;
+	if (how == DIRTY_DROPPABLE)
+		child->vm_flags |= VM_DROPPABLE;
+	if (how == HELD || how == HELD_DIRTY)
+		folio_get(folio);
+	if (how == LOCKED)
+		child->vm_flags |= VM_LOCKED;
+}
+
+static void unmap_shared(enum shared how)
+{
+	struct picture before_child, after_child;
+	unsigned long index = um.vma->vm_pgoff + PMD_NR - 3;
+	struct folio *folio = lazy(3, index);
+	bool gone = how == CLEAN || how == DIRTY_DROPPABLE;
+	struct mm_struct *mm = table_mm();
+	struct vm_area_struct *child = hand_fork(um.vma, mm);
+	u32 refs;
+
+	memset(mm->cpu, 0, TABLE_CPUS * sizeof(struct mm_cpu));
+	add_mm_counter(mm, MM_ANONPAGES, 8);
+	prepare_shared(how, folio, child, index);
+	take(&before, um.vma, index, 8);
+	take(&before_child, child, index, 8);
+	counters_note();
+	refs = folio_ref_count(folio);
+	assert_int_equal(try_to_unmap(folio, 0), gone);
+	take(&after, um.vma, index, 8);
+	take(&after_child, child, index, 8);
+	assert_counters(gone ? 8 : 0, 0);
+	assert_int_equal(get_mm_counter(mm, MM_ANONPAGES), gone ? 0 : 8);
+	assert_int_equal(folio_mapcount(folio), gone ? 0 : 16);
+	assert_int_equal(folio_ref_count(folio), gone ? 1 : refs);
+	/* swapped from now on, if it has contents */
+	assert_int_equal(folio_test_flag(folio, PG_swapbacked), how == DIRTY || how == HELD_DIRTY);
+	for (unsigned long i = 0; i < 8; i++) {
+		assert_int_equal(pte_none(entry_at(um.vma, index + i)), gone);
+		assert_int_equal(pte_none(entry_at(child, index + i)), gone);
+	}
+	if (!gone) {
+		assert_same(&before, &after, false);
+		assert_same(&before_child, &after_child, false);
+	}
+	assert_true(octavo_validate());
+	if (how == HELD || how == HELD_DIRTY)
+		folio_put(folio);
+	um.vma->vm_flags &= ~VM_DROPPABLE;
+	um_zap(child);
+	hand_vma_free(child);
+	table_mm_end(mm);
+	end(folio);
+}
+
+/* Everybody's entries, by runs of several tables, or nobody's: as they were, with what each said. */
+COVERS("S2.14 S2.16 S2.20");
 static void test_several_address_spaces(void **state)
 {
 	um_boot();
-	for (unsigned int dirty = 0; dirty < 2; dirty++) {
-		unsigned long index = um.vma->vm_pgoff + PMD_NR - 3;
-		struct folio *folio = lazy(3, index);
+	for (enum shared how = 0; how < NR_SHARED; how++)
+		unmap_shared(how);
+	um_shutdown();
+}
+
+/* Leaves go and come back as leaves. */
+COVERS("S2.16");
+static void test_several_leaves(void **state)
+{
+	unsigned int order = level_order(1);
+
+	um_boot();
+	for (unsigned int held = 0; held < 2; held++) {
+		unsigned long index = um.vma->vm_pgoff + PMD_NR;
+		struct folio *folio = anon(order);
 		struct mm_struct *mm = table_mm();
-		struct vm_area_struct *child = hand_fork(um.vma, mm);
+		struct vm_area_struct *child;
 		struct pt_pos pos;
 
+		folio_lock(folio);
+		hand_map_leaf(folio, um.vma, index);
+		folio_get(folio);
+		folio_clear_flag(folio, PG_swapbacked);
+		child = hand_fork(um.vma, mm);
 		memset(mm->cpu, 0, TABLE_CPUS * sizeof(struct mm_cpu));
-		add_mm_counter(mm, MM_ANONPAGES, 8);
-		if (dirty) {
-			assert_true(pte_offset_lock(mm, hand_addr(child, index + 7), 0, &pos));
-			fetch_or_relaxed(&pos.ptep->v, _PAGE_DIRTY); /* as hardware */
-			pte_unlock(&pos);
-		}
-		assert_int_equal(try_to_unmap(folio, 0), !dirty);
-		for (unsigned long i = 0; i < 8; i++) {
-			assert_true(pte_none(entry_at(um.vma, index + i)));
-			assert_int_equal(pte_none(entry_at(child, index + i)), !dirty || i < 3);
-		}
-		assert_int_equal(folio_mapcount(folio), dirty ? 5 : 0);
-		assert_int_equal(folio_ref_count(folio), dirty ? 6 : 1);
-		assert_int_equal(get_mm_counter(mm, MM_ANONPAGES), dirty ? 5 : 0);
+		add_mm_counter(mm, MM_ANONPAGES, 1l << order);
+		if (held)
+			folio_get(folio);
+		assert_int_equal(try_to_unmap(folio, 0), !held);
+		assert_int_equal(folio_mapcount(folio), held ? 2 : 0);
+		assert_int_equal(get_mm_counter(mm, MM_ANONPAGES), held ? 1l << order : 0);
+		assert_false(pgtable_walk(mm, hand_addr(child, index), 0, &pos));
+		assert_int_equal(pte_leaf(pos.pte, pos.level), held);
+		assert_int_equal(pte_none(pos.pte), !held);
+		if (held)
+			folio_put(folio);
 		um_zap(child);
 		hand_vma_free(child);
 		table_mm_end(mm);
@@ -238,6 +323,7 @@ int main(void)
 		TEST(test_held_stays),
 		TEST(test_droppable),
 		TEST(test_several_address_spaces),
+		TEST(test_several_leaves),
 		TEST(test_leaf),
 		TEST(test_translations_are_flushed),
 	};

@@ -19,8 +19,8 @@
  */
 #include "unmap.h"
 
-/* The area keeps its memory. What is mapped whole by it is marked, so that nobody tries again. S2.14 */
-static bool area_keeps(const struct ttu *t, const struct folio_vma_walk *w)
+/* What is mapped whole by the area is marked, so that nobody tries again. S2.14 */
+bool unmap_area_keeps(const struct ttu *t, const struct folio_vma_walk *w)
 {
 	if (likely(!(READ_ONCE(w->vma->vm_flags) & VM_LOCKED)) || t->flags & TTU_IGNORE_MLOCK)
 		return false;
@@ -75,7 +75,7 @@ static enum unmap_next ttu_batch(struct folio_unmap *u, const struct folio_vma_w
 	struct unmap_run run;
 
 	/* A device has it for itself: its driver migrates it. */
-	if (!pte_present(w->pos.pte) || area_keeps(t, w))
+	if (!pte_present(w->pos.pte) || unmap_area_keeps(t, w))
 		return UNMAP_STOP;
 	run = unmap_run_of(w);
 	if (run.level != PGTABLE_LEVEL_PTE)
@@ -119,6 +119,8 @@ bool try_to_unmap(struct folio *folio, u32 flags)
 	anon_vma = folio_lock_anon_vma_read(folio);
 	if (anon_vma) {
 		folio_unmap_walk(folio, anon_vma, &t.u);
+		if (t.several)
+			unmap_lazyfree_all(&t, folio, anon_vma);
 		anon_vma_unlock_read(anon_vma);
 		if (t.table)
 			pagetable_free(t.table);

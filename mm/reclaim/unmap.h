@@ -20,9 +20,10 @@
 
 struct ttu {
 	struct folio_unmap u;
-	u32 flags;		      /* TTU_... */
-	bool split;		      /* refill: split the leaf; else bring a table */
-	struct ptdesc *table;	      /* for what comes in the place of a leaf */
+	u32 flags;	      /* TTU_... */
+	bool split;	      /* refill: split the leaf; else bring a table */
+	bool several;	      /* lazily freed memory has entries elsewhere, too: nothing was done */
+	struct ptdesc *table; /* for what comes in the place of a leaf */
 	const struct mm_struct *high; /* whose highest number of pages is up to date */
 };
 
@@ -30,6 +31,10 @@ struct ttu {
 enum unmap_next unmap_to_swap(struct ttu *t, const struct unmap_run *run);
 enum unmap_next unmap_leaf_to_swap(struct ttu *t, const struct unmap_run *run, struct pt_pos *pos);
 enum unmap_next unmap_lazyfree(struct ttu *t, const struct unmap_run *run);
+/* After t->several: all entries or none. Context: folio locked, its anon_vma locked for reading. */
+void unmap_lazyfree_all(struct ttu *t, struct folio *folio, struct anon_vma *anon_vma);
+/* The area keeps its memory. Context: the ptl of the batch. */
+bool unmap_area_keeps(const struct ttu *t, const struct folio_vma_walk *w);
 /* Bad pages of a run go; others go by their kind, or stay: it is always gone on. */
 enum unmap_next unmap_poisoned(struct ttu *t, const struct unmap_run *run);
 /* By the folio's kind, for a run of the last level. */
@@ -41,16 +46,14 @@ static inline bool unmap_asks(void)
 	return octavo_state.hooks && octavo_state.hooks->swap_out;
 }
 
-/* A run's pages are not counted as there any more. */
-static inline void unmap_count(struct ttu *t, const struct unmap_run *run)
+/* @nr pages are not counted as there any more. */
+static inline void unmap_count(struct ttu *t, struct mm_struct *mm, u32 nr)
 {
-	struct mm_struct *mm = run->vma->vm_mm;
-
 	if (t->high != mm) {
 		update_hiwater_rss(mm);
 		t->high = mm;
 	}
-	add_mm_counter(mm, MM_ANONPAGES, -(long)run->sr.nr);
+	add_mm_counter(mm, MM_ANONPAGES, -(long)nr);
 }
 
 /* What hardware said of a run's pages is the folio's to remember. */

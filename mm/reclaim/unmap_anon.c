@@ -64,7 +64,7 @@ static int part_prepare(const struct unmap_run *part, bool exclusive)
 static void part_gone(struct ttu *t, const struct unmap_run *part, pte_t seen)
 {
 	unmap_note_dirty(part, seen);
-	unmap_count(t, part);
+	unmap_count(t, part->vma->vm_mm, part->sr.nr);
 	add_mm_counter(part->vma->vm_mm, MM_SWAPENTS, (long)part->sr.nr);
 	unmap_run_end(part);
 }

@@ -17,7 +17,7 @@ static void page_poisoned(struct ttu *t, const struct unmap_run *page)
 
 	set_pte(page->ptep, swp_entry_to_pte(swp_entry(SWP_HWPOISON, pfn)));
 	unmap_note_dirty(page, seen);
-	unmap_count(t, page);
+	unmap_count(t, page->vma->vm_mm, page->sr.nr);
 	unmap_run_end(page);
 }
 

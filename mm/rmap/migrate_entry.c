@@ -131,15 +131,14 @@ static void private_to_migration(const struct unmap_run *run)
 	unmap_run_end(run);
 }
 
-static enum unmap_next batch_to_migration(struct folio_unmap *u, const struct folio_vma_walk *w)
+enum unmap_next unmap_to_migration(const struct folio_vma_walk *w, u32 flags)
 {
-	const struct to_migration *t = container_of(u, struct to_migration, u);
 	const struct unmap_run *part;
 	struct unmap_run run, mem;
 	bool exclusive;
 
 	/* It may not be one entry any more. */
-	if (w->pos.level != PGTABLE_LEVEL_PTE && (t->flags & TTM_NO_LEAVES))
+	if (w->pos.level != PGTABLE_LEVEL_PTE && (flags & TTM_NO_LEAVES))
 		return UNMAP_STOP;
 	run = unmap_run_of(w);
 	if (pte_is_device_private(w->pos.pte)) {
@@ -160,6 +159,11 @@ static enum unmap_next batch_to_migration(struct folio_unmap *u, const struct fo
 		store_migration(part, exclusive);
 	}
 	return UNMAP_GO_ON;
+}
+
+static enum unmap_next batch_to_migration(struct folio_unmap *u, const struct folio_vma_walk *w)
+{
+	return unmap_to_migration(w, container_of(u, struct to_migration, u)->flags);
 }
 
 static struct anon_vma *folio_to_migration(struct folio *folio, struct to_migration *t)
@@ -260,15 +264,28 @@ static bool restore_one(struct folio *folio, struct vm_area_struct *vma, unsigne
 	return true;
 }
 
-void restore_migration_entries(struct anon_vma *anon_vma, unsigned long index, unsigned long nr,
-			       unsigned long src, unsigned long dst)
+static void restore_locked(struct anon_vma *anon_vma, unsigned long index, unsigned long nr,
+			   unsigned long src, unsigned long dst)
 {
 	struct restore r = { .index = index, .nr = nr, .src = src, .dst = dst };
 	const struct rmap_walk_control rwc = { .rmap_one = restore_one, .arg = &r };
 
+	rmap_walk_locked(anon_vma, index, nr, NULL, &rwc);
+}
+
+void unmap_restore(struct folio *folio, struct anon_vma *anon_vma)
+{
+	VM_BUG_ON(!folio_test_locked(folio));
+	restore_locked(anon_vma, READ_ONCE(folio->index), folio_nr_pages(folio), folio_place(folio),
+		       folio_place(folio));
+}
+
+void restore_migration_entries(struct anon_vma *anon_vma, unsigned long index, unsigned long nr,
+			       unsigned long src, unsigned long dst)
+{
 	/* It may be empty, or even another family's if it was found just before: there is nothing then. */
 	anon_vma_lock_read(anon_vma);
-	rmap_walk_locked(anon_vma, index, nr, NULL, &rwc);
+	restore_locked(anon_vma, index, nr, src, dst);
 	anon_vma_unlock_read(anon_vma);
 	put_anon_vma(anon_vma);
 }

@@ -143,4 +143,11 @@ struct folio_unmap {
  */
 void folio_unmap_walk(struct folio *folio, struct anon_vma *anon_vma, struct folio_unmap *u);
 
+/* ---- migrate_entry.c ---- */
+
+/* A batch becomes migration entries, which dirty the folio if they are. @flags: TTM_... Return: UNMAP_STOP: pinned, or a device has it. */
+enum unmap_next unmap_to_migration(const struct folio_vma_walk *w, u32 flags);
+/* All migration entries of a folio map it again. Context: folio locked, @anon_vma, its mapping, locked for reading since before they were made. */
+void unmap_restore(struct folio *folio, struct anon_vma *anon_vma);
+
 #endif /* MM_RMAP_UNMAP_RUN_H */
