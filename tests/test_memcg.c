@@ -269,6 +269,53 @@ static void test_a_group_outlives_its_end(void **state)
 	down();
 }
 
+/* Folios that are put together: each group has back what is its own, and its descriptors; whatever lies beside them. */
+static void test_put_together(void **state)
+{
+	enum { N = 300, EXTRA = 7 };
+	struct mem_cgroup *other;
+	struct folio *folios[N];
+	struct mm_struct *mm[4];
+	u64 pages[2] = { 0, 0 };
+	u32 refs[N];
+
+	up(0);
+	other = make(NULL);
+	mm[0] = mm_alloc();
+	mm[1] = as;
+	mm[2] = mm[3] = mm_in(other);
+	for (unsigned int shape = 1; shape <= 3; shape++) {
+		for (unsigned int i = 0; i < N; i++) {
+			/* runs of 1, of some, and of more than are freed at once */
+			struct mm_struct *of = mm[i / (shape == 1 ? 1 : shape == 2 ? 5 : 70) % 4];
+			unsigned int order = i % 50 == 11 ? 2 : 0;
+
+			folios[i] = of == mm[0] ? folio_alloc(GFP_KERNEL, order, FOLIO_ANON)
+						: memcg_folio_alloc(of, GFP_KERNEL, order);
+			assert_non_null(folios[i]);
+			refs[i] = 1 + i % 3;
+			folio_ref_add(folios[i], i % 3);
+			if (of != mm[0])
+				pages[of != as] += 1ul << order;
+		}
+		assert_int_equal(stat_of(group).usage, pages[0]);
+		assert_int_equal(stat_of(other).usage, pages[1]);
+		folio_get(folios[EXTRA]);
+		folios_put_refs(folios, refs, N);
+		assert_true(octavo_validate());
+		pages[0] = pages[1] = 0;
+		assert_int_equal(stat_of(group).usage + stat_of(other).usage,
+				 folio_set_nr(folios[EXTRA]) != 0);
+		folio_put(folios[EXTRA]);
+		assert_int_equal(stat_of(group).usage, 0);
+		assert_int_equal(stat_of(other).usage, 0);
+	}
+	mmput(mm[0]);
+	mmput(mm[2]);
+	assert_int_equal(mem_cgroup_end(other), 0);
+	down();
+}
+
 static void test_as_many_groups_as_there_can_be(void **state)
 {
 	struct mem_cgroup *all[64];
@@ -365,6 +412,7 @@ int main(void)
 		TEST(test_protection),
 		TEST(test_joining),
 		TEST(test_a_group_outlives_its_end),
+		TEST(test_put_together),
 		TEST(test_as_many_groups_as_there_can_be),
 #if OCTAVO_FAULTS
 		TEST(test_creation_fails_at_every_step),

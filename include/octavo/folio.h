@@ -368,7 +368,7 @@ static inline void folio_put_refs(struct folio *folio, u32 nr)
  * What folio_put_refs() does for each, with the same checks; but those of order 0 are freed together, which costs
  * a fraction. Until it returns, one whose last reference went may be neither live nor free yet.
  *
- * Context: any; never sleeps, never allocates. Takes about 1.5 KiB of stack.
+ * Context: any; never sleeps, never allocates. Takes about 2 KiB of stack.
  */
 void folios_put_refs(struct folio *const *folios, const u32 *refs, unsigned long n);
 

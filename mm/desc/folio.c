@@ -330,9 +330,14 @@ void __folio_put(struct folio *folio)
 		folio_free_frames(folio, flags);
 }
 
-/* Up to FOLIO_BULK folios of class SMALL, so of order 0, that nobody above is told of, whose counts have just become 0. */
-static void free_together(void **dead, unsigned long n)
+/*
+ * Up to FOLIO_BULK folios of class SMALL, so of order 0, of one set or (0) none, whose counts have just become 0. What the set is charged for
+ * keeps it, so it is there until the caller has said that they are gone.
+ */
+static void free_together(void **dead, unsigned long n, u32 set)
 {
+	struct kmem_cache **cache =
+		unlikely(set) ? folio_set_find(set)->cache : octavo_state.desc.folio;
 	const struct octavo_hooks *hooks = octavo_state.hooks;
 	unsigned long pfns[FOLIO_BULK];
 
@@ -349,18 +354,55 @@ static void free_together(void **dead, unsigned long n)
 		pfns[i] = pfn;
 	}
 	frame_free_bulk(0, n, pfns);
-	kmem_cache_free_bulk(octavo_state.desc.folio[FOLIO_CLASS_SMALL], (u32)n, dead);
+	kmem_cache_free_bulk(cache[FOLIO_CLASS_SMALL], (u32)n, dead);
 }
 
-static void free_small(void **dead, unsigned long n)
+static void free_small(void **dead, unsigned long n, u32 set)
 {
 	/* fewer go to the magazine, where the next allocation looks; more go to their trees together */
 	if (n >= FRAME_BULK) {
-		free_together(dead, n);
-		return;
+		free_together(dead, n, set);
+	} else {
+		for (unsigned long i = 0; i < n; i++) {
+			struct folio *folio = dead[i];
+			memdesc_t md = page_memdesc_relaxed(folio_page(folio, 0));
+
+			folio_free_frames(folio, check_free(folio, md));
+		}
 	}
-	for (unsigned long i = 0; i < n; i++)
-		__folio_put(dead[i]);
+	/* acquire: as in folio_free_told(). Last, as there */
+	if (unlikely(set))
+		smp_load_acquire(&octavo_state.upcalls.reclaim)->uncharge(set, n);
+}
+
+/* Larger ones, and a device's, are freed one by one. */
+#define FLAGS_FREED_ALONE (FOLIO_CLASS_MASK | 1u << PG_zone_device)
+
+/*
+ * The first folio's count has just become 0, and it is of a set: it is freed together with those of the same set that follow it. Return: how many
+ * were put, the first among them.
+ */
+static __noinline unsigned long put_of_set(struct folio *const *folios, const u32 *refs,
+					   unsigned long n)
+{
+	const u32 set = folio_set_nr(folios[0]);
+	unsigned long nr = 1, i;
+	void *dead[FOLIO_BULK];
+
+	dead[0] = folios[0];
+	for (i = 1; i < n && nr < FOLIO_BULK; i++) {
+		struct folio *folio = folios[i];
+
+		/* while there is our reference none of this changes */
+		if ((READ_ONCE(folio->flags) & (FLAGS_FREED_ALONE | 1u << PG_charged)) !=
+			    1u << PG_charged ||
+		    folio_set_nr(folio) != set)
+			break;
+		if (__folio_drop(folio, refs ? refs[i] : 1))
+			dead[nr++] = folio;
+	}
+	free_small(dead, nr, set);
+	return i;
 }
 
 void folios_put_refs(struct folio *const *folios, const u32 *refs, unsigned long n)
@@ -374,17 +416,20 @@ void folios_put_refs(struct folio *const *folios, const u32 *refs, unsigned long
 		if (!__folio_drop(folio, refs ? refs[i] : 1))
 			continue;
 		if (unlikely(READ_ONCE(folio->flags) & (FOLIO_CLASS_MASK | FLAGS_TOLD_AT_FREE))) {
-			__folio_put(folio);
+			if (READ_ONCE(folio->flags) & FLAGS_FREED_ALONE)
+				__folio_put(folio);
+			else
+				i += put_of_set(folios + i, refs ? refs + i : NULL, n - i) - 1;
 			continue;
 		}
 		dead[nr++] = folio;
 		if (nr == FOLIO_BULK) {
-			free_small(dead, nr);
+			free_small(dead, nr, 0);
 			nr = 0;
 		}
 	}
 	if (nr)
-		free_small(dead, nr);
+		free_small(dead, nr, 0);
 }
 
 /* ---- the count ---- */

@@ -12,7 +12,7 @@
  * batch; or the one who presses sees the mark, waits, and has the batch. Who empties one marks it too, until the counters have it:
  * what is on its way there would be missed by the next one. Both are pinned meanwhile, and do nothing that waits.
  *
- * What is freed goes to the counters, not here: reclaim wants to see it.
+ * What is freed goes to the counters, not here: reclaim wants to see it. It is batched by who puts folios together (folios_put_refs()).
  */
 #include <octavo/port.h>
 

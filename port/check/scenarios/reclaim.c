@@ -13,6 +13,7 @@
 
 static SHARED struct {
 	struct mem_cgroup *group, *child;
+	struct folio *folio[2];
 } r;
 
 static void setup_group(u64 limit)
@@ -105,6 +106,59 @@ SCENARIO(memcg_stock_lower) = {
 	.stale = 1,
 	.threads = { one_page, few, lower },
 	.roles = { "filler", "filler", "owner" }
+};
+
+/* ---- the last folios of a group are freed together, and with them goes the group ---- */
+
+static void setup_last(void)
+{
+	int err;
+
+	CHECK(reclaim_init() == 0);
+	r.group = mem_cgroup_create(NULL, &err);
+	CHECK(r.group);
+	for (unsigned int i = 0; i < ARRAY_SIZE(r.folio); i++) {
+		CHECK(memcg_charge(r.group, 1, GFP_KERNEL) == 0);
+		r.folio[i] =
+			folio_alloc_set(GFP_KERNEL, 0, FOLIO_ANON, NUMA_NO_NODE, &r.group->set);
+		CHECK(r.folio[i]);
+	}
+	folio_get(r.folio[1]);
+	CHECK(mem_cgroup_end(r.group) == 0);
+	CHECK(!list_empty(&octavo_state.reclaim.groups));
+}
+
+static void puts_both(void)
+{
+	folios_put_refs(r.folio, NULL, 2);
+}
+
+static void puts_one(void)
+{
+	folio_put(r.folio[1]);
+}
+
+static void reaps(void)
+{
+	memcg_reap();
+}
+
+static void group_is_gone(void)
+{
+	memcg_reap();
+	CHECK(list_empty(&octavo_state.reclaim.groups));
+}
+
+SCENARIO(memcg_put_last) = {
+	SCENARIO_NAME(memcg_put_last),
+	.frames = 128,
+	.about = "the last folios of a group that has ended are put together, and one more, while "
+		 "somebody looks for such groups",
+	.setup = setup_last,
+	.finish = group_is_gone,
+	.threads = { puts_both, puts_one, reaps },
+	.roles = { "puts two", "puts one", "looks" },
+	.stale = 1,
 };
 
 /* ---- the background thread ---- */
