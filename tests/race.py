@@ -89,11 +89,19 @@ def test_record():
         check('fewer executions than recorded is 1', r.returncode == 1 and 'FEWER' in r.stdout)
 
 
+def catches(pid, sig):
+    with open(f'/proc/{pid}/status', encoding='ascii') as f:
+        caught = next(line.split()[1] for line in f if line.startswith('SigCgt:'))
+    return int(caught, 16) >> (sig - 1) & 1
+
+
 def test_interrupted():
     p = subprocess.Popen([RACE, 'frame_three', '--bound', '4'], stdout=subprocess.PIPE, text=True)
-    time.sleep(1)
+    # not before it catches the signal, however late it gets to run
+    while p.poll() is None and not catches(p.pid, signal.SIGINT):
+        time.sleep(0.01)
     p.send_signal(signal.SIGINT)
-    out, _ = p.communicate(timeout=60)
+    out, _ = p.communicate()
     check('says where it was', 'INTERRUPTED at' in out)
 
 

@@ -383,7 +383,8 @@ int main(int argc, char **argv)
 	if (args.jobs > 1)
 		status = run_parallel(list, n);
 	else
-		for (u32 i = 0; i < n && !interrupted; i++)
+		/* the first says where it was, however early it is interrupted */
+		for (u32 i = 0; i < n && (!i || !interrupted); i++)
 			status = max(status, run_scenario(list[i]));
 	if (!args.json && !args.print_record && n > 1)
 		printf("%u scenarios: %s\n", n,
