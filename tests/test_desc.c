@@ -376,6 +376,30 @@ static void test_desc_managed_misuse_is_fatal(void **state)
 
 /* ---- validation notices ---- */
 
+/* There is memory: the first of each kind is had by who may not wait, whoever looks at the caches. */
+static void test_desc_first_ones_wait_for_nobody(void **state)
+{
+	struct folio *folio[2];
+	struct mgdesc *mg;
+	struct ptdesc *pt;
+	void *small;
+
+	spin_lock(&octavo_state.slab.lock);
+	folio[0] = folio_alloc(GFP_NOWAIT, 0, FOLIO_ANON);
+	folio[1] = folio_alloc(GFP_NOWAIT, 2, FOLIO_ANON);
+	mg = mgdesc_alloc(GFP_NOWAIT, 0);
+	pt = pagetable_alloc(GFP_NOWAIT, 0);
+	small = kmalloc(100, GFP_NOWAIT);
+	spin_unlock(&octavo_state.slab.lock);
+	assert_true(folio[0] && folio[1] && mg && pt && small);
+	assert_true(octavo_validate());
+	folio_put(folio[0]);
+	folio_put(folio[1]);
+	mgdesc_put(mg);
+	pagetable_free(pt);
+	kfree(small);
+}
+
 static void test_desc_validate_notices_a_foreign_word(void **state)
 {
 	struct mgdesc *mg = mgdesc_alloc(GFP_KERNEL, 1);
@@ -587,6 +611,7 @@ int main(void)
 		T(test_desc_managed_at_a_place),
 		T(test_desc_managed_count_saturates_and_is_reported_once),
 		T(test_desc_managed_misuse_is_fatal),
+		T(test_desc_first_ones_wait_for_nobody),
 		T(test_desc_validate_notices_a_foreign_word),
 		T(test_desc_allocation_fails_at_every_step),
 		T(test_desc_managed_beside_speculative_references),

@@ -22,6 +22,11 @@ static inline gfp_t desc_gfp(gfp_t gfp)
 /* @slot: of octavo_state.desc, found empty. Return: NULL if there is no memory. */
 struct kmem_cache *desc_cache_make(struct kmem_cache **slot, gfp_t gfp) __cold;
 
+#define NR_DESC_CACHES 6u
+
+/* Each of them by its number; NULL: not made yet. */
+struct kmem_cache *desc_cache_nth(u32 i);
+
 static inline struct kmem_cache *desc_cache(struct kmem_cache **slot, gfp_t gfp)
 {
 	/* acquire: pairs with the release in desc_cache_make() */

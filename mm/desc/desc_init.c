@@ -83,15 +83,25 @@ static const struct desc_cache {
 	  offsetof(struct desc_state, movable) },
 };
 
+BUILD_BUG_ON(ARRAY_SIZE(desc_caches) != NR_DESC_CACHES);
+
 static struct kmem_cache **desc_slot(const struct desc_cache *dc)
 {
 	return (struct kmem_cache **)(void *)((char *)&octavo_state.desc + dc->slot);
 }
 
-/* Called once a cache, or twice if two CPUs are first. */
+struct kmem_cache *desc_cache_nth(u32 i)
+{
+	/* acquire: pairs with the release in desc_cache_make() */
+	return smp_load_acquire(desc_slot(&desc_caches[i]));
+}
+
+/*
+ * Called once a cache, or by each CPU that is first. Without a lock: whoever may not wait for one would have no memory
+ * because somebody else lists caches. That is why these are on no list.
+ */
 struct kmem_cache *desc_cache_make(struct kmem_cache **slot, gfp_t gfp)
 {
-	struct slab_state *st = &octavo_state.slab;
 	const struct desc_cache *dc = desc_caches;
 	struct kmem_cache *s, *other;
 
@@ -110,20 +120,11 @@ struct kmem_cache *desc_cache_make(struct kmem_cache **slot, gfp_t gfp)
 	s = slab_cache_make(&spec, gfp);
 	if (!s)
 		return NULL;
-	/* this may be an interrupt of somebody who holds it; then it is an allocation that failed */
-	if (gfpflags_allow_blocking(gfp))
-		spin_lock(&st->lock);
-	else if (!spin_trylock(&st->lock)) {
-		slab_cache_unmake(s);
-		return NULL;
-	}
-	other = *slot;
-	if (!other) {
-		list_add_tail(&s->node_in_caches, &st->caches);
-		/* release: pairs with the acquire in desc_cache(): the cache is seen set up */
-		smp_store_release(slot, s);
-	}
-	spin_unlock(&st->lock);
+	/*
+	 * release: pairs with the acquire in desc_cache() and desc_cache_nth(): the cache is seen set up; acquire:
+	 * the same for the other's, if it was first
+	 */
+	other = cmpxchg_acq_rel(slot, NULL, s);
 	if (!other)
 		return s;
 	slab_cache_unmake(s);
@@ -154,11 +155,14 @@ void desc_exit(void)
 		if (!*slot)
 			continue;
 		kmem_cache_stat(*slot, &st);
-		if (st.active)
+		if (st.active) {
 			pr_warn("%lu descriptors of %s are still allocated",
 				(unsigned long)st.active, st.name);
-		else
+			/* for slab_exit(); nothing else runs */
+			list_add_tail(&(*slot)->node_in_caches, &octavo_state.slab.caches);
+		} else {
 			kmem_cache_destroy(*slot);
+		}
 		*slot = NULL;
 	}
 }

@@ -15,6 +15,7 @@
 #include <octavo/string.h>
 
 #include "../init.h"
+#include "desc.h"
 #include "slab_priv.h"
 
 /* Objects of a sheaf together are at most this large: 60 objects of 8 KiB would be half a MiB a sheaf. */
@@ -253,6 +254,11 @@ void kmem_cache_for_each(bool (*fn)(struct kmem_cache *s, void *arg), void *arg)
 	/* by hand: the head as an entry would be a misaligned cache */
 	for (p = st->caches.next; more && p != &st->caches; p = p->next)
 		more = fn(list_entry(p, struct kmem_cache, node_in_caches), arg);
+	for (u32 i = 0; more && i < NR_DESC_CACHES; i++) {
+		s = desc_cache_nth(i);
+		if (s)
+			more = fn(s, arg);
+	}
 	for (u32 i = 0; more && i < NR_KMALLOC_CLASSES; i++) {
 		/* acquire: pairs with the release in kmalloc_cache_make() */
 		s = smp_load_acquire(&st->kmalloc[i]);

@@ -9,7 +9,7 @@
 
 static SHARED struct {
 	struct mgdesc *mg;
-	struct movable *mv;
+	struct movable *mv, *first[2];
 	struct ptdesc *pt;
 	unsigned long pfn, other;
 	u64 contents;
@@ -178,6 +178,42 @@ SCENARIO(movable_reuse) = { SCENARIO_NAME(movable_reuse),
 			    .threads = { isolator, movable_owner_again, isolator },
 			    .roles = { "isolates", "owner", "isolates" },
 			    .finish = movable_done };
+
+/* ---- the first use of a cache ---- */
+
+/* There is memory, so it is had, by who may not wait for anybody as well. */
+static void first_movable(void)
+{
+	s.first[check_thread()] = movable_alloc(GFP_NOWAIT, 0, &ops, NULL);
+	CHECK(s.first[check_thread()]);
+}
+
+static void first_done(void)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(s.first); i++)
+		if (s.first[i])
+			CHECK(movable_free(s.first[i]) == 0);
+}
+
+static bool one_is_enough(struct kmem_cache *cache, void *arg)
+{
+	return false;
+}
+
+static void list_caches(void)
+{
+	kmem_cache_for_each(one_is_enough, NULL);
+}
+
+#define FIRST .frames = 16, .stale = -1, .finish = first_done
+SCENARIO(movable_first) = { SCENARIO_NAME(movable_first), FIRST, .flags = SC_LEAKS | SC_SYMMETRIC,
+			    .about = "the first two of a kind at once",
+			    .threads = { first_movable, first_movable } };
+SCENARIO(movable_first_listed) = {
+	SCENARIO_NAME(movable_first_listed), FIRST, .flags = SC_LEAKS,
+	.about = "the first of a kind while somebody looks at all caches",
+	.threads = { first_movable, list_caches }
+};
 
 static void movable_walker(void)
 {
