@@ -6,6 +6,7 @@
  * The device has three words of a page, moved plainly: a page that is written to while it is on its way, or read before it is there, is a
  * data race.
  */
+#include <octavo/hmm.h>
 #include <octavo/octavo.h>
 #include <octavo/reclaim.h>
 #include <octavo/swap.h>
@@ -419,6 +420,75 @@ SCENARIO(swapin_slow_munmap) = {
 	.setup = setup_slow,
 	.finish = nothing_left,
 	.about = "memory whose device takes long is unmapped before the device is done"
+};
+
+/* ---- the same, and a mirror waits ---- */
+
+static SHARED struct {
+	struct mmu_interval_notifier mni;
+	spinlock_t lock;
+	const u64 *entry; /* what it has */
+} mirror;
+
+static bool invalidate(struct mmu_interval_notifier *mni, const struct mmu_notifier_range *range,
+		       unsigned long seq)
+{
+	spin_lock(&mirror.lock);
+	mmu_interval_set_seq(mni, seq);
+	mirror.entry = NULL;
+	spin_unlock(&mirror.lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops mirror_ops = { .invalidate = invalidate };
+
+static void setup_mirror(void)
+{
+	setup_slow();
+	CHECK(!mmu_interval_notifier_insert(&mirror.mni, s.mm, s.at, PAGE_SIZE, &mirror_ops));
+}
+
+static void mirrors(void)
+{
+	unsigned long el = 0;
+	struct hmm_range range = { .notifier = &mirror.mni,
+				   .notifier_seq = mmu_interval_read_begin(&mirror.mni),
+				   .start = s.at,
+				   .end = s.at + PAGE_SIZE,
+				   .hmm_pfns = &el,
+				   .default_flags = HMM_PFN_REQ_FAULT };
+	int err;
+
+	mmap_read_lock(s.mm);
+	err = hmm_range_fault(&range);
+	mmap_read_unlock(s.mm);
+	CHECK(!err || err == -EBUSY || err == -EFAULT);
+	spin_lock(&mirror.lock);
+	if (!err && !mmu_interval_read_retry(&mirror.mni, range.notifier_seq)) {
+		mirror.entry = pfn_to_virt(hmm_pfn_value(el));
+		/* plain: it has been read, and is nobody else's */
+		CHECK(*mirror.entry == 77);
+	}
+	spin_unlock(&mirror.lock);
+	fetch_add_relaxed(&d.over, 1u);
+}
+
+static void mirrors_nothing(void)
+{
+	CHECK(!mirror.entry);
+	nothing_left();
+}
+
+SCENARIO(swapin_slow_mirror) = {
+	SCENARIO_NAME(swapin_slow_mirror),
+	.threads = { mirrors, unmaps_then_ends },
+	.roles = { "mirror", "munmap" },
+	.rows = "S2.26",
+	.frames = 128,
+	.stale = 1,
+	.setup = setup_mirror,
+	.finish = mirrors_nothing,
+	.about = "a mirror wants memory that is unmapped before its device is done"
 };
 
 static void protects_then_ends(void)
