@@ -42,10 +42,11 @@ static void test_batches_end_with_tables(void **state)
 	index = vma->vm_pgoff + PMD_NR - 3;
 	for (unsigned int order = 2; order <= level_order(1) + 1; order++) {
 		struct folio *folio = hand_folio(order);
-		struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, 0);
 		unsigned long nr = 1ul << order, first = 3;
+		struct folio_vma_walk w;
 
 		hand_map(folio, 0, nr, vma, index, hand_pte(folio, 0));
+		w = folio_vma_walk(folio, vma, 0);
 		assert_batch(&w, hand_addr(vma, index), 0, 3);
 		while (first < nr) {
 			unsigned int n = (unsigned int)min(PMD_NR, nr - first);
@@ -77,25 +78,25 @@ static void test_partly_unmapped(void **state)
 	hand_zap(vma, addr, addr + PAGES(1));
 	hand_zap(vma, addr + PAGES(4), addr + PAGES(5));
 	hand_map(copy, 0, 1, vma, index + 4, hand_pte(copy, 0));
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, 0);
+	w = folio_vma_walk(folio, vma, 0);
 	assert_batch(&w, addr + PAGES(1), 1, 3);
 	assert_batch(&w, addr + PAGES(5), 5, 3);
 	assert_end(&w);
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(copy, vma, 0);
+	w = folio_vma_walk(copy, vma, 0);
 	assert_batch(&w, addr + PAGES(4), 0, 1);
 	assert_end(&w);
 
 	/* Special: the same frame, but nobody's business. */
 	hand_zap(vma, addr + PAGES(6), addr + PAGES(7));
 	table_map(mm, addr + PAGES(6), 0, pte_mkspecial(hand_pte(folio, 6)));
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, FVW_SYNC);
+	w = folio_vma_walk(folio, vma, FVW_SYNC);
 	assert_batch(&w, addr + PAGES(1), 1, 3);
 	assert_batch(&w, addr + PAGES(5), 5, 1);
 	assert_batch(&w, addr + PAGES(7), 7, 1);
 	assert_end(&w);
 
 	/* One at a time, and not to the end. */
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, FVW_SINGLE);
+	w = folio_vma_walk(folio, vma, FVW_SINGLE);
 	assert_batch(&w, addr + PAGES(1), 1, 1);
 	assert_batch(&w, addr + PAGES(2), 2, 1);
 	folio_vma_walk_done(&w);
@@ -106,7 +107,7 @@ static void test_partly_unmapped(void **state)
 	folio_get(folio);
 	folio_add_anon_rmap(folio_subrange(folio, 2, 1), vma, addr + PAGES(2), 0, RMAP_EXCLUSIVE);
 	table_map(mm, addr + PAGES(2), 0, pfn_pte(folio_pfn(folio) + 2, PAGE_NONE));
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, 0);
+	w = folio_vma_walk(folio, vma, 0);
 	assert_batch(&w, addr + PAGES(1), 1, 1);
 	assert_batch(&w, addr + PAGES(2), 2, 1);
 	/* Again, after a sleep. */
@@ -142,10 +143,10 @@ static void test_migration_entries(void **state)
 		  swp_entry_to_pte(swp_entry(SWP_MIGRATION_READ, folio_pfn(folio) + 4)));
 	table_map(mm, addr + PAGES(6), 0,
 		  swp_entry_to_pte(swp_entry(SWP_DEVICE_0, folio_pfn(folio) + 6)));
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, 0);
+	w = folio_vma_walk(folio, vma, 0);
 	assert_batch(&w, addr, 0, 1);
 	assert_end(&w);
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, FVW_MIGRATION);
+	w = folio_vma_walk(folio, vma, FVW_MIGRATION);
 	assert_batch(&w, addr + PAGES(1), 1, 2);
 	assert_batch(&w, addr + PAGES(3), 3, 1);
 	assert_batch(&w, addr + PAGES(4), 4, 1);
@@ -162,13 +163,14 @@ static void test_moved_to_odd_offsets(void **state)
 		struct folio *folio = hand_folio(3);
 		struct vm_area_struct *moved = hand_vma(mm, vma->vm_pgoff + 64 + shift, 12);
 		unsigned long seen = 0;
-		struct folio_vma_walk w = FOLIO_VMA_WALK(folio, moved, 0);
+		struct folio_vma_walk w;
 
 		moved->vm_pgoff = 1000;
 		assert_int_equal(anon_vma_prepare(moved), 0);
 		/* Half of it reaches out of the area at its end. */
 		hand_map(folio, 0, 4, moved, 1008, hand_pte(folio, 0));
 		assert_int_equal(folio->index, 1008);
+		w = folio_vma_walk(folio, moved, 0);
 		while (folio_vma_walk_next(&w)) {
 			assert_int_equal(w.sr.first, seen);
 			assert_int_equal(w.addr, moved->vm_start + PAGES(8 + seen));
@@ -178,7 +180,7 @@ static void test_moved_to_odd_offsets(void **state)
 		assert_int_equal(folio_address_in_vma(folio, 3, moved), moved->vm_end - PAGE_SIZE);
 		assert_int_equal(folio_address_in_vma(folio, 4, moved), -EFAULT);
 		/* Where the area knows nothing of such indices there is nothing to see. */
-		w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, 0);
+		w = folio_vma_walk(folio, vma, 0);
 		assert_end(&w);
 		assert_int_equal(folio_address_in_vma(folio, 0, vma), -EFAULT);
 		hand_unmap(moved);
@@ -200,7 +202,7 @@ static void test_area_has_a_part(void **state)
 	assert_int_equal(anon_vma_prepare(half), 0);
 	hand_map(folio, 5, 3, half, 500, hand_pte(folio, 5));
 	assert_int_equal(folio->index, 500);
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, half, 0);
+	w = folio_vma_walk(folio, half, 0);
 	assert_batch(&w, PAGES(100), 5, 3);
 	assert_end(&w);
 	assert_int_equal(folio_address_in_vma(folio, 4, half), -EFAULT);
@@ -221,11 +223,11 @@ static void test_leaves(void **state)
 	folio = hand_folio(level_order(1));
 	hand_map_leaf(folio, vma, index);
 	for (u32 flags = 0; flags <= FVW_SYNC; flags++) {
-		w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, flags);
+		w = folio_vma_walk(folio, vma, flags);
 		assert_batch(&w, hand_addr(vma, index), 0, 1);
 		assert_int_equal(w.pos.level, PGTABLE_LEVEL_PMD);
 		assert_end(&w);
-		w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, flags | FVW_MIGRATION);
+		w = folio_vma_walk(folio, vma, flags | FVW_MIGRATION);
 		assert_end(&w);
 	}
 	assert_int_equal(folio_count_mappings(folio), 1);
@@ -235,14 +237,14 @@ static void test_leaves(void **state)
 	WRITE_ONCE(folio->index, index);
 	table_map(mm, hand_addr(vma, index), 1,
 		  swp_entry_to_pte(swp_entry(SWP_MIGRATION_READ, folio_pfn(folio))));
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, 0);
+	w = folio_vma_walk(folio, vma, 0);
 	assert_end(&w);
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, FVW_MIGRATION);
+	w = folio_vma_walk(folio, vma, FVW_MIGRATION);
 	assert_batch(&w, hand_addr(vma, index), 0, 1);
 	assert_end(&w);
 	/* With FVW_SYNC also an empty entry there is locked, and nothing is found. */
 	table_unmap(mm, hand_addr(vma, index), 1);
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, FVW_SYNC);
+	w = folio_vma_walk(folio, vma, FVW_SYNC);
 	assert_end(&w);
 	assert_int_equal(w.pos.level, PGTABLE_LEVEL_PMD);
 	folio_put(folio);
@@ -265,7 +267,7 @@ static void test_leaf_and_table(void **state)
 	folio_add_anon_rmap(folio_subrange(folio, PMD_NR, PMD_NR), vma, addr + level_size(1), 1,
 			    RMAP_EXCLUSIVE);
 	table_map(mm, addr + level_size(1), 1, pte_mkleaf(hand_pte(folio, PMD_NR), 1));
-	w = (struct folio_vma_walk)FOLIO_VMA_WALK(folio, vma, 0);
+	w = folio_vma_walk(folio, vma, 0);
 	assert_batch(&w, addr, 0, (unsigned int)PMD_NR);
 	assert_batch(&w, addr + level_size(1), PMD_NR, 1);
 	assert_end(&w);
@@ -409,7 +411,7 @@ static void compare(struct folio *folio, struct vm_area_struct *v, const unsigne
 		    unsigned long lo, unsigned long hi, u32 flags)
 {
 	unsigned int want = flags & FVW_MIGRATION ? MODEL_MIGRATION : MODEL_PRESENT;
-	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, v, flags);
+	struct folio_vma_walk w = folio_vma_walk(folio, v, flags);
 	unsigned long i = lo;
 
 	while (folio_vma_walk_next(&w)) {
@@ -499,7 +501,7 @@ static void smp_run(unsigned int cpu, void *arg)
 		return;
 	}
 	while (!READ_ONCE(smp.stop)) {
-		struct folio_vma_walk w = FOLIO_VMA_WALK(smp.folio, vma, 0);
+		struct folio_vma_walk w = folio_vma_walk(smp.folio, vma, 0);
 
 		while (folio_vma_walk_next(&w)) {
 			for (unsigned int i = 0; i < w.nr; i++)

@@ -75,11 +75,14 @@ static void test_words_together(void **state)
 
 	for (unsigned long at = 0; at < 4; at++)
 		for (unsigned long n = 0; n < 40; n++) {
-			unsigned long *p = words + 1 + at;
+			unsigned long *p = words + 1 + at, any;
 
 			for (unsigned long i = 0; i < 64; i++)
 				words[i] = i << 40;
-			words_add(p, 3, n);
+			any = 0;
+			for (unsigned long i = 0; i < n; i++)
+				any |= p[i] + 3;
+			assert_int_equal(words_add(p, 3, n), any);
 			for (unsigned long i = 0; i < 64; i++)
 				assert_int_equal(words[i],
 						 (i << 40) + (i > at && i <= at + n ? 3 : 0));

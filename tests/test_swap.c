@@ -4,7 +4,7 @@
  */
 #include "swap_machine.h"
 
-#define COUNT_MAX ((1u << 20) - 1)
+#define COUNT_MAX ((1u << 19) - 1)
 
 static struct test_device *d;
 

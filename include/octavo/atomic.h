@@ -121,7 +121,7 @@ static __always_inline unsigned long _A_ramp_store(unsigned long *p, unsigned lo
 }
 
 static __always_inline unsigned long _A_words_add(unsigned long *p, unsigned long v,
-						  unsigned long n)
+						  unsigned long n, unsigned long *any)
 {
 	return 0;
 }
@@ -177,18 +177,27 @@ static __always_inline void words_ramp_release(unsigned long *p, unsigned long v
 		smp_store_release(&p[i], v + i * step);
 }
 
-/* Who may store them does: loads are plain, and others who look see each word as it was or as it is. */
-static __always_inline void words_add(unsigned long *p, unsigned long v, unsigned long n)
+/*
+ * Who may store them does: loads are plain, and others who look see each word as it was or as it is. Return: the bits of any
+ * of the sums.
+ */
+static __always_inline unsigned long words_add(unsigned long *p, unsigned long v, unsigned long n)
 {
-	unsigned long i = 0;
+	unsigned long i = 0, any = 0;
 
 	if (n && (unsigned long)p % _A_RAMP_ALIGN != 0) {
-		WRITE_ONCE(*p, *p + v);
+		any = *p + v;
+		WRITE_ONCE(*p, any);
 		i = 1;
 	}
-	i += _A_words_add(p + i, v, n - i);
-	for (; i < n; i++)
-		WRITE_ONCE(p[i], p[i] + v);
+	i += _A_words_add(p + i, v, n - i, &any);
+	for (; i < n; i++) {
+		unsigned long sum = p[i] + v;
+
+		WRITE_ONCE(p[i], sum);
+		any |= sum;
+	}
+	return any;
 }
 
 /* Loads are plain. */

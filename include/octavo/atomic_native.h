@@ -159,18 +159,23 @@ static __always_inline unsigned long _A_ramp_store(unsigned long *p, unsigned lo
 
 /* The whole steps of words_add(), from an aligned word on. */
 static __always_inline unsigned long _A_words_add(unsigned long *p, unsigned long v,
-						  unsigned long n)
+						  unsigned long n, unsigned long *any)
 {
 	const _A_v2 add = { v, v };
 	const _A_v2 *at = (const void *)p;
+	_A_v2 all = { 0, 0 };
 	unsigned long i;
 
 	for (i = 0; i + 8 <= n; i += 8, at += 4) {
-		_A_store_2(p + i, at[0] + add);
-		_A_store_2(p + i + 2, at[1] + add);
-		_A_store_2(p + i + 4, at[2] + add);
-		_A_store_2(p + i + 6, at[3] + add);
+		_A_v2 a = at[0] + add, b = at[1] + add, c = at[2] + add, d = at[3] + add;
+
+		_A_store_2(p + i, a);
+		_A_store_2(p + i + 2, b);
+		_A_store_2(p + i + 4, c);
+		_A_store_2(p + i + 6, d);
+		all |= a | b | c | d;
 	}
+	*any |= all[0] | all[1];
 	return i;
 }
 

@@ -526,7 +526,16 @@ void folio_unpin(struct folio *folio, u32 nr);
  * between) it cannot miss a pin whose taker saw them still there. Return: false is certain; true
  * may be a pin on its way out, or for class SMALL a thousand plain references.
  */
-bool folio_maybe_dma_pinned(const struct folio *folio);
+static inline bool folio_maybe_dma_pinned(const struct folio *folio)
+{
+	const struct large_folio *lf = folio_large(folio);
+
+	/* seq_cst: pairs with the read-modify-writes in folio_try_pin(), see there. */
+	if (lf)
+		return smp_load_seq_cst(&lf->pincount) != 0;
+	/* A saturated count is a large number: pinned, which is the safe answer. */
+	return smp_load_seq_cst(&folio->refcount) >= GUP_PIN_COUNTING_BIAS;
+}
 
 static inline int folio_mapcount(const struct folio *folio)
 {
@@ -615,8 +624,24 @@ struct folio_subrange {
 /* Return: 0; -EINVAL: @nr is 0 or the run leaves the folio; @sr is not written. */
 int folio_subrange_init(struct folio_subrange *sr, struct folio *folio, unsigned long first,
 			unsigned long nr);
-/* The same where a bad argument is a bug: fatal. */
-struct folio_subrange folio_subrange(struct folio *folio, unsigned long first, unsigned long nr);
+/* Fatal if it is none: every function that takes one asks again. It can have been made by hand, or be older than a split. */
+__noreturn __cold void __folio_subrange_bad(const struct folio *folio, unsigned long first,
+					    unsigned long nr);
+static __always_inline void __folio_subrange_check(struct folio_subrange sr)
+{
+	if (unlikely(!sr.nr || (u64)sr.first + sr.nr > folio_nr_pages(sr.folio)))
+		__folio_subrange_bad(sr.folio, sr.first, sr.nr);
+}
+/* folio_subrange_init() where a bad argument is a bug: fatal. */
+static inline struct folio_subrange folio_subrange(struct folio *folio, unsigned long first,
+						   unsigned long nr)
+{
+	unsigned long pages = folio_nr_pages(folio);
+
+	if (unlikely(!nr || nr > pages || first > pages - nr))
+		__folio_subrange_bad(folio, first, nr);
+	return (struct folio_subrange){ .folio = folio, .first = (u32)first, .nr = (u32)nr };
+}
 /* From a page of the folio on; fatal if it is none. */
 struct folio_subrange folio_subrange_page(struct folio *folio, const struct page *page,
 					  unsigned long nr);
@@ -634,15 +659,68 @@ struct folio_subrange folio_subrange_page(struct folio *folio, const struct page
  * cleared.
  */
 void folio_set_anon_exclusive(struct folio_subrange sr);
-void folio_clear_anon_exclusive(struct folio_subrange sr);
 /* All of the range as its first page: what mapping the pages of a larger entry one by one does. */
 void folio_spread_anon_exclusive(struct folio_subrange sr);
 /* Fatal if the folio has no page @idx. */
 bool folio_test_anon_exclusive(const struct folio *folio, unsigned long idx);
-/* Length of the run of pages from sr.first, at most sr.nr, whose bit equals that of sr.first. */
-u32 folio_anon_exclusive_run(struct folio_subrange sr, bool *exclusive);
 /* How many of the range are exclusive. */
 u32 folio_anon_exclusive_count(struct folio_subrange sr);
+
+/* The bits; NULL for class SMALL, which has a flag. */
+static inline unsigned long *__folio_excl_bits(const struct folio *folio)
+{
+	struct large_folio *lf = (struct large_folio *)folio;
+	u32 flags = READ_ONCE(folio->flags);
+
+	if (flags >> FOLIO_CLASS_SHIFT == FOLIO_CLASS_SMALL)
+		return NULL;
+	return flags & (1u << PG_excl_ptr) ? lf->excl_ptr : &lf->excl;
+}
+
+/* Those that need more than one word's bits, or some of a word's. @sr is one. */
+u32 __folio_anon_exclusive_run(struct folio_subrange sr, bool *exclusive);
+void __folio_clear_anon_exclusive(struct folio_subrange sr);
+
+/* Length of the run of pages from sr.first, at most sr.nr, whose bit equals that of sr.first. */
+static inline u32 folio_anon_exclusive_run(struct folio_subrange sr, bool *exclusive)
+{
+	const unsigned long *words = __folio_excl_bits(sr.folio);
+	unsigned int bit = sr.first % BITS_PER_LONG;
+	unsigned long differ;
+
+	__folio_subrange_check(sr);
+	if (!words) {
+		*exclusive = folio_test_flag(sr.folio, PG_anon_exclusive);
+		return 1;
+	}
+	if (unlikely(bit + sr.nr > BITS_PER_LONG))
+		return __folio_anon_exclusive_run(sr, exclusive);
+	differ = READ_ONCE(words[sr.first / BITS_PER_LONG]) >> bit;
+	*exclusive = differ & 1;
+	/* Look for the first 1 in bits that are 1 where they differ from that of sr.first. */
+	differ ^= -(differ & 1);
+	return differ ? min((u32)__builtin_ctzl(differ), sr.nr) : sr.nr;
+}
+
+/* Of what is known to be a subrange. */
+static __always_inline void __folio_clear_anon_exclusive_of(struct folio_subrange sr)
+{
+	unsigned long *words = __folio_excl_bits(sr.folio);
+
+	if (!words)
+		folio_clear_flag(sr.folio, PG_anon_exclusive);
+	else if (likely(sr.nr < BITS_PER_LONG && sr.nr == folio_nr_pages(sr.folio)))
+		/* The whole folio is wholly inside, and the rest of the word is nobody's. */
+		WRITE_ONCE(words[0], 0ul);
+	else
+		__folio_clear_anon_exclusive(sr);
+}
+
+static inline void folio_clear_anon_exclusive(struct folio_subrange sr)
+{
+	__folio_subrange_check(sr);
+	__folio_clear_anon_exclusive_of(sr);
+}
 
 /* ---- inspection ---- */
 

@@ -278,6 +278,18 @@ static inline void add_mm_counter(struct mm_struct *mm, enum mm_counter member, 
 	octavo_port_unpin();
 }
 
+/* @n of the one are of the other now. */
+static inline void move_mm_counter(struct mm_struct *mm, enum mm_counter from, enum mm_counter to,
+				   long n)
+{
+	long *count = mm->cpu[octavo_port_pin()].count;
+
+	/* relaxed: as above */
+	WRITE_ONCE(count[from], READ_ONCE(count[from]) - n);
+	WRITE_ONCE(count[to], READ_ONCE(count[to]) + n);
+	octavo_port_unpin();
+}
+
 static inline bool vma_is_anonymous(const struct vm_area_struct *vma)
 {
 	return !vma->vm_ops;

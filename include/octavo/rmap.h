@@ -260,7 +260,7 @@ folio_try_dup_anon_rmap_small(struct folio *folio, u32 flags, const struct vm_ar
 /**
  * struct folio_vma_walk - the entries of one VMA that map a folio, batch by batch
  *
- *	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, flags);
+ *	struct folio_vma_walk w = folio_vma_walk(folio, vma, flags);
  *
  *	while (folio_vma_walk_next(&w)) {
  *		w.sr, w.pos (entry, ptl held), w.addr, w.nr entries
@@ -282,10 +282,10 @@ struct folio_vma_walk {
 	unsigned int nr;	  /* entries; 1 above the last level */
 	struct folio_subrange sr; /* what they map */
 	/* the walk's own */
-	unsigned long pfn, index,
-		nr_pages; /* what is looked for: the folio (its place), as it was at the start */
-	unsigned long next, end;
-	bool locked, started;
+	unsigned long place; /* of the folio, as it was at the start */
+	unsigned long base;  /* + the number of an address: the place of what would map it there */
+	unsigned long next, end; /* addresses still to be looked at */
+	bool locked;
 };
 
 #define FVW_SYNC \
@@ -293,10 +293,37 @@ struct folio_vma_walk {
 #define FVW_MIGRATION 2u /* look for migration entries of the folio, not for present ones */
 #define FVW_SINGLE    4u /* batches of one */
 
-#define FOLIO_VMA_WALK(f, v, fl)                        \
-	{                                               \
-		.folio = (f), .vma = (v), .flags = (fl) \
-	}
+/* A walk for @nr places from @place on, which are pages @index and on of what the VMA's anon_vma is for. */
+static inline struct folio_vma_walk folio_vma_walk_places(struct vm_area_struct *vma, u32 flags,
+							  unsigned long place, unsigned long index,
+							  unsigned long nr)
+{
+	unsigned long pgoff = vma->vm_pgoff, start = vma->vm_start;
+	unsigned long first = max(index, pgoff), last = min(index + nr, pgoff + vma_pages(vma));
+	struct folio_vma_walk w;
+
+	/* what a walk gives out is not cleared before: a walk is made for each folio that goes */
+	w.folio = NULL;
+	w.vma = vma;
+	w.flags = flags;
+	w.place = place;
+	w.base = place - index + pgoff - (start >> PAGE_SHIFT);
+	w.next = start + ((first - pgoff) << PAGE_SHIFT);
+	w.end = first < last ? start + ((last - pgoff) << PAGE_SHIFT) : w.next;
+	w.locked = false;
+	return w;
+}
+
+/* The same for a folio, as it is now. */
+static inline struct folio_vma_walk folio_vma_walk(struct folio *folio, struct vm_area_struct *vma,
+						   u32 flags)
+{
+	struct folio_vma_walk w = folio_vma_walk_places(
+		vma, flags, folio_place(folio), READ_ONCE(folio->index), folio_nr_pages(folio));
+
+	w.folio = folio;
+	return w;
+}
 
 /*
  * Present entries, and those of a device that has a page for itself, unless FVW_MIGRATION. Spins for the ptls.

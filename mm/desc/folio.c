@@ -542,17 +542,6 @@ void folio_unpin(struct folio *folio, u32 nr)
 	}
 }
 
-bool folio_maybe_dma_pinned(const struct folio *folio)
-{
-	const struct large_folio *lf = folio_large(folio);
-
-	/* seq_cst: pairs with the read-modify-writes in folio_try_pin(), see there. */
-	if (lf)
-		return smp_load_seq_cst(&lf->pincount) != 0;
-	/* A saturated count is a large number: pinned, which is the safe answer. */
-	return smp_load_seq_cst(&folio->refcount) >= GUP_PIN_COUNTING_BIAS;
-}
-
 /* ---- the lock ---- */
 
 #define LOCKED	(1u << PG_locked)

@@ -94,7 +94,7 @@ void folio_bad(const struct folio *folio, const char *reason)
 /* Exclusivity bits of pages that the folio does not have. */
 static bool stray_excl_bits(const struct folio *folio)
 {
-	const unsigned long *bits = folio_excl_bits(folio);
+	const unsigned long *bits = __folio_excl_bits(folio);
 	unsigned long nr = folio_nr_pages(folio);
 
 	if (!bits)

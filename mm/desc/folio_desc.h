@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * folio_desc.h - the making and unmaking of folio descriptors, for folio.c and folio_split.c, and
- * where a folio's exclusivity bits are, for those and subrange.c.
+ * folio_desc.h - the making and unmaking of folio descriptors, for folio.c and folio_split.c.
  */
 #ifndef MM_DESC_FOLIO_DESC_H
 #define MM_DESC_FOLIO_DESC_H
@@ -86,16 +85,6 @@ static inline void folio_words_store(struct page *page, unsigned int order, memd
 		smp_store_release(word, md.v);
 	else
 		words_fill_release(word, md.v, 1ul << order);
-}
-
-/* The exclusivity bits; NULL for class SMALL, which has a flag. */
-static inline unsigned long *folio_excl_bits(const struct folio *folio)
-{
-	struct large_folio *lf = folio_large(folio);
-
-	if (!lf)
-		return NULL;
-	return READ_ONCE(folio->flags) & (1u << PG_excl_ptr) ? lf->excl_ptr : &lf->excl;
 }
 
 /* Words that the bits of @nr pages take. */

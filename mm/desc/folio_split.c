@@ -175,7 +175,7 @@ static void piece_init(struct folio *new, const struct folio *old, unsigned long
 static void piece_keep(struct folio *folio, unsigned int order)
 {
 	unsigned long nr = 1ul << order, old_nr = folio_nr_pages(folio);
-	unsigned long *bits = folio_excl_bits(folio);
+	unsigned long *bits = __folio_excl_bits(folio);
 
 	for (unsigned long i = folio_excl_words(nr); i < folio_excl_words(old_nr); i++)
 		bits[i] = 0;

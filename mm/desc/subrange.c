@@ -36,21 +36,12 @@ int folio_subrange_init(struct folio_subrange *sr, struct folio *folio, unsigned
 	return 0;
 }
 
-static __noreturn __cold void subrange_bad(const struct folio *folio, unsigned long first,
-					   unsigned long nr)
+__noreturn __cold void __folio_subrange_bad(const struct folio *folio, unsigned long first,
+					    unsigned long nr)
 {
 	folio_dump(folio, "subrange");
 	octavo_panic("folio %p, pfn 0x%lx: pages %lu + %lu are not a subrange of %lu",
 		     (const void *)folio, folio_place(folio), first, nr, folio_nr_pages(folio));
-}
-
-struct folio_subrange folio_subrange(struct folio *folio, unsigned long first, unsigned long nr)
-{
-	struct folio_subrange sr;
-
-	if (unlikely(folio_subrange_init(&sr, folio, first, nr)))
-		subrange_bad(folio, first, nr);
-	return sr;
 }
 
 struct folio_subrange folio_subrange_page(struct folio *folio, const struct page *page,
@@ -58,13 +49,6 @@ struct folio_subrange folio_subrange_page(struct folio *folio, const struct page
 {
 	/* A page before the folio gives an index far beyond its end. */
 	return folio_subrange(folio, folio_page_idx(folio, page), nr);
-}
-
-/* Every helper checks again: the struct can have been made by hand, or be older than a split. */
-static inline void subrange_check(const struct folio_subrange *sr)
-{
-	if (unlikely(!subrange_ok(sr->folio, sr->first, sr->nr)))
-		subrange_bad(sr->folio, sr->first, sr->nr);
 }
 
 /* ---- exclusivity ---- */
@@ -94,34 +78,28 @@ static void excl_change(unsigned long *words, unsigned long first, unsigned long
 	}
 }
 
-static void excl_update(const struct folio_subrange *sr, bool set)
+static void excl_set(struct folio_subrange sr)
 {
-	unsigned long *words = folio_excl_bits(sr->folio);
-	unsigned long pages = folio_nr_pages(sr->folio);
+	unsigned long *words = __folio_excl_bits(sr.folio);
 
-	if (!words) {
-		if (set)
-			folio_set_flag(sr->folio, PG_anon_exclusive);
-		else
-			folio_clear_flag(sr->folio, PG_anon_exclusive);
-	} else if (sr->nr == pages && pages < BITS_PER_LONG) {
-		/* The whole folio is wholly inside, and the rest of the word is nobody's. */
-		WRITE_ONCE(words[0], set ? ones(0, pages) : 0ul);
-	} else {
-		excl_change(words, sr->first, sr->nr, set);
-	}
+	if (!words)
+		folio_set_flag(sr.folio, PG_anon_exclusive);
+	else if (sr.nr < BITS_PER_LONG && sr.nr == folio_nr_pages(sr.folio))
+		/* as in __folio_clear_anon_exclusive_of() */
+		WRITE_ONCE(words[0], ones(0, sr.nr));
+	else
+		excl_change(words, sr.first, sr.nr, true);
 }
 
 void folio_set_anon_exclusive(struct folio_subrange sr)
 {
-	subrange_check(&sr);
-	excl_update(&sr, true);
+	__folio_subrange_check(sr);
+	excl_set(sr);
 }
 
-void folio_clear_anon_exclusive(struct folio_subrange sr)
+void __folio_clear_anon_exclusive(struct folio_subrange sr)
 {
-	subrange_check(&sr);
-	excl_update(&sr, false);
+	excl_change(__folio_excl_bits(sr.folio), sr.first, sr.nr, false);
 }
 
 static inline bool excl_test(const struct folio *folio, const unsigned long *words,
@@ -135,29 +113,25 @@ static inline bool excl_test(const struct folio *folio, const unsigned long *wor
 bool folio_test_anon_exclusive(const struct folio *folio, unsigned long idx)
 {
 	if (unlikely(!subrange_ok(folio, idx, 1)))
-		subrange_bad(folio, idx, 1);
-	return excl_test(folio, folio_excl_bits(folio), idx);
+		__folio_subrange_bad(folio, idx, 1);
+	return excl_test(folio, __folio_excl_bits(folio), idx);
 }
 
 void folio_spread_anon_exclusive(struct folio_subrange sr)
 {
-	subrange_check(&sr);
-	excl_update(&sr, excl_test(sr.folio, folio_excl_bits(sr.folio), sr.first));
+	__folio_subrange_check(sr);
+	if (excl_test(sr.folio, __folio_excl_bits(sr.folio), sr.first))
+		excl_set(sr);
+	else
+		__folio_clear_anon_exclusive_of(sr);
 }
 
-u32 folio_anon_exclusive_run(struct folio_subrange sr, bool *exclusive)
+u32 __folio_anon_exclusive_run(struct folio_subrange sr, bool *exclusive)
 {
-	const unsigned long *w = folio_excl_bits(sr.folio);
+	const unsigned long *w = __folio_excl_bits(sr.folio) + sr.first / BITS_PER_LONG;
 	unsigned int bit = sr.first % BITS_PER_LONG;
-	unsigned long word, flip, done = 0;
+	unsigned long word = READ_ONCE(*w), flip, done = 0;
 
-	subrange_check(&sr);
-	if (!w) {
-		*exclusive = folio_test_flag(sr.folio, PG_anon_exclusive);
-		return 1;
-	}
-	w += sr.first / BITS_PER_LONG;
-	word = READ_ONCE(*w);
 	*exclusive = word >> bit & 1;
 	/* Look for the first 1 in words that have a 1 where the bit differs from that of sr.first. */
 	flip = -(word >> bit & 1);
@@ -183,11 +157,11 @@ static unsigned int ones_in(unsigned long v)
 
 u32 folio_anon_exclusive_count(struct folio_subrange sr)
 {
-	const unsigned long *words = folio_excl_bits(sr.folio), *w;
+	const unsigned long *words = __folio_excl_bits(sr.folio), *w;
 	unsigned int bit = sr.first % BITS_PER_LONG;
 	u32 count = 0;
 
-	subrange_check(&sr);
+	__folio_subrange_check(sr);
 	if (!words)
 		return folio_test_flag(sr.folio, PG_anon_exclusive);
 	w = words + sr.first / BITS_PER_LONG;
@@ -203,8 +177,8 @@ u32 folio_anon_exclusive_count(struct folio_subrange sr)
 void folio_excl_copy(struct folio *to, unsigned long at, const struct folio *from,
 		     unsigned long first, unsigned long nr)
 {
-	const unsigned long *src = folio_excl_bits(from);
-	unsigned long *dst = folio_excl_bits(to);
+	const unsigned long *src = __folio_excl_bits(from);
+	unsigned long *dst = __folio_excl_bits(to);
 	unsigned long i;
 
 	/* Pieces are naturally aligned: either whole words on both sides, or within one word on both. */

@@ -46,13 +46,19 @@ static inline bool unmap_asks(void)
 	return octavo_state.hooks && octavo_state.hooks->swap_out;
 }
 
+/* There are about to be fewer pages: the most that there were is noted before. */
+static inline void unmap_note_high(struct ttu *t, struct mm_struct *mm)
+{
+	if (t->high == mm)
+		return;
+	update_hiwater_rss(mm);
+	t->high = mm;
+}
+
 /* @nr pages are not counted as there any more. */
 static inline void unmap_count(struct ttu *t, struct mm_struct *mm, u32 nr)
 {
-	if (t->high != mm) {
-		update_hiwater_rss(mm);
-		t->high = mm;
-	}
+	unmap_note_high(t, mm);
 	add_mm_counter(mm, MM_ANONPAGES, -(long)nr);
 }
 

@@ -23,7 +23,7 @@
 #include "unmap.h"
 
 /* What comes in the place of a part's first entry, which was @e. */
-static pte_t slot_entry(const struct unmap_run *part, pte_t e, bool exclusive)
+static __always_inline pte_t slot_entry(const struct unmap_run *part, pte_t e, bool exclusive)
 {
 	pte_t slot = swp_entry_to_pte(folio_swap_entry(part->sr.folio, part->sr.first));
 
@@ -46,7 +46,7 @@ static int ask_embedder(const struct unmap_run *part)
 }
 
 /* Steps 1 to 3. Return: 0; -errno: nothing has changed. */
-static int part_prepare(const struct unmap_run *part, bool exclusive)
+static __always_inline int part_prepare(const struct unmap_run *part, bool exclusive)
 {
 	int err = folio_dup_swap(part->sr);
 
@@ -61,11 +61,13 @@ static int part_prepare(const struct unmap_run *part, bool exclusive)
 }
 
 /* The part of step 4 that is the same for a table's entries and for a leaf: those of slots are there. */
-static void part_gone(struct ttu *t, const struct unmap_run *part, pte_t seen)
+static __always_inline void part_gone(struct ttu *t, const struct unmap_run *part, pte_t seen)
 {
+	struct mm_struct *mm = part->vma->vm_mm;
+
 	unmap_note_dirty(part, seen);
-	unmap_count(t, part->vma->vm_mm, part->sr.nr);
-	add_mm_counter(part->vma->vm_mm, MM_SWAPENTS, (long)part->sr.nr);
+	unmap_note_high(t, mm);
+	move_mm_counter(mm, MM_ANONPAGES, MM_SWAPENTS, (long)part->sr.nr);
 	unmap_run_end(part);
 }
 

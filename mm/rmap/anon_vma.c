@@ -26,6 +26,10 @@
  *    lock for writing, after its entries are gone from mapcount. That VMA keeps the anon_vma for as long as the
  *    lock is held, and the reference can go.
  *
+ *    If the lock is to be had at once, it is had without the reference: what was alive at any time in an RCU section is memory
+ *    until the end of it, and its root too. But the lock may be another life's by the time it is held, so it is asked again
+ *    whose lock it is. A walk then writes to nothing of the anon_vma but its lock.
+ *
  * 5. So the last access of who holds the lock for reading is the unlock itself, which may touch the lock
  *    after a writer that waited for it has got in and freed everything. Therefore the lock is in the stable prefix: it
  *    is never initialised a second time, and an unlock that finds somebody waiting is in an RCU section, which keeps the memory an
@@ -203,11 +207,39 @@ struct anon_vma *folio_get_anon_vma(const struct folio *folio)
 	return anon_vma;
 }
 
+/* Without waiting, and without a reference. NULL: the other way will tell. */
+static struct anon_vma *lock_anon_vma_at_once(const struct folio *folio)
+{
+	struct anon_vma *anon_vma, *root, *found = NULL;
+
+	rcu_read_lock();
+	anon_vma = READ_ONCE(folio->mapping);
+	/* acquire: pairs with the release in anon_vma_alloc(): it is alive here, and its root is seen */
+	if (anon_vma && folio_mapped(folio) && smp_load_acquire(&anon_vma->refcount)) {
+		/* acquire: pairs with the release in anon_vma_fork() */
+		root = smp_load_acquire(&anon_vma->root);
+		if (down_read_trylock(&root->lock)) {
+			if (likely(folio_mapped_by(folio, anon_vma) &&
+				   READ_ONCE(anon_vma->root) == root))
+				found = anon_vma;
+			else
+				up_read(&root->lock);
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
 struct anon_vma *folio_lock_anon_vma_read(const struct folio *folio)
 {
 	struct anon_vma *anon_vma;
 	bool found = false;
 
+	if (!folio_test_anon(folio))
+		return NULL;
+	anon_vma = lock_anon_vma_at_once(folio);
+	if (likely(anon_vma))
+		return anon_vma;
 	do {
 		anon_vma = folio_get_anon_vma(folio);
 		if (!anon_vma)
@@ -428,8 +460,11 @@ static struct anon_vma *reusable_anon_vma(const struct vm_area_struct *vma)
 static void anon_vma_adopt(struct list_head *unused, struct vm_area_struct *vma,
 			   struct anon_vma *anon_vma, struct anon_vma *parent)
 {
-	/* relaxed: whose lock is ours is known to nobody yet, and will be through the folios' mappings */
-	WRITE_ONCE(anon_vma->root, READ_ONCE(parent->root));
+	/*
+	 * Whose lock is ours is known to nobody yet, and will be through the folios' mappings. But release: pairs with the
+	 * acquire in lock_anon_vma_at_once(), whose folio may name what this was before.
+	 */
+	smp_store_release(&anon_vma->root, READ_ONCE(parent->root));
 	anon_vma->parent = parent;
 	anon_vma_get(anon_vma->root);
 	parent->nr_children++;

@@ -34,10 +34,10 @@ static inline unsigned int entry_kind(pte_t e)
 		       : KIND_NONE;
 }
 
-/* Index in the folio of what is at @addr. */
-static inline unsigned long walk_index(const struct folio_vma_walk *w, unsigned long addr)
+/* The place of what maps the folio at @addr. */
+static inline unsigned long walk_place(const struct folio_vma_walk *w, unsigned long addr)
 {
-	return linear_page_index(w->vma, addr) - w->index;
+	return w->base + (addr >> PAGE_SHIFT);
 }
 
 /* The kind of an entry at @addr if it is one that is looked for, else 0. */
@@ -53,14 +53,14 @@ static inline unsigned int walk_match(const struct folio_vma_walk *w, pte_t e, u
 	if (migration != !!(w->flags & FVW_MIGRATION))
 		return KIND_NONE;
 	place = kind == KIND_PRESENT ? pte_pfn(e) : swp_entry_place(pte_to_swp_entry(e));
-	return place == w->pfn + walk_index(w, addr) ? kind : KIND_NONE;
+	return place == walk_place(w, addr) ? kind : KIND_NONE;
 }
 
 /* A batch: @nr entries from w->pos on, which map @pages. */
 static bool walk_found(struct folio_vma_walk *w, unsigned long addr, unsigned int nr,
 		       unsigned long pages)
 {
-	unsigned long first = walk_index(w, addr);
+	unsigned long first = walk_place(w, addr) - w->place;
 
 	w->addr = addr;
 	w->nr = nr;
@@ -163,32 +163,9 @@ static void walk_unlock(struct folio_vma_walk *w)
 	w->locked = false;
 }
 
-/* The addresses where pages of the folio would be in the VMA. */
-static void walk_start(struct folio_vma_walk *w)
-{
-	const struct vm_area_struct *vma = w->vma;
-	unsigned long first, last, vma_last = vma->vm_pgoff + vma_pages(vma) - 1;
-
-	w->started = true;
-	if (w->folio) {
-		w->pfn = folio_place(w->folio);
-		w->index = READ_ONCE(w->folio->index);
-		w->nr_pages = folio_nr_pages(w->folio);
-	}
-	first = max(w->index, vma->vm_pgoff);
-	last = min(w->index + w->nr_pages - 1, vma_last);
-	w->next = w->end = vma->vm_start;
-	if (first > last)
-		return;
-	w->next = vma->vm_start + ((first - vma->vm_pgoff) << PAGE_SHIFT);
-	w->end = vma->vm_start + ((last + 1 - vma->vm_pgoff) << PAGE_SHIFT);
-}
-
 bool folio_vma_walk_next(struct folio_vma_walk *w)
 {
-	if (!w->started) {
-		walk_start(w);
-	} else if (w->locked) {
+	if (w->locked) {
 		if (w->pos.level != PGTABLE_LEVEL_PTE || w->next >= w->end ||
 		    IS_ALIGNED(w->next, level_size(PGTABLE_LEVEL_PMD)))
 			walk_unlock(w);
@@ -218,6 +195,5 @@ void folio_vma_walk_again(struct folio_vma_walk *w)
 void folio_vma_walk_done(struct folio_vma_walk *w)
 {
 	walk_unlock(w);
-	w->started = true;
 	w->next = w->end;
 }

@@ -251,13 +251,8 @@ static bool restore_one(struct folio *folio, struct vm_area_struct *vma, unsigne
 			void *arg)
 {
 	const struct restore *r = arg;
-	struct folio_vma_walk w = {
-		.vma = vma,
-		.flags = FVW_MIGRATION,
-		.pfn = r->src,
-		.index = r->index,
-		.nr_pages = r->nr,
-	};
+	struct folio_vma_walk w =
+		folio_vma_walk_places(vma, FVW_MIGRATION, r->src, r->index, r->nr);
 
 	while (folio_vma_walk_next(&w))
 		restore_batch(&w, r);

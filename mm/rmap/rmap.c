@@ -264,9 +264,9 @@ int folio_try_dup_anon_rmap(struct folio_subrange sr, struct vm_area_struct *dst
 				   folio_maybe_dma_pinned(sr.folio));
 }
 
-int folio_try_share_anon_rmap(struct folio_subrange sr, unsigned int level)
+static __always_inline int try_share(struct folio_subrange sr, unsigned int level, enum where where)
 {
-	rmap_check(sr, FOLIO_ANON, ANYWHERE);
+	rmap_check(sr, FOLIO_ANON, where);
 	if (unlikely(level != PGTABLE_LEVEL_PTE && (level > MAX_LEAF_LEVEL || sr.nr != 1)))
 		__rmap_bad(sr.folio, "one page stands for the entry that is shared");
 	VM_BUG_ON(folio_anon_exclusive_count(sr) != sr.nr);
@@ -276,8 +276,19 @@ int folio_try_share_anon_rmap(struct folio_subrange sr, unsigned int level)
 	 */
 	if (folio_maybe_dma_pinned(sr.folio))
 		return -EBUSY;
-	folio_clear_anon_exclusive(sr);
+	__folio_clear_anon_exclusive_of(sr);
 	return 0;
+}
+
+static __noinline int try_share_anywhere(struct folio_subrange sr, unsigned int level)
+{
+	return try_share(sr, level, ANYWHERE);
+}
+
+int folio_try_share_anon_rmap(struct folio_subrange sr, unsigned int level)
+{
+	return in_memory_map(sr.folio) ? try_share(sr, level, IN_MEMORY_MAP)
+				       : try_share_anywhere(sr, level);
 }
 
 /* ---- folios of files ---- */

@@ -34,6 +34,17 @@ void folio_restore_anon_rmap(struct folio_subrange sr, unsigned int level, u32 f
 
 /* ---- rmap_walk.c ---- */
 
+/* The VMAs in a locked anon_vma's tree that may map any of pages @first to @last. */
+static inline struct vm_area_struct *interval_vma(struct interval_node *node)
+{
+	return container_of(node, struct anon_vma_chain, interval)->vma;
+}
+
+#define for_each_vma_of_pages(vma, node, anon_vma, first, last)          \
+	for (node = interval_tree_first(&(anon_vma)->tree, first, last); \
+	     node && (vma = interval_vma(node), true);                   \
+	     node = interval_tree_next(node, first, last))
+
 /*
  * The part of rmap_walk() that has the anon_vma locked: VMAs that may map pages @index to @index + @nr - 1 of what it is
  * for. @folio is for the callbacks.

@@ -21,13 +21,10 @@ unsigned long folio_address_in_vma(const struct folio *folio, unsigned long idx,
 void rmap_walk_locked(struct anon_vma *anon_vma, unsigned long index, unsigned long nr,
 		      struct folio *folio, const struct rmap_walk_control *rwc)
 {
-	unsigned long last = index + nr - 1;
+	struct vm_area_struct *vma;
 	struct interval_node *node;
 
-	for (node = interval_tree_first(&anon_vma->tree, index, last); node;
-	     node = interval_tree_next(node, index, last)) {
-		struct vm_area_struct *vma =
-			container_of(node, struct anon_vma_chain, interval)->vma;
+	for_each_vma_of_pages (vma, node, anon_vma, index, index + nr - 1) {
 		unsigned long first = max(index, vma->vm_pgoff);
 		unsigned long addr = vma->vm_start + ((first - vma->vm_pgoff) << PAGE_SHIFT);
 
@@ -53,7 +50,7 @@ void rmap_walk(struct folio *folio, struct rmap_walk_control *rwc)
 static bool count_one(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
 		      void *arg)
 {
-	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, FVW_SYNC);
+	struct folio_vma_walk w = folio_vma_walk(folio, vma, FVW_SYNC);
 
 	while (folio_vma_walk_next(&w))
 		*(unsigned long *)arg += w.nr;
@@ -89,7 +86,7 @@ static unsigned int batch_young(const struct folio_vma_walk *w)
 static bool referenced_one(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
 			   void *arg)
 {
-	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, 0);
+	struct folio_vma_walk w = folio_vma_walk(folio, vma, 0);
 
 	while (folio_vma_walk_next(&w))
 		*(unsigned int *)arg += batch_young(&w);

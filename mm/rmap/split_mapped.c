@@ -26,7 +26,7 @@ struct leaf_search {
 static bool find_leaf(struct folio *folio, struct vm_area_struct *vma, u32 flags,
 		      unsigned long *addr)
 {
-	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, flags);
+	struct folio_vma_walk w = folio_vma_walk(folio, vma, flags);
 
 	while (folio_vma_walk_next(&w))
 		if (w.pos.level != PGTABLE_LEVEL_PTE) {

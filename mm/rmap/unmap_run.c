@@ -35,7 +35,8 @@ pte_t unmap_run_begin(const struct unmap_run *run)
 		return e;
 	VM_BUG_ON(words_ramp_run(&run->ptep->v, e.v, pte_advance_pfn(__pte(0), 1).v, ~noise(),
 				 run->nr, NULL) != run->nr);
-	return __pte(e.v | (words_or(&run->ptep->v, 0, run->nr) & noise()));
+	/* one that is dirty says it for all */
+	return pte_dirty(e) ? e : __pte(e.v | (words_or(&run->ptep->v, 0, run->nr) & noise()));
 }
 
 void unmap_run_cancel(const struct unmap_run *run)
@@ -47,38 +48,38 @@ void unmap_run_cancel(const struct unmap_run *run)
 
 /* ---- all of a folio ---- */
 
-static bool unmap_area(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
-		       void *arg)
+/* Return: false: a batch stays, or there is nothing more. */
+static bool unmap_area(struct folio *folio, struct vm_area_struct *vma, struct folio_unmap *u)
 {
-	struct folio_unmap *u = arg;
-	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, u->walk_flags);
+	struct folio_vma_walk w = folio_vma_walk(folio, vma, u->walk_flags);
+	enum unmap_next next = UNMAP_GO_ON;
 	struct mmu_notifier_range range;
-	unsigned long last = min(READ_ONCE(folio->index) + folio_nr_pages(folio),
-				 vma->vm_pgoff + vma_pages(vma));
 
-	mmu_notifier_range_init(&range, u->event, vma->vm_mm, addr,
-				vma->vm_start + ((last - vma->vm_pgoff) << PAGE_SHIFT));
+	mmu_notifier_range_init(&range, u->event, vma->vm_mm, w.next, w.end);
 	range.owner = u->owner;
 	/* It may sleep, so it does not fail. */
 	mmu_notifier_invalidate_range_start(&range);
-	while (!u->stopped && folio_mapped(folio) && folio_vma_walk_next(&w)) {
-		enum unmap_next next = u->batch(u, &w);
-
-		u->stopped = next == UNMAP_STOP;
+	while (next != UNMAP_STOP && folio_mapped(folio) && folio_vma_walk_next(&w)) {
+		next = u->batch(u, &w);
 		if (next == UNMAP_AGAIN) {
 			folio_vma_walk_again(&w);
-			u->stopped = !u->refill(u, vma, w.addr);
+			if (!u->refill(u, vma, w.addr))
+				next = UNMAP_STOP;
 		}
 	}
 	folio_vma_walk_done(&w);
 	mmu_notifier_invalidate_range_end(&range);
-	return !u->stopped && folio_mapped(folio);
+	return next != UNMAP_STOP && folio_mapped(folio);
 }
 
 void folio_unmap_walk(struct folio *folio, struct anon_vma *anon_vma, struct folio_unmap *u)
 {
-	const struct rmap_walk_control rwc = { .rmap_one = unmap_area, .arg = u };
+	unsigned long first = READ_ONCE(folio->index), last = first + folio_nr_pages(folio) - 1;
+	struct vm_area_struct *vma;
+	struct interval_node *node;
 
 	VM_BUG_ON(!folio_test_locked(folio));
-	rmap_walk_locked(anon_vma, READ_ONCE(folio->index), folio_nr_pages(folio), folio, &rwc);
+	for_each_vma_of_pages (vma, node, anon_vma, first, last)
+		if (!unmap_area(folio, vma, u))
+			break;
 }

@@ -74,7 +74,7 @@ static inline struct unmap_run unmap_run_rest(const struct unmap_run *run, unsig
 	return at ? unmap_run_part(run, at, run->nr - at) : *run;
 }
 
-/* Return: the first entry, with the accessed and dirty bits of all: none of them changes any more. */
+/* Return: the first entry, dirty if any of them is: none of them changes any more. */
 pte_t unmap_run_begin(const struct unmap_run *run);
 void unmap_run_cancel(const struct unmap_run *run);
 
@@ -130,7 +130,6 @@ struct folio_unmap {
 	u32 walk_flags;		       /* FVW_... */
 	enum mmu_notifier_event event; /* what mirrors are told */
 	void *owner;
-	bool stopped;
 	/* A batch. Context: its ptl. */
 	enum unmap_next (*batch)(struct folio_unmap *u, const struct folio_vma_walk *w);
 	/* Gets what a batch lacks. @addr: the batch's. Context: no ptl; sleeps, without reclaim. Return: false: it cannot. */

@@ -54,37 +54,33 @@ static u32 in_cluster(const struct swap_ref *r, u32 nr)
 	return min(nr, CLUSTER_SLOTS - r->at);
 }
 
+/*
+ * The count is the top of the word, and the top bit is none of it: what goes up from the highest count has that bit, and what goes
+ * down from 0. So one pass changes a run, and says whether it may stay so.
+ */
+static inline bool counts_beyond(u64 any)
+{
+	return slot_count(any) > SLOT_COUNT_MAX;
+}
+
 /* ---- up ---- */
 
-/*
- * The count is the top of the word. Is there one below @from? Then its word less so many counts has the top bit. So has
- * one of half the highest count or more: who is told yes looks at each.
- */
-static inline bool counts_doubtful(const struct swap_ref *r, u32 nr, unsigned int from)
+/* Fatal if one of them is 0. */
+static __cold void counts_check(const struct swap_ref *r, u32 nr, const char *what)
 {
-	return words_or(r->word, from * SLOT_COUNT_ONE, nr) >> 63;
+	for (u32 i = 0; i < nr; i++)
+		if (!slot_count(r->word[i]))
+			count_bad(r, i, what);
 }
 
-/* Does a slot at its highest count stop a run from going up? One below @from is fatal. */
-static __cold bool counts_refused(const struct swap_ref *r, u32 nr, unsigned int from)
+/* Slots from @r on, in its cluster, have one more; all or none. Lock held. */
+static __always_inline int counts_up(const struct swap_ref *r, u32 nr)
 {
-	bool refused = false;
-
-	for (u32 i = 0; i < nr; i++) {
-		if (slot_count(r->word[i]) < from)
-			count_bad(r, i, "an entry was copied");
-		refused |= slot_count(r->word[i]) == SLOT_COUNT_MAX;
-	}
-	return refused;
-}
-
-/* Slots from @r on, in its cluster, have one more; all or none. @from: counts are at least this. Lock held. */
-static __always_inline int counts_up(const struct swap_ref *r, u32 nr, unsigned int from)
-{
-	if (unlikely(counts_doubtful(r, nr, from)) && counts_refused(r, nr, from))
-		return -ENOMEM;
-	words_add(r->word, SLOT_COUNT_ONE, nr);
-	return 0;
+	if (likely(!counts_beyond(words_add(r->word, SLOT_COUNT_ONE, nr))))
+		return 0;
+	/* who looks meanwhile without the lock finds one entry more, as if it had been there and gone */
+	words_add(r->word, -SLOT_COUNT_ONE, nr);
+	return -ENOMEM;
 }
 
 static __noreturn __cold void folio_has_none(const struct folio *folio)
@@ -107,25 +103,18 @@ int folio_dup_swap(struct folio_subrange sr)
 	int err;
 
 	spin_lock(&r.c->lock);
-	err = counts_up(&r, sr.nr, 0);
+	err = counts_up(&r, sr.nr);
 	spin_unlock(&r.c->lock);
 	return err;
 }
 
-/* Fatal if one of them is 0. */
-static __cold void counts_check(const struct swap_ref *r, u32 nr)
-{
-	for (u32 i = 0; i < nr; i++)
-		if (!slot_count(r->word[i]))
-			count_bad(r, i, "an entry too many is gone");
-}
-
-/* Lock held. Slots of which it was the last stay as they are. */
+/* Lock held; fatal if one of them is 0. Slots of which it was the last stay as they are. */
 static inline void counts_down(const struct swap_ref *r, u32 nr)
 {
-	if (unlikely(counts_doubtful(r, nr, 1)))
-		counts_check(r, nr);
-	words_add(r->word, -SLOT_COUNT_ONE, nr);
+	if (likely(!counts_beyond(words_add(r->word, -SLOT_COUNT_ONE, nr))))
+		return;
+	words_add(r->word, SLOT_COUNT_ONE, nr);
+	counts_check(r, nr, "an entry too many is gone");
 }
 
 void folio_put_swap(struct folio_subrange sr)
@@ -166,7 +155,9 @@ int swap_dup_entries(swp_entry_t entry, u32 nr)
 
 		n = in_cluster(&r, nr - done);
 		spin_lock(&r.c->lock);
-		err = counts_up(&r, n, 1);
+		if (unlikely(counts_beyond(words_or(r.word, SLOT_COUNT_ONE, n))))
+			counts_check(&r, n, "an entry was copied");
+		err = counts_up(&r, n);
 		spin_unlock(&r.c->lock);
 		if (unlikely(err)) {
 			undo_up(entry, done);

@@ -25,7 +25,8 @@
 #define SLOT_BAD	  (1ul << 42) /* given up: no count, not cached, for ever */
 #define SLOT_COUNT_SHIFT  44
 #define SLOT_COUNT_ONE	  (1ul << SLOT_COUNT_SHIFT)
-#define SLOT_COUNT_MAX	  ((1ul << (64 - SLOT_COUNT_SHIFT)) - 1)
+/* The top bit is never part of a count: a sum that has it was a step too far. */
+#define SLOT_COUNT_MAX ((1ul << (63 - SLOT_COUNT_SHIFT)) - 1)
 /* What a look-up compares. */
 #define SLOT_IDENTITY (SLOT_CACHED | SLOT_PAYLOAD)
 

@@ -48,70 +48,71 @@ void mm_deactivate(struct mm_struct *mm, unsigned int cpu)
 	(void)old;
 }
 
+/* A bit each, as in mm->cpus. */
+struct cpu_set {
+	unsigned long bits[DIV_ROUND_UP(OCTAVO_NR_CPUS, BITS_PER_LONG)];
+};
+
 /* @cpus: set. Return: is there any? */
-static bool cpus_of(struct mm_struct *mm, unsigned long *cpus)
+static inline bool cpus_of(struct mm_struct *mm, struct cpu_set *cpus)
 {
 	unsigned long any = 0;
 
-	for (unsigned int i = 0; i < DIV_ROUND_UP(OCTAVO_NR_CPUS, BITS_PER_LONG); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(cpus->bits); i++) {
 		/* acquire: pairs with the release in mm_deactivate() */
-		cpus[i] = smp_load_acquire(&mm->cpus[i]);
-		any |= cpus[i];
+		cpus->bits[i] = smp_load_acquire(&mm->cpus[i]);
+		any |= cpus->bits[i];
 	}
 	return any;
 }
 
-static bool all_cpus(unsigned long *cpus)
+static bool all_cpus(struct cpu_set *cpus)
 {
 	unsigned int nr = octavo_state.frame.nr_cpus;
 
-	for (unsigned int i = 0; i < DIV_ROUND_UP(OCTAVO_NR_CPUS, BITS_PER_LONG); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(cpus->bits); i++) {
 		unsigned int first = i * BITS_PER_LONG;
 
-		cpus[i] = nr >= first + BITS_PER_LONG ? ~0ul
-			  : nr > first		      ? (1ul << (nr - first)) - 1
-						      : 0;
+		cpus->bits[i] = nr >= first + BITS_PER_LONG ? ~0ul
+				: nr > first		    ? (1ul << (nr - first)) - 1
+							    : 0;
 	}
 	return true;
 }
 
-static void flush(const struct octavo_tlb_flush *what)
+/* Entries have changed. Return: can anybody, @cpus, have a translation of what was there? */
+static __always_inline bool flush_needed(struct mm_struct *mm, struct cpu_set *cpus)
 {
-	unsigned long cpus[DIV_ROUND_UP(OCTAVO_NR_CPUS, BITS_PER_LONG)];
-
 	/* between the change of entries and the reading of the set: pairs with that of mm_activate() */
 	smp_mb();
-	if (what->mm ? cpus_of(what->mm, cpus) : all_cpus(cpus))
-		octavo_port_tlb_flush(what, cpus);
+	return mm ? cpus_of(mm, cpus) : all_cpus(cpus);
 }
 
 void flush_tlb_range(struct mm_struct *mm, unsigned long start, unsigned long end,
 		     unsigned int level)
 {
-	const struct octavo_tlb_flush what = {
-		.mm = mm,
-		.start = start,
-		.end = end,
-		.level = level,
-	};
+	struct cpu_set cpus;
 
 	VM_BUG_ON(start >= end);
 	VM_BUG_ON((start | end) & (PAGE_SIZE - 1));
-	flush(&what);
+	if (flush_needed(mm, &cpus))
+		octavo_port_tlb_flush(
+			&(struct octavo_tlb_flush){
+				.mm = mm, .start = start, .end = end, .level = level },
+			cpus.bits);
 }
 
 void flush_tlb_tables(struct mm_struct *mm, unsigned long start, unsigned long end)
 {
-	const struct octavo_tlb_flush what = {
-		.mm = mm,
-		.start = start,
-		.end = end,
-		.freed_tables = true,
-	};
+	struct cpu_set cpus;
 
 	VM_BUG_ON(start >= end);
 	VM_BUG_ON((start | end) & (PAGE_SIZE - 1));
-	flush(&what);
+	if (flush_needed(mm, &cpus))
+		octavo_port_tlb_flush(
+			&(struct octavo_tlb_flush){
+				.mm = mm, .start = start, .end = end, .freed_tables = true },
+			cpus.bits);
 }
 
 /* ---- the gather ---- */
@@ -164,6 +165,7 @@ void tlb_note_range(struct mmu_gather *tlb, unsigned long start, unsigned long e
 void tlb_flush_mmu_tlbonly(struct mmu_gather *tlb)
 {
 	struct octavo_tlb_flush what = { .mm = tlb->mm };
+	struct cpu_set cpus;
 
 	if (tlb->fullmm) {
 		/* nobody is in it; a CPU that has not been told so forgets all of it */
@@ -177,7 +179,8 @@ void tlb_flush_mmu_tlbonly(struct mmu_gather *tlb)
 	} else {
 		return;
 	}
-	flush(&what);
+	if (flush_needed(tlb->mm, &cpus))
+		octavo_port_tlb_flush(&what, cpus.bits);
 	forget_range(tlb);
 }
 
