@@ -137,61 +137,63 @@ static __always_inline unsigned long _A_ramp_store(unsigned long *p, unsigned lo
 						   unsigned long step, unsigned long n)
 {
 	const _A_v2 two = { 2 * step, 2 * step };
+	const unsigned long *eights = p + (n & ~7ul), *pairs = p + (n & ~1ul);
 	_A_v2 w = { v, v + step };
-	unsigned long i;
 
-	for (i = 0; i + 8 <= n; i += 8) {
-		_A_store_2(p + i, w);
+	for (; p != eights; p += 8) {
+		_A_store_2(p, w);
 		w += two;
-		_A_store_2(p + i + 2, w);
+		_A_store_2(p + 2, w);
 		w += two;
-		_A_store_2(p + i + 4, w);
+		_A_store_2(p + 4, w);
 		w += two;
-		_A_store_2(p + i + 6, w);
-		w += two;
-	}
-	for (; i + 2 <= n; i += 2) {
-		_A_store_2(p + i, w);
+		_A_store_2(p + 6, w);
 		w += two;
 	}
-	return i;
+	for (; p != pairs; p += 2) {
+		_A_store_2(p, w);
+		w += two;
+	}
+	return n & ~1ul;
 }
 
 /* The whole steps of words_add(), from an aligned word on. */
 static __always_inline unsigned long _A_words_add(unsigned long *p, unsigned long v,
 						  unsigned long n, unsigned long *any)
 {
+	const unsigned long *eights = p + (n & ~7ul);
 	const _A_v2 add = { v, v };
-	const _A_v2 *at = (const void *)p;
 	_A_v2 all = { 0, 0 };
-	unsigned long i;
 
-	for (i = 0; i + 8 <= n; i += 8, at += 4) {
+	for (; p != eights; p += 8) {
+		const _A_v2 *at = (const void *)p;
 		_A_v2 a = at[0] + add, b = at[1] + add, c = at[2] + add, d = at[3] + add;
 
-		_A_store_2(p + i, a);
-		_A_store_2(p + i + 2, b);
-		_A_store_2(p + i + 4, c);
-		_A_store_2(p + i + 6, d);
+		_A_store_2(p, a);
+		_A_store_2(p + 2, b);
+		_A_store_2(p + 4, c);
+		_A_store_2(p + 6, d);
 		all |= a | b | c | d;
 	}
 	*any |= all[0] | all[1];
-	return i;
+	return n & ~7ul;
 }
 
 /* The whole steps of words_or(), from an aligned word on. */
 static __always_inline unsigned long _A_words_or(const unsigned long *p, unsigned long less,
 						 unsigned long n, unsigned long *any)
 {
+	const unsigned long *eights = p + (n & ~7ul);
 	const _A_v2 by = { less, less };
-	const _A_v2 *at = (const void *)p;
 	_A_v2 all = { 0, 0 };
-	unsigned long i;
 
-	for (i = 0; i + 8 <= n; i += 8, at += 4)
+	for (; p != eights; p += 8) {
+		const _A_v2 *at = (const void *)p;
+
 		all |= (at[0] - by) | (at[1] - by) | (at[2] - by) | (at[3] - by);
+	}
 	*any |= all[0] | all[1];
-	return i;
+	return n & ~7ul;
 }
 #define _A_RAMP_ALIGN 16
 #endif

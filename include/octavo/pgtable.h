@@ -144,7 +144,9 @@ static inline void ptep_invalidate(pte_t *ptep)
 /* The same for @nr entries. */
 static inline void ptes_invalidate(pte_t *ptep, unsigned long nr)
 {
-	for (; nr >= 8; nr -= 8, ptep += 8) {
+	const pte_t *eights = ptep + (nr & ~7ul), *end = ptep + nr;
+
+	for (; ptep != eights; ptep += 8) {
 		ptep_invalidate(ptep);
 		ptep_invalidate(ptep + 1);
 		ptep_invalidate(ptep + 2);
@@ -154,8 +156,8 @@ static inline void ptes_invalidate(pte_t *ptep, unsigned long nr)
 		ptep_invalidate(ptep + 6);
 		ptep_invalidate(ptep + 7);
 	}
-	for (; nr; nr--)
-		ptep_invalidate(ptep++);
+	for (; ptep != end; ptep++)
+		ptep_invalidate(ptep);
 }
 
 /* As it was before ptep_invalidate(). release: as set_pte(). */

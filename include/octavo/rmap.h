@@ -334,7 +334,13 @@ bool folio_vma_walk_next(struct folio_vma_walk *w);
 /* Gives up the ptl for a while, so that the caller may sleep: the next batch is that of w->addr again, if it is still there. */
 void folio_vma_walk_again(struct folio_vma_walk *w);
 /* Ends a walk before its end. */
-void folio_vma_walk_done(struct folio_vma_walk *w);
+static inline void folio_vma_walk_done(struct folio_vma_walk *w)
+{
+	if (w->locked)
+		pte_unlock(&w->pos);
+	w->locked = false;
+	w->next = w->end;
+}
 
 /**
  * struct rmap_walk_control - what to do for each VMA that may map a folio

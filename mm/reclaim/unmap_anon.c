@@ -35,10 +35,8 @@ static __always_inline pte_t slot_entry(const struct unmap_run *part, pte_t e, b
 }
 
 /* Runs are of one entry if it asks. */
-static int ask_embedder(const struct unmap_run *part)
+static __noinline int ask_embedder(const struct unmap_run *part)
 {
-	if (likely(!unmap_asks()))
-		return 0;
 	VM_BUG_ON(part->sr.nr != 1);
 	return octavo_state.hooks->swap_out(part->vma->vm_mm, part->addr,
 					    folio_pfn(part->sr.folio) + part->sr.first,
@@ -52,7 +50,8 @@ static __always_inline int part_prepare(const struct unmap_run *part, bool exclu
 
 	if (err)
 		return err;
-	err = ask_embedder(part);
+	if (unlikely(unmap_asks()))
+		err = ask_embedder(part);
 	if (!err && exclusive)
 		err = unmap_run_share(part);
 	if (err)

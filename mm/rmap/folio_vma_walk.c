@@ -57,17 +57,16 @@ static inline unsigned int walk_match(const struct folio_vma_walk *w, pte_t e, u
 }
 
 /* A batch: @nr entries from w->pos on, which map @pages. */
-static bool walk_found(struct folio_vma_walk *w, unsigned long addr, unsigned int nr,
-		       unsigned long pages)
+static inline bool walk_found(struct folio_vma_walk *w, unsigned long addr, unsigned int nr,
+			      unsigned long pages)
 {
 	unsigned long first = walk_place(w, addr) - w->place;
 
 	w->addr = addr;
 	w->nr = nr;
+	w->sr = (struct folio_subrange){ w->folio, (u32)first, (u32)pages };
 	if (w->folio)
-		w->sr = folio_subrange(w->folio, first, pages);
-	else
-		w->sr = (struct folio_subrange){ NULL, (u32)first, (u32)pages };
+		__folio_subrange_check(w->sr);
 	w->next = addr + (pages << PAGE_SHIFT);
 	return true;
 }
@@ -190,10 +189,4 @@ void folio_vma_walk_again(struct folio_vma_walk *w)
 	VM_BUG_ON(!w->locked);
 	w->next = w->addr;
 	walk_unlock(w);
-}
-
-void folio_vma_walk_done(struct folio_vma_walk *w)
-{
-	walk_unlock(w);
-	w->next = w->end;
 }

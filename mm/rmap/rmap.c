@@ -42,29 +42,45 @@ static __always_inline bool in_memory_map(const struct folio *folio)
 
 /*
  * That it is a live folio and has the pages. What is no folio is told by the word of what would be its
- * first page, which the caller has come by and is in the cache. Return: the type of that word.
+ * first page, which the caller has come by and is in the cache. Return: that word.
  */
-static __always_inline enum memdesc_type rmap_check_any(struct folio_subrange sr, enum where where)
+static __always_inline memdesc_t rmap_check_live(struct folio_subrange sr, enum where where)
 {
 	const struct folio *folio = sr.folio;
-	memdesc_t md;
 
 	if (unlikely(folio_ref_count(folio) == 0))
 		__rmap_bad(folio, "mapped, but is free");
-	md = page_memdesc(where == IN_MEMORY_MAP ? pfn_to_page(folio_place(folio))
-						 : folio_page(folio, 0));
-	if (unlikely(!memdesc_is_folio(md) || memdesc_ptr(md) != folio))
-		__rmap_bad(folio, "mapped, but is no folio");
 	if (unlikely(sr.nr == 0 || (u64)sr.first + sr.nr > folio_nr_pages(folio)))
 		__rmap_bad(folio, "mapped pages are not the folio's");
-	return memdesc_type(md);
+	return page_memdesc(where == IN_MEMORY_MAP ? pfn_to_page(folio_place(folio))
+						   : folio_page(folio, 0));
+}
+
+BUILD_BUG_ON((FOLIO_FILE | 1) != FOLIO_ANON);
+
+/* Of either kind. */
+static __always_inline void rmap_check_any(struct folio_subrange sr, enum where where)
+{
+	memdesc_t md = rmap_check_live(sr, where);
+
+	if (unlikely((md.v | 1) != memdesc_pointer(MEMDESC_ANON, sr.folio).v))
+		__rmap_bad(sr.folio, "mapped, but is no folio");
+}
+
+static __noreturn __cold void rmap_bad_kind(const struct folio *folio, memdesc_t md)
+{
+	__rmap_bad(folio, memdesc_is_folio(md) && memdesc_ptr(md) == folio
+				  ? "mapped, but is a folio of the other kind"
+				  : "mapped, but is no folio");
 }
 
 static __always_inline void rmap_check(struct folio_subrange sr, enum folio_kind kind,
 				       enum where where)
 {
-	if (unlikely(rmap_check_any(sr, where) != (enum memdesc_type)kind))
-		__rmap_bad(sr.folio, "mapped, but is a folio of the other kind");
+	memdesc_t md = rmap_check_live(sr, where);
+
+	if (unlikely(md.v != memdesc_pointer((enum memdesc_type)kind, sr.folio).v))
+		rmap_bad_kind(sr.folio, md);
 }
 
 /* How many entries: that the pages are what one entry of @level maps. */

@@ -49,7 +49,8 @@ void unmap_run_cancel(const struct unmap_run *run)
 /* ---- all of a folio ---- */
 
 /* Return: false: a batch stays, or there is nothing more. */
-static bool unmap_area(struct folio *folio, struct vm_area_struct *vma, struct folio_unmap *u)
+static __always_inline bool unmap_area(struct folio *folio, struct vm_area_struct *vma,
+				       struct folio_unmap *u)
 {
 	struct folio_vma_walk w = folio_vma_walk(folio, vma, u->walk_flags);
 	enum unmap_next next = UNMAP_GO_ON;
