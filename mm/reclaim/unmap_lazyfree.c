@@ -85,7 +85,7 @@ static enum unmap_next lazy_batch(struct folio_unmap *u, const struct folio_vma_
 static bool discard_one(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
 			void *arg)
 {
-	struct folio_vma_walk w = FOLIO_VMA_WALK(folio, vma, FVW_MIGRATION);
+	struct folio_vma_walk w = folio_vma_walk(folio, vma, FVW_MIGRATION);
 	struct ttu *t = arg;
 
 	while (folio_vma_walk_next(&w)) {
