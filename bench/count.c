@@ -30,7 +30,7 @@ int bench_count_child(const char *name, const char *which, unsigned long n)
 
 			if (strcmp(c->name, name))
 				continue;
-			bench_boot(1ull << 30, 2);
+			bench_boot(1ull << 30, 2, true);
 			if (c->setup)
 				c->setup();
 			(strcmp(which, "peer") ? c->run : c->peer_run)(n);

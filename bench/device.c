@@ -82,7 +82,7 @@ static bool create(void)
 
 static bool up(u64 ram)
 {
-	bench_boot(ram, 2);
+	bench_boot(ram, 2, true);
 	sim_set_cpu(0);
 	if (!create()) {
 		sim_shutdown();

@@ -98,7 +98,7 @@ void bench_exclusive(void)
 	char name[64];
 
 	bench_begin("exclusive", "exclusivity of all pages of a folio, ns an operation");
-	bench_boot(1ull << 30, 2);
+	bench_boot(1ull << 30, 2, true);
 	for (unsigned int i = 0; i < ARRAY_SIZE(orders); i++) {
 		struct run r = { .folio = folio_alloc(GFP_NOWAIT, orders[i], FOLIO_ANON),
 				 .nr = 1u << orders[i] };

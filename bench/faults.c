@@ -24,8 +24,8 @@ struct faults {
 struct crowd {
 	const struct faults *of;
 	enum linux_op op; /* of the peer */
-	u32 cpus;
-	bool shared; /* one address space */
+	bool alone;	  /* each CPU while the other does nothing */
+	bool shared;	  /* one address space */
 };
 
 static double per_page(double ns, const struct faults *f)
@@ -61,7 +61,7 @@ static double fault_round(void *ctx)
 		bench_check(!vm_madvise(f.space[i].mm, f.at[i], PAGE_SIZE, MADV_POPULATE_WRITE),
 			    "MADV_POPULATE_WRITE");
 	}
-	ns = bench_parallel(c->cpus, fault_windows, &f);
+	ns = (c->alone ? bench_alone : bench_parallel)(2, fault_windows, &f);
 	if (!c->shared)
 		bench_space_end(&f.space[1]);
 	bench_space_end(&f.space[0]);
@@ -91,20 +91,21 @@ static double clear_round(void *ctx)
 	const struct crowd *c = ctx;
 	struct faults f = *c->of;
 
-	return per_page(bench_parallel(c->cpus, clear_windows, &f), &f);
+	return per_page((c->alone ? bench_alone : bench_parallel)(2, clear_windows, &f), &f);
 }
 
+/* The work of two CPUs in the time of one: 2 if neither waits. */
 static double scaling(unsigned int on_two, unsigned int on_one)
 {
 	return 2 * bench_medians[on_one] / bench_medians[on_two];
 }
 
-/* In one row, so that all four take turns. */
+/* In one row, so that all take turns: what the machine lets two CPUs do changes from one second to the next. */
 static void rows_of(const struct faults *f, bool shared, bool peer)
 {
 	struct crowd c[] = {
-		{ .of = f, .cpus = 2, .shared = shared },
-		{ .of = f, .cpus = 1, .shared = shared },
+		{ .of = f, .shared = shared },
+		{ .of = f, .alone = true, .shared = shared },
 		{ .of = f, .op = shared ? LINUX_FAULT_THREADS : LINUX_FAULT_PROCESSES },
 		{ .of = f, .op = LINUX_FAULT },
 	};
@@ -115,27 +116,25 @@ static void rows_of(const struct faults *f, bool shared, bool peer)
 	bench_row(name, "ns",
 		  (struct contestant[]){ { "octavo", fault_round, &c[0] },
 					 { "cpus1", fault_round, &c[1] },
+					 { "clear", clear_round, &c[0] },
+					 { "clear-cpus1", clear_round, &c[1] },
 					 { peer ? "linux" : NULL, linux_round, &c[2] },
 					 { "linux-cpus1", linux_round, &c[3] },
 					 { 0 } });
 	snprintf(name, sizeof(name), "fault/scaling/%s", what);
-	bench_value(name, "x", scaling(0, 1), peer ? "linux" : NULL, peer ? scaling(2, 3) : 0);
+	bench_value(name, "x", scaling(0, 1), peer ? "linux" : NULL, peer ? scaling(4, 5) : 0);
+	snprintf(name, sizeof(name), "fault/scaling/%s-beside", what);
+	bench_value(name, "x", scaling(0, 1), "clear", scaling(2, 3));
 }
 
 void bench_fault_rows(bool peer)
 {
-	struct faults f = { .windows = bench_opt.quick ? 8 : 256 };
-	struct crowd c[] = { { .of = &f, .cpus = 2 }, { .of = &f, .cpus = 1 } };
+	struct faults f = { .windows = bench_opt.quick ? 16 : 512 };
 
 	for (u32 i = 0; i < 2; i++) {
 		f.host[i] = aligned_alloc(PAGE_SIZE, FAULT_WINDOW);
 		bench_check(f.host[i] != NULL, "memory for windows");
 	}
-	bench_row("fault/clear/cpus2", "ns",
-		  (struct contestant[]){ { "octavo", clear_round, &c[0] },
-					 { "cpus1", clear_round, &c[1] },
-					 { 0 } });
-	bench_value("fault/scaling/clear", "x", scaling(0, 1), NULL, 0);
 	rows_of(&f, false, peer);
 	rows_of(&f, true, peer);
 	for (u32 i = 0; i < 2; i++)

@@ -303,7 +303,7 @@ void bench_folios(void)
 
 	bench_begin("folios",
 		    "descriptor and words beside the bare frames, 8 GiB, ns an operation");
-	bench_boot(ram, 2);
+	bench_boot(ram, 2, true);
 	for (unsigned int o = 0; o < 3; o++) {
 		alloc_rows(orders[o], 1);
 		alloc_rows(orders[o], 2);

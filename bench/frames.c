@@ -241,7 +241,7 @@ void bench_frames(void)
 	static const unsigned int orders[] = { 0, 9 };
 
 	bench_begin("frames", "bare frames, 8 GiB, ns an operation");
-	bench_boot(ram, 2);
+	bench_boot(ram, 2, true);
 	for (unsigned int o = 0; o < 2; o++) {
 		double one[4], two[4];
 		static const struct {

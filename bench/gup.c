@@ -71,7 +71,7 @@ void bench_gup(void)
 
 	bench_begin("gup", "pins of 1 GiB, 512 pages a call, ns a page");
 	linux_start();
-	bench_boot(2ull << 30, 2);
+	bench_boot(2ull << 30, 2, true);
 	for (unsigned int o = 0; o < ARRAY_SIZE(orders); o++) {
 		bool peer = linux_use_order(orders[o]);
 		struct contestant c[] = { { "octavo", pin, &p },

@@ -217,6 +217,8 @@ struct parallel {
 	pthread_barrier_t start;
 	void (*op)(u32 cpu, void *ctx);
 	void *ctx;
+	u32 cpus; /* that wait for each other */
+	u32 only; /* if it is one: which */
 	double ns[OCTAVO_NR_CPUS];
 };
 
@@ -225,22 +227,45 @@ static void parallel_cpu(unsigned int cpu, void *arg)
 	struct parallel *p = arg;
 	double t;
 
+	if (p->cpus == 1 && cpu != p->only)
+		return;
 	pthread_barrier_wait(&p->start);
 	t = bench_now();
 	p->op(cpu, p->ctx);
 	p->ns[cpu] = bench_now() - t;
 }
 
+/* On CPUs up to @last, of which @cpus take part. */
+static double run_parallel(struct parallel *p, u32 cpus, u32 last)
+{
+	double sum = 0;
+
+	p->cpus = cpus;
+	p->only = last;
+	pthread_barrier_init(&p->start, NULL, cpus);
+	sim_run(last + 1, true, parallel_cpu, p);
+	pthread_barrier_destroy(&p->start);
+	for (u32 i = 0; i <= last; i++)
+		sum += p->ns[i];
+	return sum / cpus;
+}
+
 double bench_parallel(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx)
 {
 	struct parallel p = { .op = op, .ctx = ctx };
+
+	return run_parallel(&p, cpus, cpus - 1);
+}
+
+double bench_alone(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx)
+{
 	double sum = 0;
 
-	pthread_barrier_init(&p.start, NULL, cpus);
-	sim_run(cpus, true, parallel_cpu, &p);
-	pthread_barrier_destroy(&p.start);
-	for (u32 i = 0; i < cpus; i++)
-		sum += p.ns[i];
+	for (u32 i = 0; i < cpus; i++) {
+		struct parallel p = { .op = op, .ctx = ctx };
+
+		sum += run_parallel(&p, 1, i);
+	}
 	return sum / cpus;
 }
 
@@ -252,9 +277,9 @@ void bench_check(bool ok, const char *what)
 	}
 }
 
-void bench_boot(u64 bytes, u32 cpus)
+void bench_boot(u64 bytes, u32 cpus, bool large)
 {
-	struct sim_config cfg = { .bytes = bytes, .cpus = cpus, .quiet = true };
+	struct sim_config cfg = { .bytes = bytes, .cpus = cpus, .quiet = true, .large = large };
 	int err = sim_boot(&cfg);
 
 	if (err) {

@@ -16,7 +16,7 @@
 
 #include "sim.h"
 
-enum { BENCH_MAX_CONTESTANTS = 4 };
+enum { BENCH_MAX_CONTESTANTS = 6 };
 
 /* Runs once and returns one value in the case's unit. */
 typedef double (*bench_fn)(void *ctx);
@@ -78,6 +78,12 @@ double bench_now(void); /* ns */
  */
 double bench_parallel(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx);
 
+/*
+ * The same on each of @cpus CPUs alone, one after another: what bench_parallel() is to be compared with, for CPUs need not be
+ * alike. On a virtual machine one may share its core with a stranger and another may not.
+ */
+double bench_alone(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx);
+
 /* A fixed sequence. */
 static inline u64 bench_rand(u64 *s)
 {
@@ -93,8 +99,11 @@ void bench_check(bool ok, const char *what);
 /* Stops the compiler from leaving out what is measured. */
 #define bench_use(p) __asm__ __volatile__("" : : "r"(p) : "memory")
 
-/* A machine for a benchmark; exits with a message if it cannot be had. */
-void bench_boot(u64 bytes, u32 cpus);
+/*
+ * A machine for a benchmark; exits with a message if it cannot be had. @large: its memory is in the host's large pages, as a
+ * kernel's direct map is; not where the peer is a heap of this process, which has none.
+ */
+void bench_boot(u64 bytes, u32 cpus, bool large);
 
 /* ---- instruction counts (callgrind), when valgrind is installed ---- */
 

@@ -214,10 +214,10 @@ static bool touch_in_process(const struct member *m)
 	return waitpid(pid, &status, 0) == pid && status == 0;
 }
 
-/* Time of a CPU, of the mean of two. */
+/* Mean time of two CPUs: together, or each alone. */
 static double faults_ns(enum linux_op op, char *p, u64 bytes)
 {
-	unsigned int cpus = op == LINUX_FAULT ? 1 : 2;
+	const bool alone = op == LINUX_FAULT;
 	struct crowd *c =
 		mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct member m[2] = { { c, p, 0 }, { c, p + FAULT_APART, 1 } };
@@ -230,15 +230,17 @@ static double faults_ns(enum linux_op op, char *p, u64 bytes)
 	c->windows = bytes / FAULT_WINDOW;
 	pthread_barrierattr_init(&attr);
 	pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-	pthread_barrier_init(&c->start, &attr, cpus);
+	pthread_barrier_init(&c->start, &attr, alone ? 1 : 2);
 	if (op == LINUX_FAULT_THREADS)
 		ok = touch_in_thread(&m[1]);
 	else if (op == LINUX_FAULT_PROCESSES)
 		ok = touch_in_process(&m[1]);
 	else
-		touch_windows(&m[0]);
+		for (unsigned int i = 0; i < 2; i++)
+			touch_windows(&m[i]);
+	pin(0);
 	if (ok)
-		ns = cpus == 1 ? c->ns[0] : (c->ns[0] + c->ns[1]) / 2;
+		ns = (c->ns[0] + c->ns[1]) / 2;
 	munmap(c, sizeof(*c));
 	return ns;
 }

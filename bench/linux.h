@@ -16,7 +16,7 @@ enum linux_op {
 	LINUX_MPROTECT,
 	LINUX_MREMAP,
 	LINUX_MREMAP_ODD,
-	LINUX_FAULT, /* windows of pages touched and given back; bytes: of a CPU */
+	LINUX_FAULT, /* windows of pages touched and given back, on each of two CPUs alone; bytes: of a CPU */
 	LINUX_FAULT_THREADS,
 	LINUX_FAULT_PROCESSES,
 	LINUX_PIN,
@@ -26,7 +26,7 @@ enum linux_op {
 };
 
 /* Of LINUX_FAULT...: so small that it stays in a CPU's own cache; and from one CPU's to the other's. */
-#define FAULT_WINDOW (512ul << 10)
+#define FAULT_WINDOW (256ul << 10)
 #define FAULT_APART  (16ul << 20)
 
 /* Before the machine is booted: the process is small then. False: no peer. */

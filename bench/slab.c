@@ -173,7 +173,7 @@ void bench_slab(void)
 	} shapes[] = { { "repeat", repeat }, { "bulk", bulk }, { "random-put", random_put } };
 
 	bench_begin("slab", "kmem_cache and kmalloc, ns an operation");
-	bench_boot(4ull << 30, 2);
+	bench_boot(4ull << 30, 2, false);
 	load_mimalloc();
 	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
 		cache = kmem_cache_create("bench", sizes[i], 0, 0, NULL);

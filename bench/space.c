@@ -297,7 +297,7 @@ void bench_vs_linux(void)
 
 	bench_begin("vs-linux", "256 MiB of anonymous memory, ns and instructions a page");
 	peer = linux_start();
-	bench_boot(2ull << 30, 2);
+	bench_boot(2ull << 30, 2, true);
 	for (unsigned int o = 0; o < ARRAY_SIZE(orders); o++)
 		rows_of_order(o, bytes);
 	bench_fault_rows(peer);

@@ -322,7 +322,7 @@ void bench_unmap(void)
 
 	bench_begin("unmap", "folios to slots of swap and back, ns and instructions a page");
 	linux_start();
-	bench_boot(2ull << 30, 2);
+	bench_boot(2ull << 30, 2, true);
 	unmap_rows(pages);
 	page_rows(pages);
 	linux_stop();

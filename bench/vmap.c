@@ -185,8 +185,13 @@ static void map_rows(void)
 struct job {
 	unsigned long size; /* 0: random, 4 KiB to 4 MiB */
 	unsigned long turns;
-	u32 cpus;
+	bool alone; /* each of two CPUs by itself, not both at once */
 };
+
+static double job_run(const struct job *j, void (*op)(u32 cpu, void *ctx))
+{
+	return (j->alone ? bench_alone : bench_parallel)(2, op, (void *)j) / (double)j->turns;
+}
 
 static void vmalloc_pairs(u32 cpu, void *ctx)
 {
@@ -208,9 +213,7 @@ static void vmalloc_pairs(u32 cpu, void *ctx)
 
 static double vmalloc_repeat(void *ctx)
 {
-	struct job *j = ctx;
-
-	return bench_parallel(j->cpus, vmalloc_pairs, j) / (double)j->turns;
+	return job_run(ctx, vmalloc_pairs);
 }
 
 /* The same memory as one physically contiguous run. */
@@ -230,31 +233,37 @@ static void frame_pairs(u32 cpu, void *ctx)
 
 static double frame_repeat(void *ctx)
 {
-	struct job *j = ctx;
-
-	return bench_parallel(j->cpus, frame_pairs, j) / (double)j->turns;
+	return job_run(ctx, frame_pairs);
 }
 
-static void vmalloc_rows(u32 cpus)
+static void vmalloc_rows(void)
 {
 	static const unsigned long sizes[] = { 4096, 16384, 65536, 1ul << 20, 4ul << 20, 0 };
-	char name[64];
+	char size[32], name[64];
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
-		struct job j = { .size = sizes[i], .cpus = cpus };
+		struct job together = { .size = sizes[i] }, alone;
 
-		j.turns = (bench_opt.quick ? 1ul << 22 : 1ul << 26) / max(sizes[i], 1ul << 14);
-		j.turns = max(j.turns, 16ul);
-		if (sizes[i])
-			snprintf(name, sizeof(name), "vmalloc/%luKiB/cpus%u", sizes[i] >> 10, cpus);
-		else
-			snprintf(name, sizeof(name), "vmalloc/random/cpus%u", cpus);
+		/* some milliseconds, with many flushes */
+		together.turns = sizes[i] && sizes[i] <= 1ul << 16 ? 20000 : 4000;
+		if (bench_opt.quick)
+			together.turns /= 100;
+		alone = together;
+		alone.alone = true;
+		snprintf(size, sizeof(size), sizes[i] ? "%luKiB" : "random", sizes[i] >> 10);
+		snprintf(name, sizeof(name), "vmalloc/%s/cpus1", size);
 		bench_row(name, "ns",
-			  sizes[i] ? (struct contestant[]){ { "octavo", vmalloc_repeat, &j },
-							    { "contiguous", frame_repeat, &j },
-							    { 0 } }
-				   : (struct contestant[]){ { "octavo", vmalloc_repeat, &j },
-							    { 0 } });
+			  (struct contestant[]){
+				  { "octavo", vmalloc_repeat, &alone },
+				  { sizes[i] ? "contiguous" : NULL, frame_repeat, &alone },
+				  { 0 } });
+		snprintf(name, sizeof(name), "vmalloc/%s/cpus2", size);
+		bench_row(name, "ns",
+			  (struct contestant[]){
+				  { "octavo", vmalloc_repeat, &together },
+				  { "cpus1", vmalloc_repeat, &alone },
+				  { sizes[i] ? "contiguous" : NULL, frame_repeat, &together },
+				  { 0 } });
 	}
 }
 
@@ -344,17 +353,16 @@ static void memory_rows(void)
 void bench_vmap(void)
 {
 	bench_begin("vmap", "kernel mappings: 100 MiB by runs and by pages, vmalloc and vfree");
-	bench_boot(ram, 2);
+	bench_boot(ram, 2, true);
 	map_rows();
 	entry_row();
-	vmalloc_rows(1);
-	vmalloc_rows(2);
+	vmalloc_rows();
 	many_rows();
 	memory_rows();
 	sim_shutdown();
 	bench_count_rows(vmap_counts, nr_vmap_counts);
 	bench_note("mapping is checking every page, storing entries, and addresses; a flush comes "
-		   "once in 32 MiB of addresses, or 4 MiB of memory");
+		   "once in 512 areas, 32 MiB of addresses, or 16 MiB of memory");
 }
 
 /* ---- instructions ---- */

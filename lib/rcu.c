@@ -30,8 +30,8 @@
 
 #define GRACE_EPOCHS 3
 
-/* One call_rcu() in so many helps the grace period along: that costs a barrier on all CPUs. */
-#define CALLS_PER_POLL 32
+/* One call_rcu() in so many helps the grace period along, by one epoch: that costs a barrier on all CPUs. */
+#define CALLS_PER_EPOCH 32
 
 void rcu_read_lock(void)
 {
@@ -193,8 +193,11 @@ void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head))
 		head->next = top;
 	/* release: pairs with the acquire in rcu_take_incoming() */
 	while (!try_cmpxchg_release(&r->incoming, &top, head));
-	if (nr % CALLS_PER_POLL == CALLS_PER_POLL - 1)
-		poll_state_synchronize_rcu(get_state_synchronize_rcu());
+	if (nr % CALLS_PER_EPOCH == CALLS_PER_EPOCH - 1) {
+		/* acquire: as in rcu_poll() */
+		rcu_advance(smp_load_acquire(&r->epoch));
+		rcu_run_callbacks();
+	}
 }
 
 void rcu_barrier(void)

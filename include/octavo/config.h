@@ -180,16 +180,19 @@
 #error "OCTAVO_VMALLOC_CHUNKS must be a power of two, at most 1024"
 #endif
 /*
- * Pages that unmapped addresses may come to before translations are flushed and the addresses used again, and how
- * much memory of vmalloc() may wait for that (never more than a 64th of what there is).
+ * What is unmapped may come to so many pages of addresses before translations are flushed and the addresses used again;
+ * to so much memory of vmalloc() (never more than a 64th of what there is); and to so many areas, which are to be in
+ * a CPU's cache still when they are used again.
  */
 #ifndef OCTAVO_VMALLOC_LAZY
 #if OCTAVO_TABLE_BITS == 9
 #define OCTAVO_VMALLOC_LAZY	   8192
-#define OCTAVO_VMALLOC_LAZY_FRAMES 1024
+#define OCTAVO_VMALLOC_LAZY_FRAMES 4096
+#define OCTAVO_VMALLOC_LAZY_AREAS  512
 #else
 #define OCTAVO_VMALLOC_LAZY	   32
 #define OCTAVO_VMALLOC_LAZY_FRAMES 8
+#define OCTAVO_VMALLOC_LAZY_AREAS  32
 #endif
 #endif
 

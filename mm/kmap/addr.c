@@ -164,22 +164,44 @@ static bool place(struct kmap *k, struct kmap_home *home, struct vm_struct *area
 	return false;
 }
 
-static struct vm_struct *pool_take(struct kmap_home *home, unsigned long pages)
-{
-	struct vm_struct *area = NULL;
+/* ---- pools ---- */
 
-	spin_lock(&home->lock);
-	if (!list_empty(&home->pool[pages])) {
-		area = list_first_entry(&home->pool[pages], struct vm_struct, list);
-		list_del_init(&area->list);
-		home->nr_pool--;
-		WRITE_ONCE(area->state, (u32)VM_STATE_BUSY);
-	}
-	spin_unlock(&home->lock);
-	return area;
+/* How many of a pool are looked at: in one of large areas not every one is of the size that is wanted. */
+#define POOL_LOOK 4
+
+/* Which pool areas of so many pages are in; KMAP_POOLS: none. */
+static u32 pool_of(unsigned long pages)
+{
+	if (pages <= KMAP_POOL_EXACT)
+		return (u32)pages;
+	return min((u32)(KMAP_POOL_EXACT + 1 + ilog2(pages) - ilog2(KMAP_POOL_EXACT)), KMAP_POOLS);
 }
 
-static bool pool_put(struct kmap_home *home, struct vm_struct *area, unsigned long pages)
+/* One of @size bytes, or with 0 any. */
+static struct vm_struct *pool_take(struct kmap_home *home, u32 pool, unsigned long size)
+{
+	struct vm_struct *area, *taken = NULL;
+	u32 look = POOL_LOOK;
+
+	spin_lock(&home->lock);
+	list_for_each_entry (area, &home->pool[pool], list) {
+		if (!size || area->node.end - area->node.start == size) {
+			taken = area;
+			break;
+		}
+		if (!--look)
+			break;
+	}
+	if (taken) {
+		list_del_init(&taken->list);
+		home->nr_pool--;
+		WRITE_ONCE(taken->state, (u32)VM_STATE_BUSY);
+	}
+	spin_unlock(&home->lock);
+	return taken;
+}
+
+static bool pool_put(struct kmap_home *home, struct vm_struct *area, u32 pool)
 {
 	bool room;
 
@@ -187,7 +209,7 @@ static bool pool_put(struct kmap_home *home, struct vm_struct *area, unsigned lo
 	room = home->nr_pool < KMAP_POOL_MAX;
 	if (room) {
 		WRITE_ONCE(area->state, (u32)VM_STATE_FREE);
-		list_add(&area->list, &home->pool[pages]);
+		list_add(&area->list, &home->pool[pool]);
 		home->nr_pool++;
 	}
 	spin_unlock(&home->lock);
@@ -214,11 +236,11 @@ static void area_dissolve(struct kmap *k, struct vm_struct *area)
 struct vm_struct *kmap_area_alloc(struct kmap *k, const struct kmap_want *want)
 {
 	struct kmap_home *home = kmap_this_home(k);
-	const unsigned long pages = want->size >> PAGE_SHIFT;
+	const u32 pool = pool_of(want->size >> PAGE_SHIFT);
 	struct vm_struct *area;
 
-	if (want->align == PAGE_SIZE && pages <= KMAP_POOL_CLASSES) {
-		area = pool_take(home, pages);
+	if (want->align == PAGE_SIZE && pool < KMAP_POOLS) {
+		area = pool_take(home, pool, want->size);
 		if (area)
 			return area;
 	}
@@ -249,20 +271,20 @@ void kmap_area_publish(struct kmap *k, struct vm_struct *area)
 
 void kmap_area_free(struct kmap *k, struct vm_struct *area)
 {
-	const unsigned long pages = (area->node.end - area->node.start) >> PAGE_SHIFT;
+	const u32 pool = pool_of((area->node.end - area->node.start) >> PAGE_SHIFT);
 
 	VM_BUG_ON(READ_ONCE(area->state) == VM_STATE_LIVE || area->runs.nr);
-	if (pages > KMAP_POOL_CLASSES || !pool_put(kmap_home_of(k, area), area, pages))
+	if (pool == KMAP_POOLS || !pool_put(kmap_home_of(k, area), area, pool))
 		area_dissolve(k, area);
 }
 
 void kmap_drain_pools(struct kmap *k)
 {
 	for (u32 h = 0; h < k->nr_homes; h++)
-		for (unsigned long pages = 1; pages <= KMAP_POOL_CLASSES; pages++) {
+		for (u32 pool = 0; pool < KMAP_POOLS; pool++) {
 			struct vm_struct *area;
 
-			while ((area = pool_take(&k->home[h], pages)))
+			while ((area = pool_take(&k->home[h], pool, 0)))
 				area_dissolve(k, area);
 		}
 }

@@ -9,17 +9,18 @@
 
 /* ---- up ---- */
 
-static u64 clamp_frames(u64 frames)
+static void set_bound(struct kmap *k, u64 bound, u64 *due, u64 *tell)
 {
-	return max((u64)1, min(frames, (u64)OCTAVO_VMALLOC_LAZY_FRAMES));
+	*due = max(bound - bound / 8, (u64)1);
+	*tell = max(bound / (8 * k->nr_homes), (u64)1);
 }
 
 static bool make_hash(struct kmap *k)
 {
 	const u64 ram = totalram_pages();
 
-	/* a bucket for each 64 pages of memory */
-	k->hash_bits = (u32)max(4, min(16, ilog2(ram >> 6)));
+	/* a bucket for each 8 pages of memory: chains are short while areas are of several pages, or few */
+	k->hash_bits = (u32)max(4, min(17, ilog2(ram >> 3)));
 	k->hash = kzalloc(sizeof(*k->hash) << k->hash_bits, GFP_KERNEL);
 	return k->hash;
 }
@@ -48,7 +49,7 @@ static void unmake(struct kmap *k)
 static void init_home(struct kmap_home *home)
 {
 	spin_lock_init(&home->lock);
-	for (u32 i = 0; i <= KMAP_POOL_CLASSES; i++)
+	for (u32 i = 0; i < KMAP_POOLS; i++)
 		INIT_LIST_HEAD(&home->pool[i]);
 	INIT_LIST_HEAD(&home->lazy);
 	INIT_LIST_HEAD(&home->ready);
@@ -72,9 +73,10 @@ struct kmap *kmap_come_up(void)
 		return NULL;
 	}
 	k->nr_homes = min(octavo_state.frame.nr_cpus, KMAP_HOMES);
-	k->max_lazy_frames = clamp_frames(totalram_pages() >> 6);
-	k->tell_pages = max(OCTAVO_VMALLOC_LAZY / (8 * k->nr_homes), 1u);
-	k->tell_frames = max(k->max_lazy_frames / (8 * k->nr_homes), (u64)1);
+	set_bound(k, OCTAVO_VMALLOC_LAZY_AREAS, &k->lazy_due.areas, &k->lazy_tell.areas);
+	set_bound(k, OCTAVO_VMALLOC_LAZY, &k->lazy_due.pages, &k->lazy_tell.pages);
+	set_bound(k, min(totalram_pages() >> 6, (u64)OCTAVO_VMALLOC_LAZY_FRAMES),
+		  &k->lazy_due.frames, &k->lazy_tell.frames);
 	init_rwsem(&k->purge_lock);
 	for (u32 i = 0; i < KMAP_HASH_LOCKS; i++)
 		spin_lock_init(&k->hash_lock[i]);
@@ -163,11 +165,13 @@ static void kmap_exit(void)
 void vmalloc_stat(struct vmalloc_stat *st)
 {
 	struct kmap *k = kmap_if_up();
+	struct kmap_lazy lazy;
 	long sum[6] = { 0 };
 
 	memset(st, 0, sizeof(*st));
 	if (!k)
 		return;
+	lazy = kmap_lazy_sum(k);
 	for (u32 h = 0; h < k->nr_homes; h++) {
 		const struct kmap_home *home = &k->home[h];
 
@@ -185,8 +189,8 @@ void vmalloc_stat(struct vmalloc_stat *st)
 	st->huge_entries = (u64)sum[4];
 	st->runs_bytes = (u64)sum[5];
 	st->array_bytes = st->nr_owned * sizeof(struct page *);
-	st->lazy_pages = kmap_lazy_pages(k);
-	st->lazy_frames = kmap_lazy_frames(k);
+	st->lazy_pages = lazy.pages;
+	st->lazy_frames = lazy.frames;
 	st->purges = READ_ONCE(k->purges);
 	for (struct vm_struct *a = READ_ONCE(k->deferred); a; a = a->next_deferred)
 		st->deferred++;
@@ -270,7 +274,7 @@ void vmalloc_dump(void)
 struct kmap_check {
 	struct kmap *k;
 	long areas, vmalloc, owned, mapped, huge, runs_bytes;
-	u64 lazy_pages, lazy_frames;
+	struct kmap_lazy lazy;
 	bool ok;
 };
 
@@ -317,8 +321,9 @@ static void check_area(struct kmap_check *c, struct vm_struct *area)
 			      area->mapped);
 		break;
 	case VM_STATE_LAZY:
-		c->lazy_pages += area->size >> PAGE_SHIFT;
-		c->lazy_frames += area->nr_pages;
+		c->lazy.areas++;
+		c->lazy.pages += area->size >> PAGE_SHIFT;
+		c->lazy.frames += area->nr_pages;
 		break;
 	case VM_STATE_FREE:
 		break;
@@ -335,6 +340,7 @@ static void check_area(struct kmap_check *c, struct vm_struct *area)
 
 static void check_sums(struct kmap_check *c)
 {
+	const struct kmap_lazy lazy = kmap_lazy_sum(c->k);
 	struct vmalloc_stat st;
 
 	vmalloc_stat(&st);
@@ -346,10 +352,14 @@ static void check_sums(struct kmap_check *c)
 		      "entries, %ld bytes of runs",
 		      (long)st.areas, (long)st.nr_vmalloc, (long)st.nr_owned, (long)st.nr_mapped,
 		      (long)st.huge_entries, (long)st.runs_bytes);
-	if (st.lazy_pages != c->lazy_pages || st.lazy_frames != c->lazy_frames)
-		wrong(c, "%lu pages and %lu frames wait for a flush, counted %lu and %lu",
-		      (unsigned long)c->lazy_pages, (unsigned long)c->lazy_frames,
-		      (unsigned long)st.lazy_pages, (unsigned long)st.lazy_frames);
+	if (lazy.areas != c->lazy.areas || lazy.pages != c->lazy.pages ||
+	    lazy.frames != c->lazy.frames)
+		wrong(c,
+		      "%lu areas, %lu pages and %lu frames wait for a flush, counted %lu, %lu and "
+		      "%lu",
+		      (unsigned long)lazy.areas, (unsigned long)lazy.pages,
+		      (unsigned long)lazy.frames, (unsigned long)c->lazy.areas,
+		      (unsigned long)c->lazy.pages, (unsigned long)c->lazy.frames);
 }
 
 static bool kmap_validate(void)

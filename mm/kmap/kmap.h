@@ -26,20 +26,24 @@
 #include <octavo/vmalloc.h>
 
 #if OCTAVO_TABLE_BITS == 9
-#define KMAP_HOMES	  16u
-#define KMAP_POOL_CLASSES 64u	/* areas of so many pages, guard included, are pooled */
-#define KMAP_POOL_MAX	  2048u /* in each home */
-#define KMAP_HASH_LOCKS	  64u
-#define KMAP_RAM_PAGES	  1024u /* pages of a block of vm_map_ram() */
-#define KMAP_RAM_MAX	  64u	/* of the largest mapping in one */
+#define KMAP_HOMES 16u
+#define KMAP_POOL_EXACT \
+	64u /* pages of an area, guard included, up to which each number has a pool */
+#define KMAP_POOL_LARGE 5u    /* pools of larger ones, one to a power of two */
+#define KMAP_POOL_MAX	2048u /* in each home */
+#define KMAP_HASH_LOCKS 64u
+#define KMAP_RAM_PAGES	1024u /* pages of a block of vm_map_ram() */
+#define KMAP_RAM_MAX	64u   /* of the largest mapping in one */
 #else
-#define KMAP_HOMES	  2u
-#define KMAP_POOL_CLASSES 4u
-#define KMAP_POOL_MAX	  4u
-#define KMAP_HASH_LOCKS	  2u
-#define KMAP_RAM_PAGES	  8u
-#define KMAP_RAM_MAX	  4u
+#define KMAP_HOMES	2u
+#define KMAP_POOL_EXACT 4u
+#define KMAP_POOL_LARGE 1u
+#define KMAP_POOL_MAX	4u
+#define KMAP_HASH_LOCKS 2u
+#define KMAP_RAM_PAGES	8u
+#define KMAP_RAM_MAX	4u
 #endif
+#define KMAP_POOLS   (KMAP_POOL_EXACT + 1 + KMAP_POOL_LARGE)
 #define KMAP_NO_HOME (~0u)
 
 /* Areas by address. */
@@ -59,16 +63,21 @@ struct kmap_chunk {
 
 struct ram_block;
 
+/* Areas that wait for a flush: how many, of how many pages of addresses, with how many frames of their own. */
+struct kmap_lazy {
+	u64 areas, pages, frames;
+};
+
 /* CPUs with the same number modulo the number of homes take addresses from the same chunks. */
 struct kmap_home {
 	spinlock_t lock;
-	u32 chunk;				      /* where the last search ended; a hint */
-	struct list_head pool[KMAP_POOL_CLASSES + 1]; /* (lock) FREE areas by pages */
-	u32 nr_pool;				      /* (lock) in all of them */
-	struct list_head lazy;			      /* (lock) LAZY areas, since the last flush */
-	struct list_head ready;			      /* (lock) those that a flush was for */
+	u32 chunk;			    /* where the last search ended; a hint */
+	struct list_head pool[KMAP_POOLS];  /* (lock) FREE areas: pool_of() */
+	u32 nr_pool;			    /* (lock) in all of them */
+	struct list_head lazy;		    /* (lock) LAZY areas, since the last flush */
+	struct list_head ready;		    /* (lock) those that a flush was for */
 	unsigned long lazy_start, lazy_end; /* (lock) what lazy covers or will; start ~0: nothing */
-	u64 lazy_pages, lazy_frames;	    /* (lock) that k->lazy_... do not know of */
+	struct kmap_lazy untold;	    /* (lock) what of lazy k->lazy_sum does not know of */
 	struct list_head blocks;	    /* (lock) of vm_map_ram() */
 	struct ram_block *current_block;    /* (lock) */
 	/* atomic, relaxed: sums over homes are exact when quiet */
@@ -81,14 +90,14 @@ struct kmap {
 	struct kmem_cache *areas, *ram_blocks;
 	struct vm_struct **hash; /* RCU; stored under the bucket's lock */
 	u32 hash_bits, nr_homes;
-	u64 max_lazy_frames;
-	u64 tell_pages,
-		tell_frames; /* what homes keep to themselves: together an eighth of the bounds */
+	struct kmap_lazy
+		lazy_due; /* whoever comes to so much flushes: seven eighths of the bounds */
+	struct kmap_lazy lazy_tell; /* what a home keeps to itself: together an eighth */
 	struct vm_struct *deferred; /* pushed by compare-and-swap, taken all at once */
 
 	struct rw_semaphore purge_lock __cacheline; /* writers only: one purge at a time */
-	u64 lazy_pages, lazy_frames;		    /* atomic, relaxed */
-	u64 purges;				    /* (purge_lock) */
+	struct kmap_lazy lazy_sum;		    /* atomic, relaxed */
+	u64 purges;				    /* (purge_lock) read without it */
 
 	spinlock_t hash_lock[KMAP_HASH_LOCKS] __cacheline;
 	struct kmap_home home[KMAP_HOMES];
@@ -172,8 +181,7 @@ void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now);
 /* Flush and free all that is retired. */
 void kmap_purge(struct kmap *k);
 /* What waits for that, as far as it has been told; exact when quiet. */
-u64 kmap_lazy_pages(struct kmap *k);
-u64 kmap_lazy_frames(struct kmap *k);
+struct kmap_lazy kmap_lazy_sum(struct kmap *k);
 
 /* ---- table.c ---- */
 

@@ -14,33 +14,50 @@
  */
 #include "kmap.h"
 
-/* Areas that no translation is left of. Context: no lock. */
-static void release_areas(struct kmap *k, struct list_head *all)
+/* Areas that no translation is left of. Return: what they were. Context: no lock. */
+static struct kmap_lazy release_areas(struct kmap *k, struct list_head *all)
 {
+	struct kmap_lazy gone = { 0 };
 	struct vm_struct *area, *tmp;
-	u64 pages = 0, frames = 0;
 
 	list_for_each_entry_safe (area, tmp, all, list) {
-		pages += area->size >> PAGE_SHIFT;
-		frames += area->nr_pages;
+		gone.areas++;
+		gone.pages += area->size >> PAGE_SHIFT;
+		gone.frames += area->nr_pages;
 		list_del_init(&area->list);
 		WRITE_ONCE(area->state, (u32)VM_STATE_BUSY);
 		kmap_put_runs(&area->runs, area->flags);
 		kmap_area_free(k, area);
 	}
-	if (!pages)
-		return;
-	fetch_sub_relaxed(&k->lazy_pages, pages);
-	fetch_sub_relaxed(&k->lazy_frames, frames);
+	if (!gone.areas)
+		return gone;
+	fetch_sub_relaxed(&k->lazy_sum.areas, gone.areas);
+	fetch_sub_relaxed(&k->lazy_sum.pages, gone.pages);
+	fetch_sub_relaxed(&k->lazy_sum.frames, gone.frames);
+	return gone;
 }
 
-/* What a home knows of and the sums do not, is in the sums. Context: home->lock. */
-static void tell(struct kmap *k, struct kmap_home *home)
+/* Has one of the sums come to so many times the bound? */
+static bool lazy_over(const struct kmap_lazy *sum, const struct kmap_lazy *bound, u64 times)
 {
-	fetch_add_relaxed(&k->lazy_pages, home->lazy_pages);
-	fetch_add_relaxed(&k->lazy_frames, home->lazy_frames);
-	WRITE_ONCE(home->lazy_pages, (u64)0);
-	WRITE_ONCE(home->lazy_frames, (u64)0);
+	return sum->areas >= times * bound->areas || sum->pages >= times * bound->pages ||
+	       sum->frames >= times * bound->frames;
+}
+
+/* What a home knows of and the sum does not, is in the sum, which is returned. Context: home->lock. */
+static struct kmap_lazy tell(struct kmap *k, struct kmap_home *home)
+{
+	const struct kmap_lazy untold = home->untold;
+	const struct kmap_lazy sum = {
+		.areas = fetch_add_relaxed(&k->lazy_sum.areas, untold.areas) + untold.areas,
+		.pages = fetch_add_relaxed(&k->lazy_sum.pages, untold.pages) + untold.pages,
+		.frames = fetch_add_relaxed(&k->lazy_sum.frames, untold.frames) + untold.frames,
+	};
+
+	WRITE_ONCE(home->untold.areas, (u64)0);
+	WRITE_ONCE(home->untold.pages, (u64)0);
+	WRITE_ONCE(home->untold.frames, (u64)0);
+	return sum;
 }
 
 /* What waits in a home: to be flushed for, and what was. */
@@ -73,7 +90,7 @@ static void purge(struct kmap *k, bool all)
 	}
 	if (start < end) {
 		flush_tlb_range(NULL, start, end, PGTABLE_LEVEL_PTE);
-		k->purges++;
+		WRITE_ONCE(k->purges, k->purges + 1);
 	}
 	for (u32 h = 0; h < k->nr_homes; h++) {
 		struct kmap_home *home = &k->home[h];
@@ -96,15 +113,12 @@ void kmap_purge(struct kmap *k)
 	up_write(&k->purge_lock);
 }
 
-/* Whoever purges already does it for us too, but for twice the bound we wait. */
-static void purge_if_due(struct kmap *k)
+/* Whoever purges already does it for us too, but for twice the bound we wait. @sum: of what waits. */
+static void purge_if_due(struct kmap *k, const struct kmap_lazy *sum)
 {
-	const u64 max_pages = OCTAVO_VMALLOC_LAZY, max_frames = k->max_lazy_frames;
-	const u64 pages = READ_ONCE(k->lazy_pages), frames = READ_ONCE(k->lazy_frames);
-
-	if (pages <= max_pages - max_pages / 8 && frames <= max_frames - max_frames / 8)
+	if (!lazy_over(sum, &k->lazy_due, 1))
 		return;
-	if (pages > 2 * max_pages || frames > 2 * max_frames)
+	if (lazy_over(sum, &k->lazy_due, 2))
 		down_write(&k->purge_lock);
 	else if (!down_write_trylock(&k->purge_lock))
 		return;
@@ -115,6 +129,7 @@ static void purge_if_due(struct kmap *k)
 void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now)
 {
 	struct kmap_home *home = kmap_home_of(k, area);
+	struct kmap_lazy sum, gone;
 	struct list_head ready;
 	bool told;
 
@@ -130,33 +145,36 @@ void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now)
 	list_add_tail(&area->list, &home->lazy);
 	home->lazy_start = min(home->lazy_start, area->node.start);
 	home->lazy_end = max(home->lazy_end, area->node.end);
-	WRITE_ONCE(home->lazy_pages, home->lazy_pages + (area->size >> PAGE_SHIFT));
-	WRITE_ONCE(home->lazy_frames, home->lazy_frames + area->nr_pages);
-	told = home->lazy_pages >= k->tell_pages || home->lazy_frames >= k->tell_frames;
+	WRITE_ONCE(home->untold.areas, home->untold.areas + 1);
+	WRITE_ONCE(home->untold.pages, home->untold.pages + (area->size >> PAGE_SHIFT));
+	WRITE_ONCE(home->untold.frames, home->untold.frames + area->nr_pages);
+	told = lazy_over(&home->untold, &k->lazy_tell, 1);
 	if (told)
-		tell(k, home);
+		sum = tell(k, home);
 	list_splice_init(&home->ready, &ready);
 	spin_unlock(&home->lock);
-	release_areas(k, &ready);
-	if (told)
-		purge_if_due(k);
+	gone = release_areas(k, &ready);
+	if (!told)
+		return;
+	sum.areas -= gone.areas;
+	sum.pages -= gone.pages;
+	sum.frames -= gone.frames;
+	purge_if_due(k, &sum);
 }
 
-u64 kmap_lazy_pages(struct kmap *k)
+struct kmap_lazy kmap_lazy_sum(struct kmap *k)
 {
-	u64 sum = READ_ONCE(k->lazy_pages);
+	struct kmap_lazy sum = { .areas = READ_ONCE(k->lazy_sum.areas),
+				 .pages = READ_ONCE(k->lazy_sum.pages),
+				 .frames = READ_ONCE(k->lazy_sum.frames) };
 
-	for (u32 h = 0; h < k->nr_homes; h++)
-		sum += READ_ONCE(k->home[h].lazy_pages);
-	return sum;
-}
+	for (u32 h = 0; h < k->nr_homes; h++) {
+		const struct kmap_lazy *untold = &k->home[h].untold;
 
-u64 kmap_lazy_frames(struct kmap *k)
-{
-	u64 sum = READ_ONCE(k->lazy_frames);
-
-	for (u32 h = 0; h < k->nr_homes; h++)
-		sum += READ_ONCE(k->home[h].lazy_frames);
+		sum.areas += READ_ONCE(untold->areas);
+		sum.pages += READ_ONCE(untold->pages);
+		sum.frames += READ_ONCE(untold->frames);
+	}
 	return sum;
 }
 

@@ -137,7 +137,7 @@ static int fill(struct kmap *k, struct vm_struct *area, unsigned long pages, gfp
 	int err = take_memory(&rq);
 
 	/* memory that only waits for a flush is memory */
-	if (err && kmap_lazy_frames(k)) {
+	if (err && kmap_lazy_sum(k).frames) {
 		kmap_purge(k);
 		err = take_memory(&rq);
 	}

@@ -31,12 +31,23 @@ u64 sim_ram_bytes(void)
 	return machine.ram_bytes;
 }
 
-static char *map_hollow(u64 bytes)
+static char *map_hollow(u64 bytes, bool large)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	const u64 align = large ? 2ul << 20 : PAGE_SIZE;
+	char *p = mmap(NULL, ALIGN(bytes, PAGE_SIZE) + align, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	u64 before;
 
-	return p == MAP_FAILED ? NULL : p;
+	if (p == MAP_FAILED)
+		return NULL;
+	before = ALIGN((u64)p, align) - (u64)p;
+	if (before)
+		munmap(p, before);
+	munmap(p + before + ALIGN(bytes, PAGE_SIZE), align - before);
+	/* a host that has none may refuse: that costs time only */
+	if (large)
+		madvise(p + before, bytes, MADV_HUGEPAGE);
+	return p + before;
 }
 
 static void unmap_machine(void)
@@ -68,14 +79,14 @@ static int boot_regions(const struct sim_config *cfg, const struct octavo_region
 		if (regions[i].type == OCTAVO_MEM_USABLE)
 			end = max(end, regions[i].base + regions[i].size);
 	machine.ram_bytes = ALIGN(end, SECTION_SIZE > PAGE_SIZE ? SECTION_SIZE : PAGE_SIZE);
-	machine.ram = map_hollow(machine.ram_bytes);
+	machine.ram = map_hollow(machine.ram_bytes, cfg->large);
 	if (!machine.ram)
 		return -ENOMEM;
 	boot.direct_map = machine.ram;
 	if (!cfg->carve) {
 		machine.meta_bytes = octavo_metadata_size(&boot);
 		if (machine.meta_bytes) {
-			machine.meta = map_hollow(machine.meta_bytes);
+			machine.meta = map_hollow(machine.meta_bytes, cfg->large);
 			if (!machine.meta) {
 				unmap_machine();
 				return -ENOMEM;

@@ -23,6 +23,7 @@ struct sim_config {
 	u64 movable_bytes;
 	bool carve; /* metadata from the regions, not from beside them */
 	bool quiet; /* log nothing below errors */
+	bool large; /* RAM and metadata in the host's large pages, as a kernel's direct map is */
 	/* Or a memory map of its own, when nr_regions is not 0; bytes is then ignored. */
 	const struct octavo_region *regions;
 	u32 nr_regions;

@@ -93,11 +93,7 @@ SCENARIO(kmap_vfree_lookup) = { SCENARIO_NAME(kmap_vfree_lookup),
 
 static void frees_once(void)
 {
-	struct vmalloc_stat st;
-
 	vfree(s.area);
-	vmalloc_stat(&st);
-	(void)st;
 }
 
 static bool sees(const struct vmalloc_info *info, void *arg)
@@ -120,6 +116,26 @@ SCENARIO(kmap_vfree_twice) = { SCENARIO_NAME(kmap_vfree_twice),
 			       .finish = all_is_free,
 			       .frames = 64,
 			       .flags = SC_VALIDATE };
+
+/* ---- statistics ---- */
+
+static void counts(void)
+{
+	struct vmalloc_stat st;
+
+	vmalloc_stat(&st);
+	CHECK(st.nr_vmalloc <= 2 && st.lazy_frames <= 2);
+}
+
+SCENARIO(kmap_stat) = { SCENARIO_NAME(kmap_stat),
+			.about = "vmalloc_stat() against vfree() and its flush",
+			.rows = "S4.11",
+			.setup = setup_look_up,
+			.threads = { frees, counts },
+			.roles = { "vfree and flush", "statistics" },
+			.finish = all_is_free,
+			.frames = 64,
+			.flags = SC_VALIDATE };
 
 /* ---- deferred ---- */
 
