@@ -384,8 +384,11 @@ static void allocate_or_walk(unsigned int cpu, void *arg)
 		struct page *page = pfn_to_page(walk.pfn + (i & 1 ? 0 : i % (1u << WALK_ORDER)));
 		unsigned int order;
 
-		if (!plain_try_get(page))
+		if (!plain_try_get(page)) {
+			/* the owner has to be run for there to be any */
+			octavo_port_relax();
 			continue;
+		}
 		/* with the reference all words are those of one allocation, and stay so */
 		order = memdesc_order(word(page));
 		for (unsigned long k = 0; k < 1ul << order; k++) {

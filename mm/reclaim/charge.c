@@ -4,9 +4,9 @@
  *
  * Most charges are of what this CPU has in stock (stock.c). The rest:
  *
- * A charge goes up the tree by an atomic addition at each level, and what is too much is taken back. So two who are refused may each have
- * been in the other's way; they reclaim and try again, and that is all that it costs. What must not be is a limit that is passed, and it is
- * not: an addition that is not taken back was within every limit when it was made.
+ * A charge goes up the tree by an atomic addition at each level, which is made only if it is within that level's limit. What a level above
+ * refuses is taken back from those below; until then it may be in somebody's way, who reclaims and tries again. A limit is not passed:
+ * an addition that is not taken back was within every limit when it was made.
  */
 #include <octavo/errno.h>
 
@@ -46,14 +46,34 @@ static void counter_sub(struct mem_cgroup *memcg, struct mem_cgroup *end, enum m
 	}
 }
 
+/*
+ * By comparison, not added and taken back: who is stopped between the two would have others refused what they may have.
+ * Return: what it is now; 0: it would be more than @limit.
+ */
+static u64 add_within(struct page_counter *c, const u64 *limit, u64 nr)
+{
+	u64 old = READ_ONCE(c->usage);
+
+	do {
+		if (old + nr > READ_ONCE(*limit))
+			return 0;
+	} while (!try_cmpxchg_relaxed(&c->usage, &old, old + nr));
+	return old + nr;
+}
+
 /* Return: NULL; or which group it is that may not have so many, and nothing has changed. */
 static struct mem_cgroup *counter_add(struct mem_cgroup *memcg, enum memcg_limit limit, u64 nr,
 				      bool force)
 {
 	for (struct mem_cgroup *g = memcg; g; g = g->parent) {
 		struct page_counter *c = counter(g, limit);
-		u64 now = fetch_add_relaxed(&c->usage, nr) + nr;
+		u64 now = force ? fetch_add_relaxed(&c->usage, nr) + nr
+				: add_within(c, &g->limit[limit], nr);
 
+		if (!now) {
+			counter_sub(memcg, g, limit, nr);
+			return g;
+		}
 		/* pairs with smp_mb_heavy() in memcg_press(): who lowers the limit sees these pages, or we see his limit */
 		smp_mb_light();
 		if (!force && now > READ_ONCE(g->limit[limit])) {
