@@ -277,7 +277,7 @@ struct folio_vma_walk {
 	struct vm_area_struct *vma;
 	u32 flags; /* FVW_... */
 	/* out */
-	struct pt_pos pos;	  /* of the first entry of the batch; its ptl is held */
+	struct pt_pos pos; /* of the first entry of the batch; its ptl is held; pt NULL: none was */
 	unsigned long addr;	  /* of the first entry */
 	unsigned int nr;	  /* entries; 1 above the last level */
 	struct folio_subrange sr; /* what they map */
@@ -303,6 +303,7 @@ static inline struct folio_vma_walk folio_vma_walk_places(struct vm_area_struct 
 	struct folio_vma_walk w;
 
 	/* what a walk gives out is not cleared before: a walk is made for each folio that goes */
+	w.pos.pt = NULL;
 	w.folio = NULL;
 	w.vma = vma;
 	w.flags = flags;
