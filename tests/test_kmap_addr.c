@@ -180,6 +180,40 @@ static void test_pool_is_used(void **state)
 	kmap_end();
 }
 
+/* Those of a power of two share a pool: each gets one of its own size, or none. */
+static void test_pool_of_large_ones(void **state)
+{
+	/* with the guard the smallest ones that share, and the largest */
+	const unsigned long small = KMAP_POOL_EXACT, large = 2 * KMAP_POOL_EXACT - 2;
+	struct page *page;
+	struct page *pages[2 * KMAP_POOL_EXACT];
+	struct vm_struct *area;
+	void *first, *p, *q;
+
+	kmap_boot();
+	page = alloc_page(GFP_KERNEL);
+	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
+		pages[i] = page;
+	first = vmap(pages, small, 0, PAGE_KERNEL);
+	vunmap(first);
+	vm_unmap_aliases();
+	p = vmap(pages, large, 0, PAGE_KERNEL);
+	area = find_vm_area(p);
+	assert_non_null(area);
+	assert_int_equal(area->node.end - area->node.start, (large + 1) << PAGE_SHIFT);
+	assert_ptr_not_equal(p, first);
+	q = vmap(pages, small, 0, PAGE_KERNEL);
+	assert_ptr_equal(q, first);
+	assert_true(octavo_validate());
+	vunmap(p);
+	vunmap(q);
+	vm_unmap_aliases();
+	assert_ptr_equal(vmap(pages, large, 0, PAGE_KERNEL), p);
+	vunmap(p);
+	put_page(page);
+	kmap_end();
+}
+
 /* CPUs of different homes take addresses of different chunks. */
 static void test_homes_are_apart(void **state)
 {
@@ -207,8 +241,9 @@ static void test_homes_are_apart(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_tree_against_model), TEST(test_tree_validate_sees), TEST(test_many_areas),
-		TEST(test_pool_is_used),       TEST(test_homes_are_apart),
+		TEST(test_tree_against_model), TEST(test_tree_validate_sees),
+		TEST(test_many_areas),	       TEST(test_pool_is_used),
+		TEST(test_pool_of_large_ones), TEST(test_homes_are_apart),
 	};
 
 	sim_log_quiet(true);
