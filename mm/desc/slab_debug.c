@@ -58,12 +58,15 @@ static const u8 *first_other(const u8 *p, const u8 *end, u8 byte)
 {
 	const u64 word = byte * 0x0101010101010101ull;
 
-	while (p < end && *p == byte) {
-		bool whole = (uintptr_t)p % 8 == 0 && end - p >= 8;
-
-		p += whole && *(const u64 *)(const void *)p == word ? 8 : 1;
+	while (p < end) {
+		if ((uintptr_t)p % 8 == 0 && end - p >= 8 && *(const u64 *)(const void *)p == word)
+			p += 8;
+		else if (*p == byte)
+			p++;
+		else
+			return p;
 	}
-	return p < end ? p : NULL;
+	return NULL;
 }
 
 /* The first byte of a free object that is not poison, or NULL. */

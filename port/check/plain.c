@@ -314,14 +314,14 @@ static inline void record(struct cell *c, const struct access *a)
 
 static void note_granule(struct granule *g, const struct access *a, u32 off, u32 len)
 {
-	u32 parts = len == BYTES ? 1 : len == 4 && off % 4 == 0 ? 2 : BYTES, width;
+	u32 parts = len == BYTES ? 1 : len == 4 && off % 4 == 0 ? 2 : BYTES, shift;
 	bool look = E.note_races && !g->ignore;
 	u8 me = (u8)(1u << E.cur->tid);
 	struct cell *c = cells_of(g, parts), *end;
 
-	width = BYTES / g->parts;
-	end = c + (off + len) / width;
-	for (c += off / width; c < end; c++) {
+	shift = g->parts == 1 ? 3 : g->parts == 2 ? 2 : 0;
+	end = c + ((off + len) >> shift);
+	for (c += off >> shift; c < end; c++) {
 		/* mostly nobody else's: nothing to look for */
 		if (c->users != me) {
 			if (look && c->users)
