@@ -273,6 +273,23 @@ void swap_cache_replace(struct folio *old, struct folio *new);
  * Context: sleeps. Return: 0 begun or done; -errno it failed at once: still dirty, unlocked.
  */
 int swap_writeout(struct folio *folio);
+/**
+ * folio_under_writeback() - are a folio's pages on their way to their slots?
+ * @folio: the caller has a reference
+ *
+ * Who is told no may store to them, or have them used for something else: the device has done with them.
+ *
+ * Context: any. Return: true: they are, or were just now.
+ */
+static inline bool folio_under_writeback(const struct folio *folio)
+{
+	/*
+	 * acquire: pairs with the release in let_go(): the device has done with the pages and their slots; and with that in
+	 * swap_writeout(): which slots they are
+	 */
+	return smp_load_acquire(&folio->flags) & (1u << PG_writeback);
+}
+
 /* Wait for writeback of a folio to end. Context: sleeps, the caller has a reference. */
 void folio_wait_writeback(struct folio *folio);
 

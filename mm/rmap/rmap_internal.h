@@ -14,9 +14,9 @@
 /* A locked folio is not being written, and will not be: waits if @gfp may sleep. Return: false: it is being written. */
 static inline bool folio_settle_writeback(struct folio *folio, gfp_t gfp)
 {
-	if (gfp & __GFP_DIRECT_RECLAIM && folio_test_flag(folio, PG_writeback))
+	if (gfp & __GFP_DIRECT_RECLAIM && folio_under_writeback(folio))
 		folio_wait_writeback(folio);
-	return !folio_test_flag(folio, PG_writeback);
+	return !folio_under_writeback(folio);
 }
 
 /* ---- anon_vma.c ---- */

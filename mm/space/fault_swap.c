@@ -323,7 +323,7 @@ static vm_fault_t swapin_check(struct fault *f, struct swapin *si, bool *map)
 		return swapin_failed(si);
 	if (folio_test_flag(si->folio, PG_hwpoison) && pfn_poisoned(folio_pfn(si->folio) + si->idx))
 		return VM_FAULT_HWPOISON;
-	if (folio_test_flag(si->folio, PG_writeback) &&
+	if (folio_under_writeback(si->folio) &&
 	    (fault_wants_own(f) || pte_swp_exclusive(si->old))) {
 		if (f->wait) {
 			folio_get(si->folio);

@@ -214,7 +214,7 @@ void swap_cache_del(struct folio *folio, u32 shadow)
 
 	check_cached(folio, "swap_cache_del");
 	/* the device reads the pages, or the slots could be given to somebody else under a write */
-	if (unlikely(under_writeback(folio)))
+	if (unlikely(folio_under_writeback(folio)))
 		octavo_panic("swap_cache_del() of a folio under writeback");
 	r = folio_slots(folio);
 	spin_lock(&r.c->lock);
@@ -243,7 +243,7 @@ bool folio_free_swap(struct folio *folio)
 	bool used;
 
 	VM_BUG_ON(!folio_test_locked(folio));
-	if (!folio_test_flag(folio, PG_swapcache) || under_writeback(folio))
+	if (!folio_test_flag(folio, PG_swapcache) || folio_under_writeback(folio))
 		return false;
 	r = folio_slots(folio);
 	spin_lock(&r.c->lock);
@@ -276,7 +276,7 @@ void swap_cache_replace(struct folio *old, struct folio *new)
 
 	check_cached(old, "swap_cache_replace");
 	VM_BUG_ON(folio_order(old) != folio_order(new) || !folio_test_locked(new));
-	if (unlikely(folio_ref_count(old) || under_writeback(old)))
+	if (unlikely(folio_ref_count(old) || folio_under_writeback(old)))
 		octavo_panic("swap_cache_replace(): the old folio is in use");
 	r = folio_slots(old);
 	cache_insert(new, folio_swap_entry(old, 0),

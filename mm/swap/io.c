@@ -94,7 +94,7 @@ static void let_go(struct folio *folio, enum swap_op op)
 		folio_unlock(folio);
 		return;
 	}
-	/* seq_cst: see swap_wait(). Its release pairs with the acquire in under_writeback() */
+	/* seq_cst: see swap_wait(). Its release pairs with the acquire in folio_under_writeback() */
 	fetch_and_seq_cst(&folio->flags, ~(1u << PG_writeback));
 	swap_wake(folio);
 }
@@ -265,7 +265,7 @@ int swap_writeout(struct folio *folio)
 			(void *)folio);
 	VM_BUG_ON(!folio_test_flag(folio, PG_uptodate));
 	folio_clear_flag(folio, PG_dirty);
-	/* release: pairs with the acquire in under_writeback() and writeback_over(): who sees it sees which device */
+	/* release: pairs with the acquire in folio_under_writeback() and writeback_over(): who sees it sees which device */
 	fetch_or_release(&folio->flags, 1u << PG_writeback);
 	/* before the end of writeback can come, after which it may be gone */
 	folio_unlock(folio);
@@ -351,7 +351,7 @@ void folio_wait_writeback(struct folio *folio)
 {
 	struct swap_device *dev = NULL;
 
-	while (under_writeback(folio)) {
+	while (folio_under_writeback(folio)) {
 		dev = polled_device(folio, dev);
 		if (dev)
 			poll(dev);

@@ -239,15 +239,6 @@ void cache_insert(struct folio *folio, swp_entry_t entry, u32 flags);
 
 /* ---- io.c ---- */
 
-/*
- * acquire: pairs with the release in let_go(): the device has done with the pages and their slots; and with that in
- * swap_writeout(): which slots they are.
- */
-static inline bool under_writeback(const struct folio *folio)
-{
-	return smp_load_acquire(&folio->flags) & (1u << PG_writeback);
-}
-
 /* All transfers are over, and nobody is at one. */
 bool xfers_idle(struct swap_device *dev);
 

@@ -58,6 +58,35 @@ static inline void discard(struct swap_device *dev, unsigned long slot, u32 nr)
 
 static const struct swap_device_ops ops_now = { .submit = submit_now, .discard = discard };
 
+/* ---- a device whose transfers somebody ends ---- */
+
+/* The place of a held transfer: where its slot says. */
+static inline void submit_held(struct swap_device *dev, struct swap_io *io)
+{
+	struct swap_io **place = &s.held[io->slot % ARRAY_SIZE(s.held)];
+
+	CHECK(!READ_ONCE(*place));
+	/* release: pairs with the acquire in end_one() */
+	smp_store_release(place, io);
+}
+
+static inline bool end_one(void)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(s.held); i++) {
+		/* acquire: pairs with the release in submit_held() */
+		struct swap_io *io = smp_load_acquire(&s.held[i]);
+
+		if (!io || cmpxchg_relaxed(&s.held[i], io, NULL) != io)
+			continue;
+		move(io);
+		swap_io_done(io, 0);
+		return true;
+	}
+	return false;
+}
+
+static const struct swap_device_ops ops_held = { .submit = submit_held };
+
 /* ---- setting up ---- */
 
 /* A locked folio whose first word is @value. */

@@ -2,126 +2,10 @@
 /*
  * swapin.c - memory that comes back from a slot: the shipped code from mm_fault() down, against others who want the same
  * slot, copy its entry, unmap it, or take the page away again.
- *
- * The device has three words of a page, moved plainly: a page that is written to while it is on its way, or read before it is there, is a
- * data race.
  */
 #include <octavo/hmm.h>
-#include <octavo/octavo.h>
-#include <octavo/reclaim.h>
-#include <octavo/swap.h>
 
-#include "user_space.h"
-
-enum { SLOTS = 8, WORDS = 3 };
-
-static SHARED struct {
-	u64 store[SLOTS][WORDS];
-	u32 written[SLOTS], reads;
-	struct swap_io *kept[SLOTS]; /* of slow devices: the transfer of a slot */
-	u32 slow, over;		     /* transfers are kept; who waited for them is done */
-} d;
-
-/* ---- the device ---- */
-
-static void transfer(struct swap_io *io)
-{
-	u64 *page = io->addr;
-
-	CHECK(io->op == SWAP_WRITE || d.written[io->slot]);
-	for (u32 w = 0; w < WORDS; w++)
-		if (io->op == SWAP_WRITE)
-			d.store[io->slot][w] = page[w];
-		else
-			page[w] = d.store[io->slot][w];
-	if (io->op == SWAP_WRITE)
-		d.written[io->slot] = 1;
-	else
-		fetch_add_relaxed(&d.reads, 1u);
-	swap_io_done(io, 0);
-}
-
-static void submit(struct swap_device *dev, struct swap_io *io)
-{
-	CHECK(io->nr == 1 && io->slot && io->slot < SLOTS);
-	if (d.slow) {
-		CHECK(!READ_ONCE(d.kept[io->slot]));
-		/* release: pairs with the acquire in ends_one() */
-		smp_store_release(&d.kept[io->slot], io);
-	} else {
-		transfer(io);
-	}
-}
-
-static bool ends_one(void)
-{
-	for (u32 i = 1; i < SLOTS; i++) {
-		/* acquire: pairs with the release in submit() */
-		struct swap_io *io = smp_load_acquire(&d.kept[i]);
-
-		if (!io)
-			continue;
-		WRITE_ONCE(d.kept[i], NULL);
-		transfer(io);
-		return true;
-	}
-	return false;
-}
-
-static void discard(struct swap_device *dev, unsigned long slot, u32 nr)
-{
-	for (u32 i = 0; i < nr; i++)
-		d.written[slot + i] = 0;
-}
-
-static const struct swap_device_ops ops = { .submit = submit, .discard = discard };
-
-/* ---- setting up ---- */
-
-/* The folio of an entry of the address space, out to the device and not in memory any more. */
-static void page_out(struct folio *folio)
-{
-	folio_lock(folio);
-	CHECK(!folio_alloc_swap(folio) && try_to_unmap(folio, 0) && !swap_writeout(folio));
-	folio_lock(folio);
-	CHECK(folio_ref_freeze(folio, 2));
-	swap_cache_del(folio, 0);
-	folio_ref_unfreeze(folio, 1);
-	folio_unlock(folio);
-	folio_put(folio);
-}
-
-static struct folio *folio_of(struct mm_struct *mm, unsigned long addr)
-{
-	struct folio *folio = page_folio(pfn_to_page(pte_pfn(entry_of(mm, addr))));
-
-	folio_get(folio);
-	return folio;
-}
-
-static void setup_out_flags(u32 flags)
-{
-	setup();
-	CHECK(swapon(&ops, NULL, SLOTS, 0, flags) == 0);
-	s.at = ADDR + PAGE_SIZE;
-	*(u64 *)pfn_to_virt(pte_pfn(entry_of(s.mm, s.at))) = 77;
-	page_out(folio_of(s.mm, s.at));
-	CHECK(pte_is_swap(entry_of(s.mm, s.at)));
-	rcu_barrier();
-}
-
-/* The page at s.at has 77, and is in a slot. */
-static void setup_out(void)
-{
-	setup_out_flags(SWAP_FLAG_SYNC);
-}
-
-/* The same, and from now on transfers end when somebody ends them. */
-static void setup_slow(void)
-{
-	setup_out_flags(0);
-	d.slow = 1;
-}
+#include "user_swap.h"
 
 /* And a child has the entry too. */
 static void setup_out_shared(void)
@@ -134,55 +18,6 @@ static void setup_out_shared(void)
 	mm_activate(s.child, 1);
 	mm_activate(s.child, 2);
 	rcu_barrier();
-}
-
-/* A fault where mmap_lock is needed anyway. Return: false: nothing is mapped there any more. */
-static bool faults(struct mm_struct *mm, unsigned long addr, u32 flags)
-{
-	struct vm_area_struct *vma;
-
-	mmap_read_lock(mm);
-	vma = vma_lookup(mm, addr);
-	if (vma)
-		CHECK(!(handle_mm_fault(vma, addr, flags) & ~VM_FAULT_MAJOR));
-	mmap_read_unlock(mm);
-	return vma;
-}
-
-/* A program's, which may wait for the device. Return: as faults(). */
-static bool writes(struct mm_struct *mm, unsigned long addr, u64 value)
-{
-	while (check_mmu_store(mm, addr, value) != CHECK_MMU_OK)
-		if (!faults(mm, addr, FAULT_FLAG_WRITE))
-			return false;
-	return true;
-}
-
-static bool reads_word(struct mm_struct *mm, unsigned long addr, u64 *value)
-{
-	while (check_mmu_load(mm, addr, value) != CHECK_MMU_OK)
-		if (!faults(mm, addr, 0))
-			return false;
-	return true;
-}
-
-/* No entry names a slot. What is in the cache without one is there because its lock was not to be had, and goes. */
-static void no_slot(void)
-{
-	struct swap_stat st;
-
-	CHECK(swap_stat(0, &st) && st.used == st.cached);
-	CHECK(mm_validate(s.mm) && swap_validate());
-	CHECK(!swapoff(0));
-}
-
-/* What a program would find. Quiet. */
-static u64 found(struct mm_struct *mm, unsigned long addr)
-{
-	u64 value = ~0ul;
-
-	CHECK(reads_word(mm, addr, &value));
-	return value;
 }
 
 /* ---- two CPUs ---- */
@@ -379,13 +214,6 @@ SCENARIO(swapin_off) = { SCENARIO_NAME(swapin_off),
 
 /* ---- a device that waits until the address space has been changed ---- */
 
-static void device_ends(u32 waiters)
-{
-	while (READ_ONCE(d.over) < waiters)
-		if (!ends_one())
-			octavo_port_relax();
-}
-
 static void slow_store(void)
 {
 	store(s.mm, s.at + 8, 1);
@@ -520,6 +348,52 @@ SCENARIO(swapin_slow_mprotect) = {
 	.finish = read_only,
 	.about = "two CPUs wait for one slot of a device that waits for mprotect"
 };
+
+/* ---- a page is wanted back that is being written ---- */
+
+static void setup_writing(void)
+{
+	setup();
+	CHECK(swapon(&ops, NULL, SLOTS, 0, 0) == 0);
+	s.at = ADDR + PAGE_SIZE;
+	s.folio = folio_of(s.mm, s.at);
+	*(u64 *)pfn_to_virt(folio_pfn(s.folio)) = 77;
+	d.slow = 1;
+	folio_lock(s.folio);
+	CHECK(!folio_alloc_swap(s.folio) && try_to_unmap(s.folio, 0) && !swap_writeout(s.folio));
+	CHECK(folio_under_writeback(s.folio));
+	rcu_barrier();
+}
+
+static void ends_write(void)
+{
+	device_ends(2);
+}
+
+/* Whoever reclaims, and has found nothing else. */
+static void holds_and_waits(void)
+{
+	folio_wait_writeback(s.folio);
+	folio_put(s.folio);
+	fetch_add_relaxed(&d.over, 1u);
+}
+
+static void slow_stored(void)
+{
+	d.slow = 0;
+	stored_1();
+}
+
+SCENARIO(swapin_written) = { SCENARIO_NAME(swapin_written),
+			     .threads = { slow_store, ends_write, holds_and_waits },
+			     .roles = { "store", "device", "reclaim" },
+			     .rows = "S2.26 S2.30",
+			     .frames = 128,
+			     .stale = 1,
+			     .setup = setup_writing,
+			     .finish = slow_stored,
+			     .about = "a program stores to a page that is on its way to a slot, "
+				      "and somebody waits for that" };
 
 /* ---- somebody moves the page, and does not let go of it until the address space has been changed ---- */
 
