@@ -21,25 +21,39 @@
 #define RW   (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 
-static inline struct mm_struct *space_boot(void)
+static inline void space_machine(void)
 {
-	struct mm_struct *mm;
-
 	boot_small(OCTAVO_TREE_ORDER > 6 ? 64 : 4, SPACE_CPUS);
 	sim_set_cpu(0);
-	mm = mm_alloc();
+}
+
+static inline struct mm_struct *space_new(void)
+{
+	struct mm_struct *mm = mm_alloc();
+
 	assert_non_null(mm);
 	return mm;
 }
 
-/* The end of a test: valid, nothing left, nothing leaked. */
-static inline void space_end(struct mm_struct *mm)
+static inline struct mm_struct *space_boot(void)
+{
+	space_machine();
+	return space_new();
+}
+
+static inline void space_drop(struct mm_struct *mm)
 {
 	assert_true(octavo_validate());
 	assert_true(sim_mmu_check(mm));
 	sim_mm_forget(mm);
 	mmput(mm);
 	assert_int_equal(vm_committed_as(), 0);
+}
+
+/* The end of a test: valid, nothing left, nothing leaked. */
+static inline void space_end(struct mm_struct *mm)
+{
+	space_drop(mm);
 	shutdown_clean();
 }
 

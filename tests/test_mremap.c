@@ -110,16 +110,15 @@ static void test_mremap_size(void **state)
 /* Any part of an area, to anywhere, also into the area. */
 static void test_mremap_moves(void **state)
 {
+	struct mm_struct *mm = space_boot();
+
+	sim_mm_use(mm);
 	for (long from = 0; from < 8; from++)
 		for (long nr = 1; from + nr <= 8; nr++)
 			for (long to = 0; to < 12; to++)
 				for (long new = 1; new <= 9; new += 4) {
-					struct mm_struct *mm;
-
 					if (to < from + nr && from < to + new)
 						continue;
-					mm = space_boot();
-					sim_mm_use(mm);
 					map(mm, 0, 8, RW);
 					fill(mm, 0, 8);
 					assert_int_equal(remap(mm, from, nr, new, FIXED, to),
@@ -138,8 +137,11 @@ static void test_mremap_moves(void **state)
 						else
 							assert_int_equal(get_byte(i), 100 + i);
 					}
-					space_end(mm);
+					assert_int_equal(vm_munmap(mm, PG(0), SIZE(32)), 0);
+					assert_int_equal(mm->map_count, 0);
+					assert_int_equal(get_mm_counter(mm, MM_ANONPAGES), 0);
 				}
+	space_end(mm);
 }
 
 /* Pages keep their index, areas that never had one begin anew. */

@@ -161,6 +161,7 @@ static void test_vma_merge_of_every_part(void **state)
 {
 	unsigned long cases = 0;
 
+	space_machine();
 	for (unsigned int code = 0; code < 27; code++) {
 		int anon[3];
 
@@ -169,7 +170,7 @@ static void test_vma_merge_of_every_part(void **state)
 		for (unsigned int like = 0; like < 4; like++)
 			for (long start = LEN; start < 2 * LEN; start++)
 				for (long end = start + 1; end <= 2 * LEN; end++) {
-					struct mm_struct *mm = space_boot();
+					struct mm_struct *mm = space_new();
 					struct area want[5];
 					size_t n = expected(anon, like, start, end, want);
 
@@ -179,11 +180,12 @@ static void test_vma_merge_of_every_part(void **state)
 					_expect_areas(mm, want, n, __LINE__);
 					assert_true(octavo_validate());
 					check_bytes(mm, anon);
-					space_end(mm);
+					space_drop(mm);
 					cases++;
 				}
 	}
 	assert_int_equal(cases, 9 * 4 * 10);
+	shutdown_clean();
 }
 
 #if OCTAVO_FAULTS
@@ -191,6 +193,7 @@ static void test_vma_merge_fails_at_every_step(void **state)
 {
 	static struct space_image before, after;
 
+	space_machine();
 	for (unsigned int code = 0; code < 27; code++) {
 		int anon[3];
 
@@ -198,7 +201,7 @@ static void test_vma_merge_fails_at_every_step(void **state)
 			continue;
 		for (unsigned int like = 0; like < 4; like++)
 			for (int mode = OCTAVO_FAULT_ONCE; mode <= OCTAVO_FAULT_AFTER; mode++) {
-				struct mm_struct *mm = space_boot();
+				struct mm_struct *mm = space_new();
 
 				sim_mm_use(mm);
 				set_up(mm, anon, like);
@@ -216,10 +219,11 @@ static void test_vma_merge_fails_at_every_step(void **state)
 					assert_true(octavo_validate());
 				}
 				check_bytes(mm, anon);
-				space_end(mm);
+				space_drop(mm);
 			}
 	}
 	assert_true(fault_cases > 100);
+	shutdown_clean();
 }
 #endif
 
