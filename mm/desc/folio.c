@@ -110,7 +110,8 @@ static __always_inline void desc_retire(struct folio *folio, u32 flags)
 	if (unlikely(flags & 1u << PG_charged))
 		kmem_cache_free(slab_cache_of(folio), folio);
 	else
-		kmem_cache_free(octavo_state.desc.folio[flags >> FOLIO_CLASS_SHIFT], folio);
+		kmem_cache_free(READ_SETTLED(octavo_state.desc.folio[flags >> FOLIO_CLASS_SHIFT]),
+				folio);
 }
 
 void folio_desc_free(struct folio *folio)
@@ -354,7 +355,7 @@ static void free_together(void **dead, unsigned long n, u32 set)
 		pfns[i] = pfn;
 	}
 	frame_free_bulk(0, n, pfns);
-	kmem_cache_free_bulk(cache[FOLIO_CLASS_SMALL], (u32)n, dead);
+	kmem_cache_free_bulk(READ_SETTLED(cache[FOLIO_CLASS_SMALL]), (u32)n, dead);
 }
 
 static void free_small(void **dead, unsigned long n, u32 set)

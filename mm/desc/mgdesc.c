@@ -107,5 +107,6 @@ void mgdesc_put(struct mgdesc *mg)
 	}
 	if (!list_empty(&mg->list))
 		bad_page(mgdesc_pfn(mg), "mgdesc_put: freed while on its owner's list");
-	typed_retire(octavo_state.desc.mgdesc, MEMDESC_MANAGED, mg, mg->pfn_order, "mgdesc_put");
+	typed_retire(READ_SETTLED(octavo_state.desc.mgdesc), MEMDESC_MANAGED, mg, mg->pfn_order,
+		     "mgdesc_put");
 }

@@ -60,7 +60,8 @@ static void movable_retire(struct movable *mv, const char *who)
 	WRITE_ONCE(mv->state, (u32)MOVABLE_DEAD);
 	/* relaxed: handing the descriptor to its cache releases it to whoever stores pfn_order next */
 	WRITE_ONCE(mv->seq, READ_ONCE(mv->seq) + 1);
-	typed_retire(octavo_state.desc.movable, MEMDESC_MOVABLE, mv, mv->pfn_order, who);
+	typed_retire(READ_SETTLED(octavo_state.desc.movable), MEMDESC_MOVABLE, mv, mv->pfn_order,
+		     who);
 }
 
 static struct typed_want movable_want(gfp_t gfp, unsigned int order, int nid)

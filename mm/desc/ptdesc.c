@@ -62,7 +62,8 @@ struct ptdesc *pagetable_alloc_at(unsigned long pfn, unsigned int order, gfp_t g
 
 static void pagetable_retire(struct ptdesc *pt, const char *who)
 {
-	typed_retire(octavo_state.desc.ptdesc, MEMDESC_PTDESC, pt, pt->pfn_order, who);
+	typed_retire(READ_SETTLED(octavo_state.desc.ptdesc), MEMDESC_PTDESC, pt, pt->pfn_order,
+		     who);
 }
 
 static void pagetable_claim(struct ptdesc *pt, const char *who)
