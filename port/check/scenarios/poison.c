@@ -68,23 +68,30 @@ static void take_all(void)
 		frame_free((unsigned long)pfn[nr], 0);
 }
 
-/*
- * All is freed: the bad frame is out, and no other. One that was on its way into the allocator or out of it whenever
- * memory_failure() tried is there, and goes out with the next allocation that would get it.
- */
+/* All is freed: the bad frame is out, and no other. */
 static void kept_out(void)
+{
+	CHECK(type_of_it() == MEMDESC_HWPOISON);
+	CHECK(nr_poisoned() == 1);
+}
+
+/*
+ * The same where one that was on its way into the allocator or out of it whenever memory_failure() tried may be there, and goes
+ * out with the next allocation that would get it.
+ */
+static void kept_out_later(void)
 {
 	for (u32 cpu = 0; type_of_it() == MEMDESC_FREE && cpu < 3; cpu++) {
 		CHECK(s.ret == MF_DELAYED);
 		check_set_cpu(cpu);
 		take_all();
 	}
-	CHECK(type_of_it() == MEMDESC_HWPOISON);
-	CHECK(nr_poisoned() == 1);
+	kept_out();
 }
 
-#define POISON .frames = FRAMES, .flags = SC_VALIDATE, .finish = kept_out, .stale = 1
+#define POISON .frames = FRAMES, .flags = SC_VALIDATE, .stale = 1
 SCENARIO(poison_put) = { SCENARIO_NAME(poison_put),
+			 .finish = kept_out,
 			 POISON,
 			 .about = "memory_failure() against the last put and an allocation",
 			 .setup = setup_folio,
@@ -107,6 +114,7 @@ static void owner_puts_two(void)
 }
 
 SCENARIO(poison_puts) = { SCENARIO_NAME(poison_puts),
+			  .finish = kept_out,
 			  POISON,
 			  .about = "memory_failure() against last puts of two in one call",
 			  .setup = setup_two,
@@ -132,8 +140,18 @@ SCENARIO(poison_plain) = {
 	.about = "memory_failure() of a plain page against its free and an allocation",
 	.setup = setup_page,
 	.threads = { failure, page_owner, allocator },
-	.roles = { "memory failure", "owner", "allocator" }
+	.roles = { "memory failure", "owner", "allocator" },
+	.finish = kept_out_later
 };
+
+/* With nobody else there is no such way: either sees the other. */
+SCENARIO(poison_plain_free) = { SCENARIO_NAME(poison_plain_free),
+				POISON,
+				.about = "memory_failure() of a plain page against its free",
+				.setup = setup_page,
+				.threads = { failure, page_owner },
+				.roles = { "memory failure", "owner" },
+				.finish = kept_out };
 
 static void setup_free(void)
 {
@@ -142,6 +160,7 @@ static void setup_free(void)
 }
 
 SCENARIO(poison_free) = { SCENARIO_NAME(poison_free),
+			  .finish = kept_out,
 			  POISON,
 			  .about = "memory_failure() of a free frame against two allocators",
 			  .setup = setup_free,
