@@ -61,7 +61,7 @@ static double fault_round(void *ctx)
 		bench_check(!vm_madvise(f.space[i].mm, f.at[i], PAGE_SIZE, MADV_POPULATE_WRITE),
 			    "MADV_POPULATE_WRITE");
 	}
-	ns = (c->alone ? bench_alone : bench_parallel)(2, fault_windows, &f);
+	ns = bench_two(c->alone, fault_windows, &f);
 	if (!c->shared)
 		bench_space_end(&f.space[1]);
 	bench_space_end(&f.space[0]);
@@ -91,7 +91,7 @@ static double clear_round(void *ctx)
 	const struct crowd *c = ctx;
 	struct faults f = *c->of;
 
-	return per_page((c->alone ? bench_alone : bench_parallel)(2, clear_windows, &f), &f);
+	return per_page(bench_two(c->alone, clear_windows, &f), &f);
 }
 
 /* The work of two CPUs in the time of one: 2 if neither waits. */

@@ -217,8 +217,7 @@ struct parallel {
 	pthread_barrier_t start;
 	void (*op)(u32 cpu, void *ctx);
 	void *ctx;
-	u32 cpus; /* that wait for each other */
-	u32 only; /* if it is one: which */
+	u32 first; /* CPUs before it have nothing to do */
 	double ns[OCTAVO_NR_CPUS];
 };
 
@@ -227,7 +226,7 @@ static void parallel_cpu(unsigned int cpu, void *arg)
 	struct parallel *p = arg;
 	double t;
 
-	if (p->cpus == 1 && cpu != p->only)
+	if (cpu < p->first)
 		return;
 	pthread_barrier_wait(&p->start);
 	t = bench_now();
@@ -235,38 +234,28 @@ static void parallel_cpu(unsigned int cpu, void *arg)
 	p->ns[cpu] = bench_now() - t;
 }
 
-/* On CPUs up to @last, of which @cpus take part. */
-static double run_parallel(struct parallel *p, u32 cpus, u32 last)
+/* On CPUs @first to @last at once. */
+static double run_on(u32 first, u32 last, void (*op)(u32 cpu, void *ctx), void *ctx)
 {
+	struct parallel p = { .op = op, .ctx = ctx, .first = first };
 	double sum = 0;
 
-	p->cpus = cpus;
-	p->only = last;
-	pthread_barrier_init(&p->start, NULL, cpus);
-	sim_run(last + 1, true, parallel_cpu, p);
-	pthread_barrier_destroy(&p->start);
-	for (u32 i = 0; i <= last; i++)
-		sum += p->ns[i];
-	return sum / cpus;
+	pthread_barrier_init(&p.start, NULL, last - first + 1);
+	sim_run(last + 1, true, parallel_cpu, &p);
+	pthread_barrier_destroy(&p.start);
+	for (u32 i = first; i <= last; i++)
+		sum += p.ns[i];
+	return sum / (last - first + 1);
 }
 
 double bench_parallel(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx)
 {
-	struct parallel p = { .op = op, .ctx = ctx };
-
-	return run_parallel(&p, cpus, cpus - 1);
+	return run_on(0, cpus - 1, op, ctx);
 }
 
-double bench_alone(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx)
+double bench_two(bool alone, void (*op)(u32 cpu, void *ctx), void *ctx)
 {
-	double sum = 0;
-
-	for (u32 i = 0; i < cpus; i++) {
-		struct parallel p = { .op = op, .ctx = ctx };
-
-		sum += run_parallel(&p, 1, i);
-	}
-	return sum / cpus;
+	return alone ? (run_on(0, 0, op, ctx) + run_on(1, 1, op, ctx)) / 2 : run_on(0, 1, op, ctx);
 }
 
 void bench_check(bool ok, const char *what)

@@ -79,10 +79,11 @@ double bench_now(void); /* ns */
 double bench_parallel(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx);
 
 /*
- * The same on each of @cpus CPUs alone, one after another: what bench_parallel() is to be compared with, for CPUs need not be
- * alike. On a virtual machine one may share its core with a stranger and another may not.
+ * The same on two CPUs; or (@alone) on each of them while the other does nothing, which is what
+ * together is to be compared with, for CPUs need not be alike. On a virtual machine one may share
+ * its core with a stranger and another may not.
  */
-double bench_alone(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx);
+double bench_two(bool alone, void (*op)(u32 cpu, void *ctx), void *ctx);
 
 /* A fixed sequence. */
 static inline u64 bench_rand(u64 *s)

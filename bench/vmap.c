@@ -190,7 +190,7 @@ struct job {
 
 static double job_run(const struct job *j, void (*op)(u32 cpu, void *ctx))
 {
-	return (j->alone ? bench_alone : bench_parallel)(2, op, (void *)j) / (double)j->turns;
+	return bench_two(j->alone, op, (void *)j) / (double)j->turns;
 }
 
 static void vmalloc_pairs(u32 cpu, void *ctx)

@@ -29,7 +29,7 @@ struct kmem_cache *desc_cache_nth(u32 i);
 
 static inline struct kmem_cache *desc_cache(struct kmem_cache **slot, gfp_t gfp)
 {
-	/* acquire: pairs with the release in desc_cache_make() */
+	/* acquire: pairs with the release in slab_cache_make_once() */
 	struct kmem_cache *s = smp_load_acquire(slot);
 
 	return likely(s) ? s : desc_cache_make(slot, desc_gfp(gfp));

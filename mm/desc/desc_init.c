@@ -92,18 +92,14 @@ static struct kmem_cache **desc_slot(const struct desc_cache *dc)
 
 struct kmem_cache *desc_cache_nth(u32 i)
 {
-	/* acquire: pairs with the release in desc_cache_make() */
+	/* acquire: pairs with the release in slab_cache_make_once() */
 	return smp_load_acquire(desc_slot(&desc_caches[i]));
 }
 
-/*
- * Called once a cache, or by each CPU that is first. Without a lock: whoever may not wait for one would have no memory
- * because somebody else lists caches. That is why these are on no list.
- */
+/* Called once a cache, or by each CPU that is first. On no list: kmem_cache_for_each() asks desc_cache_nth(). */
 struct kmem_cache *desc_cache_make(struct kmem_cache **slot, gfp_t gfp)
 {
 	const struct desc_cache *dc = desc_caches;
-	struct kmem_cache *s, *other;
 
 	while (desc_slot(dc) != slot)
 		dc++;
@@ -117,18 +113,7 @@ struct kmem_cache *desc_cache_make(struct kmem_cache **slot, gfp_t gfp)
 		.args = &args,
 	};
 
-	s = slab_cache_make(&spec, gfp);
-	if (!s)
-		return NULL;
-	/*
-	 * release: pairs with the acquire in desc_cache() and desc_cache_nth(): the cache is seen set up; acquire:
-	 * the same for the other's, if it was first
-	 */
-	other = cmpxchg_acq_rel(slot, NULL, s);
-	if (!other)
-		return s;
-	slab_cache_unmake(s);
-	return other;
+	return slab_cache_make_once(slot, &spec, gfp);
 }
 
 struct kmem_cache *folio_cache_create(enum folio_class class)

@@ -46,32 +46,21 @@ static __always_inline u32 class_of(size_t size)
 static __noinline struct kmem_cache *kmalloc_cache_make(u32 class, gfp_t gfp)
 {
 	u32 size = classes[class].size;
-	struct slab_cache_spec spec = {
+	const struct slab_cache_spec spec = {
 		.name = classes[class].name,
 		.size = size,
 		/* powers of two naturally, the others as their largest power of two */
 		.align = min(size & -size, (u32)PAGE_SIZE),
 		.flags = SLAB_KMALLOC,
 	};
-	struct kmem_cache *s = slab_cache_make(&spec, gfp), *other;
 
-	if (!s)
-		return NULL;
-	/*
-	 * release: pairs with the acquire in kmalloc_cache() and kmem_cache_for_each(): the cache is
-	 * seen set up; acquire: the same for the other's, if it was first
-	 */
-	other = cmpxchg_acq_rel(&octavo_state.slab.kmalloc[class], NULL, s);
-	if (!other)
-		return s;
-	slab_cache_unmake(s);
-	return other;
+	return slab_cache_make_once(&octavo_state.slab.kmalloc[class], &spec, gfp);
 }
 
 static __always_inline struct kmem_cache *kmalloc_cache(size_t size, gfp_t gfp)
 {
 	u32 class = class_of(size);
-	/* acquire: pairs with the release in kmalloc_cache_make() */
+	/* acquire: pairs with the release in slab_cache_make_once() */
 	struct kmem_cache *s = smp_load_acquire(&octavo_state.slab.kmalloc[class]);
 
 	return likely(s) ? s : kmalloc_cache_make(class, gfp);

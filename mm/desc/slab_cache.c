@@ -160,6 +160,24 @@ struct kmem_cache *slab_cache_make(const struct slab_cache_spec *spec, gfp_t gfp
 	return s;
 }
 
+struct kmem_cache *slab_cache_make_once(struct kmem_cache **slot,
+					const struct slab_cache_spec *spec, gfp_t gfp)
+{
+	struct kmem_cache *s = slab_cache_make(spec, gfp), *other;
+
+	if (!s)
+		return NULL;
+	/*
+	 * release: pairs with the acquire of who looks into the slot: the cache is seen set up;
+	 * acquire: the same for the other's, if it was first
+	 */
+	other = cmpxchg_acq_rel(slot, NULL, s);
+	if (!other)
+		return s;
+	slab_cache_unmake(s);
+	return other;
+}
+
 struct kmem_cache *kmem_cache_create(const char *name, u32 size, u32 align, u32 flags,
 				     const struct kmem_cache_args *args)
 {
@@ -260,7 +278,7 @@ void kmem_cache_for_each(bool (*fn)(struct kmem_cache *s, void *arg), void *arg)
 			more = fn(s, arg);
 	}
 	for (u32 i = 0; more && i < NR_KMALLOC_CLASSES; i++) {
-		/* acquire: pairs with the release in kmalloc_cache_make() */
+		/* acquire: pairs with the release in slab_cache_make_once() */
 		s = smp_load_acquire(&st->kmalloc[i]);
 		if (s)
 			more = fn(s, arg);

@@ -176,6 +176,13 @@ struct slab_cache_spec {
 struct kmem_cache *slab_cache_make(const struct slab_cache_spec *spec, gfp_t gfp);
 /* Gives back one that nothing was allocated from. */
 void slab_cache_unmake(struct kmem_cache *s);
+/*
+ * The cache of a slot that was found empty: ours, or that of who was first. Without a lock: whoever
+ * may not wait for one would have no memory because somebody else lists caches. Return: NULL if
+ * there is no memory. Context: any.
+ */
+struct kmem_cache *slab_cache_make_once(struct kmem_cache **slot,
+					const struct slab_cache_spec *spec, gfp_t gfp);
 
 /* ---- slab_debug.c ---- */
 

@@ -336,17 +336,25 @@ SCENARIO(device_hmm_munmap) = {
 
 /* ---- exclusive access ---- */
 
-static void device_alone(void)
+/* NULL: somebody has it. Return: with the folio locked, and a reference. */
+static struct page *get_exclusive(struct folio **folio)
 {
-	unsigned long seq = mmu_interval_read_begin(&m.mni);
-	struct folio *folio;
 	struct page *page;
 	int err;
 
 	mmap_read_lock(s.mm);
-	page = make_device_exclusive(s.mm, ADDR, &m, &folio, &err);
+	page = make_device_exclusive(s.mm, ADDR, &m, folio, &err);
 	mmap_read_unlock(s.mm);
 	CHECK(page || err == -EBUSY);
+	return page;
+}
+
+static void device_alone(void)
+{
+	unsigned long seq = mmu_interval_read_begin(&m.mni);
+	struct folio *folio;
+	struct page *page = get_exclusive(&folio);
+
 	if (!page)
 		return;
 	mirror_fill(seq, page_to_pfn(page));
@@ -374,14 +382,8 @@ static void nothing_lost(void)
 static void device_maps(void)
 {
 	struct folio *folio;
-	struct page *page;
-	int err;
 
-	mmap_read_lock(s.mm);
-	page = make_device_exclusive(s.mm, ADDR, &m, &folio, &err);
-	mmap_read_unlock(s.mm);
-	CHECK(page || err == -EBUSY);
-	if (!page)
+	if (!get_exclusive(&folio))
 		return;
 	mmap_write_lock(s.mm);
 	mmap_write_unlock(s.mm);
