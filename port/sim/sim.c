@@ -92,7 +92,9 @@ void octavo_port_membarrier(void)
 			octavo_panic("the host kernel has no membarrier(PRIVATE_EXPEDITED)");
 		__atomic_store_n(&registered, 1, __ATOMIC_RELEASE);
 	}
-	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	/* who calls relies on it without another look: a barrier that was none would lose what others stored */
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0))
+		octavo_panic("the host kernel refuses a membarrier(PRIVATE_EXPEDITED)");
 }
 
 void octavo_port_park(u32 *addr, u32 val)
