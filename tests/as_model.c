@@ -262,7 +262,7 @@ long as_mmap_check(struct as_model *m, int p, unsigned long addr, unsigned long 
 	long place;
 	int err;
 
-	if (!aligned(offset) || (!file && !(flags & MAP_ANONYMOUS)) || !len)
+	if (!aligned(offset) || (!file && !(flags & MAP_ANONYMOUS)) || !len || flags & MAP_HUGETLB)
 		return -EINVAL;
 	if (flags & MAP_ANONYMOUS)
 		file = 0;
@@ -419,6 +419,12 @@ int as_mremap_check(struct as_model *m, int p, unsigned long addr, unsigned long
 		return err;
 	if (!pg || !pg->flags)
 		return -EFAULT;
+	if (!place && new_len <= old_len) {
+		*in_place = true;
+		return new_len < old_len && (addr + old_len < addr || addr + old_len > m->end)
+			       ? -EINVAL
+			       : 0;
+	}
 	if (!old_len && !(pg->flags & AS_SHARED))
 		return -EINVAL;
 	if (!old_len && place && addr - new_addr < new_len)

@@ -433,11 +433,6 @@ static long m_mremap(struct call *c)
 	i = m_find(at);
 	if (i == nr_m || m[i].start > at)
 		return -EFAULT;
-	if (!old)
-		return -EINVAL;
-	if (m[i].end - at < old)
-		return -EFAULT;
-	src = m[i];
 	if (!place && new <= old) {
 		if (new == old)
 			return 0;
@@ -446,6 +441,11 @@ static long m_mremap(struct call *c)
 		m_unmap(at + new, at + old);
 		return 0;
 	}
+	if (!old)
+		return -EINVAL;
+	if (m[i].end - at < old)
+		return -EFAULT;
+	src = m[i];
 	if (more && src.flags & VM_LOCKED && !(c->flags & MREMAP_DONTUNMAP) &&
 	    m_sum(VM_LOCKED, VM_LOCKED, ALL_PAGES) + more > mm->limits.memlock >> PAGE_SHIFT)
 		return -EAGAIN;

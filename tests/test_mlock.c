@@ -241,9 +241,16 @@ static void test_madvise_collapse(void **state)
 	assert_int_equal(resident(mm), 2 * n);
 	assert_int_equal(get_byte(0), 5);
 	assert_int_equal(get_byte(n), 6);
-	/* nothing is there */
+	/* nothing is there, and after it something; too small an area ends it */
+	assert_int_equal(vm_madvise(mm, PG(8 * n), SIZE(n), MADV_COLLAPSE), -ENOMEM);
+	assert_int_equal(vm_madvise(mm, PG(2 * n), mm->task_size - PG(2 * n), MADV_COLLAPSE),
+			 -ENOMEM);
 	map(mm, 4 * n, n, RW);
-	assert_int_not_equal(vm_madvise(mm, PG(8 * n), SIZE(n), MADV_COLLAPSE), 0);
+	put_byte(4 * n, 7);
+	assert_int_equal(vm_madvise(mm, PG(2 * n), SIZE(4 * n), MADV_COLLAPSE), -ENOMEM);
+	assert_int_equal(resident(mm), 3 * n);
+	map(mm, 3 * n, 1, RW);
+	assert_int_equal(vm_madvise(mm, PG(2 * n), SIZE(4 * n), MADV_COLLAPSE), -EINVAL);
 	space_end(mm);
 }
 

@@ -107,6 +107,31 @@ static void test_mremap_size(void **state)
 	space_end(mm);
 }
 
+/* Smaller in place is an unmapping of the end, whatever is there: that is what system calls do, too. */
+static void test_mremap_shrink_over_areas(void **state)
+{
+	struct mm_struct *mm = space_boot();
+
+	sim_mm_use(mm);
+	map(mm, 0, 4, RW);
+	map(mm, 4, 4, PROT_READ);
+	map(mm, 10, 4, RW);
+	fill(mm, 0, 4);
+	assert_int_equal(remap(mm, 0, 20, 20, 0, 0), PG(0));
+	assert_int_equal(remap(mm, 1, 11, 2, MOVE, 0), PG(1));
+	expect_areas(mm, { 0, 3, VM_READ | VM_WRITE }, { 12, 14, VM_READ | VM_WRITE });
+	check_fill(0, 3);
+	assert_int_equal(vm_committed_as(), SIZE(5));
+	/* but somewhere else only what is one area */
+	assert_int_equal(remap(mm, 0, 14, 2, FIXED, 20), -EFAULT);
+	/* and not from where nothing is, nor beyond the end of addresses */
+	assert_int_equal(remap(mm, 4, 10, 2, 0, 0), -EFAULT);
+	assert_int_equal(vm_mremap(mm, PG(0), mm->task_size, SIZE(1), 0, 0), -EINVAL);
+	assert_int_equal(vm_mremap(mm, PG(0), -PAGE_SIZE, SIZE(1), 0, 0), -EINVAL);
+	expect_areas(mm, { 0, 3, VM_READ | VM_WRITE }, { 12, 14, VM_READ | VM_WRITE });
+	space_end(mm);
+}
+
 /* Any part of an area, to anywhere, also into the area. */
 static void test_mremap_moves(void **state)
 {
@@ -338,9 +363,15 @@ static void test_mremap_of_frames(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_mremap_errors), TEST(test_mremap_size),      TEST(test_mremap_moves),
-		TEST(test_mremap_pgoff),  TEST(test_mremap_dontunmap), TEST(test_mremap_large),
-		TEST(test_mremap_files),  TEST(test_mremap_of_frames),
+		TEST(test_mremap_errors),
+		TEST(test_mremap_size),
+		TEST(test_mremap_shrink_over_areas),
+		TEST(test_mremap_moves),
+		TEST(test_mremap_pgoff),
+		TEST(test_mremap_dontunmap),
+		TEST(test_mremap_large),
+		TEST(test_mremap_files),
+		TEST(test_mremap_of_frames),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,7 +69,7 @@ struct mm_struct *mm_fork(struct mm_struct *mm, int *err);
  * @file: what is mapped; NULL with MAP_ANONYMOUS. Takes a reference of its own
  * @offset: bytes into it, page aligned
  *
- * Return: the address. -EINVAL length 0, unaligned, neither or both of private and shared, unknown flags
+ * Return: the address. -EINVAL length 0, unaligned, neither or both of private and shared, MAP_HUGETLB; unknown flags
  * with MAP_SHARED_VALIDATE -EOPNOTSUPP; -ENOMEM no room, limits, too many areas, not enough memory to commit;
  * -EEXIST MAP_FIXED_NOREPLACE and something is there; -EPERM below mmap_min_addr; -EAGAIN locked memory
  * beyond its limit, -EPERM none may be locked; -EOVERFLOW offset; what the file's mmap said. Nothing has changed then, but that
@@ -107,8 +107,10 @@ int vm_mprotect(struct mm_struct *mm, unsigned long addr, unsigned long len, uns
  *         MREMAP_DONTUNMAP: what is left behind is empty memory
  * @new_addr: place, or hint with MREMAP_DONTUNMAP alone
  *
- * Return: the address. -EINVAL flags, unaligned, @new_len 0, ranges that overlap, @old_len 0 of private memory; -EFAULT the
- * range is not in one area, or it may not grow; -EAGAIN locked memory beyond its limit; -ENOMEM no room, limits,
+ * To become smaller in place is vm_munmap() of the end, whatever is there. Else the old range is in one area.
+ *
+ * Return: the address. -EINVAL flags, unaligned, @new_len 0, ranges that overlap, @old_len 0 of private memory; -EFAULT nothing
+ * is at @addr, the range is not in one area, or it may not grow; -EAGAIN locked memory beyond its limit; -ENOMEM no room, limits,
  * too many areas, no memory; -EPERM below mmap_min_addr; what vm_ops->may_split or mremap said. Nothing has changed
  * then, but that MREMAP_FIXED may have unmapped its target, if memory for tables or the owner's consent was missing.
  */

@@ -37,6 +37,9 @@
 #define MAP_NONBLOCK  0x10000
 #define MAP_STACK     0x20000
 #endif
+#ifndef MAP_HUGETLB
+#define MAP_HUGETLB 0x40000
+#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif

@@ -262,23 +262,50 @@ static int advise_populate(struct mm_struct *mm, unsigned long start, unsigned l
 	return err;
 }
 
-/* Leaves of the order that one entry above the last level maps. */
-static int advise_collapse(struct mm_struct *mm, unsigned long start, unsigned long end)
+/* A part of an area, in leaves of the order that one entry above the last level maps. */
+static int collapse_part(struct mm_struct *mm, unsigned long start, unsigned long end)
 {
 	unsigned int order = min(level_order(MAX_LEAF_LEVEL), (unsigned int)MAX_FOLIO_ORDER);
 	unsigned long size = PAGE_SIZE << order;
 	int ret = 0;
 
-	if (ALIGN(start, size) < start || ALIGN(start, size) + size > ALIGN_DOWN(end, size))
-		return -EINVAL;
+	start = ALIGN(start, size);
 	end = ALIGN_DOWN(end, size);
-	for (start = ALIGN(start, size); start < end; start += size) {
+	if (start >= end)
+		return -EINVAL;
+	for (; start < end; start += size) {
 		int err = collapse_range(mm, start, order, (1u << order) - 1);
 
 		if (err == -EBUSY)
 			err = -EAGAIN;
 		if (err && err != -EEXIST)
 			ret = err;
+	}
+	return ret;
+}
+
+static int advise_collapse(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	int ret = 0, err;
+
+	while (start < end) {
+		const struct vm_area_struct *vma;
+		unsigned long from = end, to = end;
+
+		/* areas may be others by the time they are worked on: that is seen there */
+		mmap_read_lock(mm);
+		vma = find_vma_intersection(mm, start, end);
+		if (vma) {
+			from = max(start, vma->vm_start);
+			to = min(end, vma->vm_end);
+		}
+		mmap_read_unlock(mm);
+		if (from > start)
+			ret = -ENOMEM;
+		err = from < to ? collapse_part(mm, from, to) : 0;
+		if (err)
+			return err;
+		start = to;
 	}
 	return ret;
 }

@@ -301,6 +301,9 @@ long vm_mmap(struct mm_struct *mm, unsigned long addr, unsigned long len, unsign
 	};
 	int err;
 
+	/* there are no reserved pools, and who asks for them should know */
+	if (flags & MAP_HUGETLB)
+		return -EINVAL;
 	if (offset & ~PAGE_MASK || (!file && !(flags & MAP_ANONYMOUS)))
 		return -EINVAL;
 	mmap_write_lock(mm);

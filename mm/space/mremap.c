@@ -99,6 +99,19 @@ static int charge_growth(struct mremap_call *c)
 
 /* ---- in place ---- */
 
+/* No larger, where it is: its end is unmapped, whatever is there. */
+static int shrink_in_place(struct mremap_call *c)
+{
+	unsigned long end = c->addr + c->old_len;
+
+	c->new_addr = c->addr;
+	if (c->new_len == c->old_len)
+		return 0;
+	if (end < c->addr || end > c->mm->task_size)
+		return -EINVAL;
+	return unmap_range(c->mm, c->addr + c->new_len, end);
+}
+
 /* Is there room behind the area? */
 static bool can_grow_in_place(const struct mremap_call *c)
 {
@@ -323,15 +336,11 @@ static int remap(struct mremap_call *c)
 	c->vma = vma_lookup(c->mm, c->addr);
 	if (!c->vma)
 		return -EFAULT;
+	if (!has_place(c) && c->new_len <= c->old_len)
+		return shrink_in_place(c);
 	err = check_area(c);
 	if (err)
 		return err;
-	if (!has_place(c) && c->new_len <= c->old_len) {
-		c->new_addr = c->addr;
-		if (c->new_len == c->old_len)
-			return 0;
-		return unmap_range(c->mm, c->addr + c->new_len, c->addr + c->old_len);
-	}
 	err = charge_growth(c);
 	if (err)
 		return err;
