@@ -517,6 +517,33 @@ static void test_device_coherent_memory_is_mapped(void **state)
 	}
 }
 
+/* All of a folio, and a part of it, that is nobody else's. */
+COVERS("S3.16");
+static void test_device_longterm_pin_moves_coherent_memory(void **state)
+{
+	for_each_order(o)
+	{
+		static struct page *pages[PTRS_PER_TABLE];
+		unsigned int order = orders[o];
+
+		for (unsigned long nr = 1ul << order; nr; nr >>= 1) {
+			device_space_up(MEMORY_DEVICE_COHERENT);
+			map_anon(WHERE, LEAF_PAGES);
+			map_folio(WHERE, order);
+			assert_int_equal(folio_order(device_pull(WHERE)), order);
+			assert_int_equal(pin_user_pages(as, at(WHERE), nr,
+							FOLL_WRITE | FOLL_LONGTERM, pages),
+					 nr);
+			for (unsigned long i = 0; i < nr; i++)
+				assert_false(folio_is_zone_device(page_folio(pages[i])));
+			assert_int_equal(device.ref, 0);
+			unpin_user_pages(pages, nr);
+			check_back(order);
+			device_space_down();
+		}
+	}
+}
+
 /* ---- files in memory of a device ---- */
 
 static struct vm_file dax_file;
@@ -731,6 +758,7 @@ int main(void)
 		TEST(test_device_entry_gup_brings_back),
 		TEST(test_device_coherent_memory_is_mapped),
 		TEST(test_device_private_memory_is_not_mapped),
+		TEST(test_device_longterm_pin_moves_coherent_memory),
 		TEST(test_device_file_is_mapped),
 		TEST(test_device_plain_page_is_mapped),
 #if OCTAVO_FAULTS

@@ -248,7 +248,39 @@ static int gup_slow(struct gup *g)
 
 /* ---- long-term pins ---- */
 
-/* Leave no page where it must be able to move from: -EAGAIN after moving, so that the caller pins anew. */
+/*
+ * Pins are given up, each folio that has to move by one reference in their place, because with a pin it could not. Its
+ * first page stays in @pages, all else becomes NULL. Return: false: something of a device that is no folio.
+ */
+static bool longterm_unpin(struct page **pages, unsigned long nr)
+{
+	struct folio *last = NULL;
+	bool ok = true;
+
+	for (unsigned long i = 0; i < nr; i++) {
+		struct page *page = pages[i];
+		struct folio *folio = page_folio(page);
+
+		pages[i] = NULL;
+		if (folio && !gup_longterm_ok(page_to_pfn(page))) {
+			if (folio != last) {
+				folio_get(folio);
+				pages[i] = page;
+			}
+			last = folio;
+		} else if (!folio && pfn_zone(page_to_pfn(page)) == ZONE_DEVICE) {
+			/* plain pages do not move, and these are a device's */
+			ok = false;
+		}
+		unpin_user_page(page);
+	}
+	return ok;
+}
+
+/*
+ * Leave no page where it must be able to move from. Return: 0: none is; else all pins are given up: -EAGAIN: what could be
+ * moved is, pin again; -errno.
+ */
 static int gup_longterm(struct page **pages, unsigned long nr)
 {
 	unsigned long i;
@@ -258,26 +290,19 @@ static int gup_longterm(struct page **pages, unsigned long nr)
 		;
 	if (i == nr)
 		return 0;
+	if (!longterm_unpin(pages, nr))
+		err = -EFAULT;
 	for (i = 0; i < nr; i++) {
-		struct folio *folio = page_folio(pages[i]);
+		struct folio *folio = pages[i] ? page_folio(pages[i]) : NULL;
 
-		if (!folio || gup_longterm_ok(page_to_pfn(pages[i]))) {
-			/* plain pages do not move, and these are a device's */
-			if (!folio && pfn_zone(page_to_pfn(pages[i])) == ZONE_DEVICE)
-				err = -EFAULT;
-			unpin_user_page(pages[i]);
+		if (!folio)
 			continue;
-		}
-		/* a reference for the move in place of the pin, which forbids it */
-		folio_get(folio);
-		folio_unpin(folio, 1);
-		/* it may have moved already, with another page of it */
-		if (!err && folio_mapped(folio))
+		/* it may have moved already, for somebody else; who uses it just now may be through with it in the next round */
+		if ((!err || err == -EAGAIN || err == -EBUSY) && folio_mapped(folio))
 			err = migrate_folio(folio, NUMA_NO_NODE, GFP_USER);
 		folio_put(folio);
 	}
-	/* in use just now: pin again, and see */
-	return err && err != -EAGAIN && err != -EBUSY ? err : -EAGAIN;
+	return err && err != -EBUSY ? err : -EAGAIN;
 }
 
 /* Rounds of pinning and moving before a folio that somebody else keeps in place makes it fail. */

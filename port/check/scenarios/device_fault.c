@@ -166,7 +166,6 @@ SCENARIO(device_fault_unmap) = {
 	.rows = "S1.34 S1.38",
 	.setup = setup_one,
 	.finish = is_gone,
-	.flags = SC_VALIDATE,
 	.stale = 1,
 	.threads = { toucher_or_late, unmapper },
 	.roles = { "writer", "unmapper" }

@@ -3,145 +3,7 @@
  * device_migrate.c - migration to a device and back, eviction, mirrors and exclusive access, while address spaces change: the
  * shipped code; the driver, which copies and keeps a page table of one entry, is the scenario's.
  */
-#include <octavo/hmm.h>
-#include <octavo/memremap.h>
-#include <octavo/octavo.h>
-
-#include "user_space.h"
-
-static SHARED struct {
-	struct dev_pagemap pgmap;
-	u64 mem[8]; /* the first word of each page of the device: plain */
-	u32 frees, taken;
-	/* a mirror of ADDR */
-	struct mmu_interval_notifier mni;
-	spinlock_t lock;
-	u64 *entry;  /* what it has; NULL: nothing */
-	bool filled; /* it has had something */
-} m;
-
-static u64 *memory(const struct page *page)
-{
-	if (page_is_device_private(page))
-		return &m.mem[page - m.pgmap.words];
-	return pfn_to_virt(page_to_pfn(page));
-}
-
-static struct folio *take_device(void)
-{
-	int err;
-	struct folio *folio = zone_device_folio_init(
-		m.pgmap.words + fetch_add_relaxed(&m.taken, 1u), &m.pgmap, 0, &err);
-
-	CHECK(folio);
-	return folio;
-}
-
-static struct folio *take_system(void)
-{
-	struct folio *folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
-
-	CHECK(folio);
-	folio_lock(folio);
-	return folio;
-}
-
-/* A destination for the one element that there may be, with its contents. */
-static void give(const unsigned long *src, unsigned long *dst, bool device)
-{
-	struct folio *folio;
-
-	if (!(*src & MIGRATE_PFN_MIGRATE))
-		return;
-	folio = device ? take_device() : take_system();
-	*memory(folio_page(folio, 0)) = *memory(migrate_pfn_to_page(*src));
-	*dst = migrate_pfn(folio_page(folio, 0));
-}
-
-/* Context: mmap_lock. */
-static void migrate(struct vm_area_struct *vma, unsigned long flags, struct page *fault_page)
-{
-	unsigned long src, dst;
-	struct migrate_vma args = { .vma = vma,
-				    .src = &src,
-				    .dst = &dst,
-				    .start = ADDR,
-				    .end = ADDR + PAGE_SIZE,
-				    .pgmap_owner = &m,
-				    .flags = flags,
-				    .fault_page = fault_page };
-
-	CHECK(!migrate_vma_setup(&args));
-	give(&src, &dst, flags & MIGRATE_VMA_SELECT_SYSTEM);
-	migrate_vma_pages(&args);
-	migrate_vma_finalize(&args);
-}
-
-static u32 bring_back(struct vm_fault *vmf)
-{
-	migrate(vmf->vma, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, vmf->page);
-	return 0;
-}
-
-static void freed(struct folio *folio)
-{
-	fetch_add_relaxed(&m.frees, 1u);
-}
-
-static const struct dev_pagemap_ops ops = { .folio_free = freed, .migrate_to_ram = bring_back };
-
-static void to_device(void)
-{
-	struct vm_area_struct *vma;
-
-	mmap_read_lock(s.mm);
-	vma = vma_lookup(s.mm, ADDR);
-	if (vma)
-		migrate(vma, MIGRATE_VMA_SELECT_SYSTEM, NULL);
-	mmap_read_unlock(s.mm);
-}
-
-/* A page at ADDR with 100 in it, of the system's. */
-static void setup_page(void)
-{
-	setup();
-	CHECK(!mm_fault(s.mm, ADDR, FAULT_FLAG_WRITE));
-	*(u64 *)pfn_to_virt(pte_pfn(entry_of(s.mm, ADDR))) = 100;
-	m.pgmap = (struct dev_pagemap){
-		.type = MEMORY_DEVICE_PRIVATE, .nr = 8, .ops = &ops, .owner = &m
-	};
-	CHECK(!memremap_pages(&m.pgmap));
-}
-
-/* The same on the device. */
-static void setup_on_device(void)
-{
-	setup_page();
-	to_device();
-	CHECK(pte_is_device_private(entry_of(s.mm, ADDR)));
-	rcu_barrier();
-}
-
-/* All that was taken is back, or is what @mm has at ADDR. */
-static void check_device(u32 held)
-{
-	CHECK(m.frees + held == m.taken && m.pgmap.ref == held);
-	CHECK(mm_validate(s.mm));
-}
-
-static bool on_device(struct mm_struct *mm)
-{
-	return pte_is_device_private(entry_of(mm, ADDR));
-}
-
-static u64 word_anywhere(struct mm_struct *mm)
-{
-	pte_t e = entry_of(mm, ADDR);
-
-	if (pte_is_swap(e))
-		return *memory(place_page(swp_entry_place(pte_to_swp_entry(e))));
-	return word_of(mm, ADDR);
-}
+#include "device_driver.h"
 
 /* ---- there, while a child is made ---- */
 
@@ -198,16 +60,6 @@ SCENARIO(device_migrate_store) = { SCENARIO_NAME(device_migrate_store),
 
 /* ---- back, by eviction and by a touch ---- */
 
-static void evict(void)
-{
-	unsigned long src, dst = 0;
-
-	CHECK(!migrate_device_range(&m.pgmap, 0, &src, 1));
-	give(&src, &dst, false);
-	migrate_device_pages(&src, &dst, 1);
-	migrate_device_finalize(&src, &dst, 1);
-}
-
 SCENARIO(device_evict_fault) = { SCENARIO_NAME(device_evict_fault),
 				 .frames = 128,
 				 .about = "a page is evicted from a device while a CPU touches it",
@@ -245,37 +97,10 @@ SCENARIO(device_back_two) = {
 
 /* ---- a mirror ---- */
 
-static bool invalidate(struct mmu_interval_notifier *mni, const struct mmu_notifier_range *range,
-		       unsigned long seq)
-{
-	if (range->event == MMU_NOTIFY_EXCLUSIVE && range->owner == &m)
-		return true;
-	spin_lock(&m.lock);
-	mmu_interval_set_seq(mni, seq);
-	m.entry = NULL;
-	spin_unlock(&m.lock);
-	return true;
-}
-
-static const struct mmu_interval_notifier_ops mirror_ops = { .invalidate = invalidate };
-
 static void setup_mirror(void)
 {
 	setup_page();
-	CHECK(!mmu_interval_notifier_insert(&m.mni, s.mm, ADDR, PAGE_SIZE, &mirror_ops));
-}
-
-/* Fill the mirror, if nothing has changed. Return: whether it is filled. */
-static bool mirror_fill(unsigned long seq, unsigned long pfn)
-{
-	bool filled;
-
-	spin_lock(&m.lock);
-	filled = !mmu_interval_read_retry(&m.mni, seq);
-	if (filled)
-		m.entry = pfn_to_virt(pfn);
-	spin_unlock(&m.lock);
-	return filled;
+	mirror_add();
 }
 
 /* One attempt to see the page, and to use it. */
@@ -294,7 +119,7 @@ static void mirror(void)
 	err = hmm_range_fault(&range);
 	mmap_read_unlock(s.mm);
 	if (!err && el & HMM_PFN_VALID)
-		mirror_fill(range.notifier_seq, hmm_pfn_value(el));
+		mirror_fill(range.notifier_seq, pfn_to_virt(hmm_pfn_value(el)));
 	spin_lock(&m.lock);
 	/* plain: whoever has the frame next must not be able to write to it yet */
 	if (m.entry)
@@ -357,14 +182,14 @@ static void device_alone(void)
 
 	if (!page)
 		return;
-	mirror_fill(seq, page_to_pfn(page));
+	mirror_fill(seq, memory(page));
 	folio_unlock(folio);
 	folio_put(folio);
 	spin_lock(&m.lock);
 	/* plain, and not atomic: no CPU is at it */
 	if (m.entry) {
 		*m.entry += 1;
-		m.filled = true;
+		m.filled++;
 	}
 	spin_unlock(&m.lock);
 }
