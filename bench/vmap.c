@@ -269,11 +269,28 @@ static void vmalloc_rows(void)
 
 /* ---- many areas ---- */
 
+#define MANY 100000ul
+
 struct many {
 	void **p;
 	unsigned long nr;
 	struct page *page;
 };
+
+static void add_one(struct many *m, unsigned long at)
+{
+	m->p[at] = vmap(&m->page, 1, 0, PAGE_KERNEL);
+	if (!m->p[at])
+		out_of_memory();
+}
+
+static void replace_one(struct many *m, unsigned long i)
+{
+	const unsigned long at = i * 7919 % m->nr;
+
+	vunmap(m->p[at]);
+	add_one(m, at);
+}
 
 /* With so many there: one more, and one less. */
 static double one_more(void *ctx)
@@ -282,33 +299,32 @@ static double one_more(void *ctx)
 	struct many *m = ctx;
 	double t = bench_now();
 
-	for (unsigned long i = 0; i < turns; i++) {
-		const unsigned long at = i * 7919 % m->nr;
-
-		vunmap(m->p[at]);
-		m->p[at] = vmap(&m->page, 1, 0, PAGE_KERNEL);
-		if (!m->p[at])
-			out_of_memory();
-	}
+	for (unsigned long i = 0; i < turns; i++)
+		replace_one(m, i);
 	return (bench_now() - t) / (double)turns;
+}
+
+static void make_many(struct many *m)
+{
+	m->p = calloc(MANY, sizeof(*m->p));
+	m->page = alloc_page(GFP_KERNEL);
+	m->nr = 0;
+	if (!m->p || !m->page)
+		out_of_memory();
 }
 
 static void many_rows(void)
 {
-	static const unsigned long numbers[] = { 100, 10000, 100000 };
-	struct many m = { .p = calloc(100000, sizeof(*m.p)), .page = alloc_page(GFP_KERNEL) };
+	static const unsigned long numbers[] = { 100, 10000, MANY };
+	struct many m;
 	char name[64];
 
-	if (!m.p || !m.page)
-		out_of_memory();
+	make_many(&m);
 	for (unsigned int i = 0; i < ARRAY_SIZE(numbers); i++) {
 		const unsigned long nr = bench_opt.quick ? numbers[i] / 10 : numbers[i];
 
-		for (; m.nr < nr; m.nr++) {
-			m.p[m.nr] = vmap(&m.page, 1, 0, PAGE_KERNEL);
-			if (!m.p[m.nr])
-				out_of_memory();
-		}
+		for (; m.nr < nr; m.nr++)
+			add_one(&m, m.nr);
 		snprintf(name, sizeof(name), "vmap-vunmap/among-%lu", numbers[i]);
 		bench_row(name, "ns", (struct contestant[]){ { "octavo", one_more, &m }, { 0 } });
 	}
@@ -425,11 +441,37 @@ static void count_vmalloc(unsigned long n)
 	vmalloc_pairs(0, &j);
 }
 
+static struct many crowd;
+
+/* Many areas of a size that is never wanted again come first. */
+static void setup_many(void)
+{
+	make_many(&crowd);
+	for (unsigned long i = 0; i < 5000; i++) {
+		struct page *pages[] = { crowd.page, crowd.page, crowd.page };
+
+		crowd.p[i] = vmap(pages, ARRAY_SIZE(pages), 0, PAGE_KERNEL);
+		if (!crowd.p[i])
+			out_of_memory();
+	}
+	for (unsigned long i = 0; i < 5000; i++)
+		vunmap(crowd.p[i]);
+	for (; crowd.nr < MANY; crowd.nr++)
+		add_one(&crowd, crowd.nr);
+}
+
+static void count_many(unsigned long n)
+{
+	for (unsigned long i = 0; i < n; i++)
+		replace_one(&crowd, i);
+}
+
 const struct bench_count vmap_counts[] = {
 	{ "map-and-unmap/a-page", setup_pages, count_map, NULL, NULL },
 	{ "map-and-unmap/a-page-of-2MiB", setup_runs, count_map, NULL, NULL },
 	{ "map-and-unmap/a-page-of-2MiB-folios", setup_runs, count_map_large, NULL, NULL },
 	{ "map-and-unmap/a-folio", setup_pages, count_map_parts, NULL, NULL },
 	{ "vmalloc-vfree/4KiB", NULL, count_vmalloc, NULL, NULL },
+	{ "vmap-vunmap/among-100000", setup_many, count_many, NULL, NULL },
 };
 const unsigned int nr_vmap_counts = ARRAY_SIZE(vmap_counts);

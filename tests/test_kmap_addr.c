@@ -200,7 +200,7 @@ static void test_pool_of_large_ones(void **state)
 	p = vmap(pages, large, 0, PAGE_KERNEL);
 	area = find_vm_area(p);
 	assert_non_null(area);
-	assert_int_equal(area->node.end - area->node.start, (large + 1) << PAGE_SHIFT);
+	assert_int_equal(area->size, (large + 1) << PAGE_SHIFT);
 	assert_ptr_not_equal(p, first);
 	q = vmap(pages, small, 0, PAGE_KERNEL);
 	assert_ptr_equal(q, first);
@@ -210,6 +210,95 @@ static void test_pool_of_large_ones(void **state)
 	vm_unmap_aliases();
 	assert_ptr_equal(vmap(pages, large, 0, PAGE_KERNEL), p);
 	vunmap(p);
+	put_page(page);
+	kmap_end();
+}
+
+/* What is to lie at a multiple of something gets one that does, out of the pool too. */
+static void test_pool_aligned(void **state)
+{
+	const unsigned long leaf = level_size(PGTABLE_LEVEL_PMD);
+	struct page *page, *pages[PTRS_PER_TABLE];
+	void *first, *p, *q;
+
+	kmap_boot();
+	page = alloc_page(GFP_KERNEL);
+	for (unsigned int i = 0; i < LEAF_PAGES; i++)
+		pages[i] = page;
+	first = vmap(&page, 1, 0, PAGE_KERNEL);
+	p = vmap(pages, LEAF_PAGES, VM_NO_HUGE_VMAP, PAGE_KERNEL);
+	assert_false(IS_ALIGNED((unsigned long)p, leaf));
+	vunmap(p);
+	vm_unmap_aliases();
+	q = vmalloc(leaf);
+	assert_true(IS_ALIGNED((unsigned long)q, leaf));
+	vfree(q);
+	vm_unmap_aliases();
+	assert_ptr_equal(vmalloc(leaf), q);
+	vfree(q);
+	vunmap(first);
+	put_page(page);
+	kmap_end();
+}
+
+static void *map_some(struct page *page, unsigned int nr)
+{
+	struct page *pages[] = { page, page, page };
+	void *p = vmap(pages, nr, 0, PAGE_KERNEL);
+
+	assert_non_null(p);
+	return p;
+}
+
+/* Two areas of two pages, and back. Return: which they were, in either order. */
+static unsigned long use_two(struct page *page)
+{
+	void *a = map_some(page, 2), *b = map_some(page, 2);
+	const unsigned long which = (unsigned long)find_vm_area(a) ^ (unsigned long)find_vm_area(b);
+
+	vunmap(a);
+	vunmap(b);
+	return which;
+}
+
+/* Pools full of what nobody wants any more make room, and not by what is in use. */
+static void test_pool_gives_way(void **state)
+{
+	static void *dead[KMAP_POOL_MAX - 2];
+	unsigned long two, a, b;
+	struct page *page;
+	struct kmap_home *home;
+	void *p;
+	u32 missed;
+
+	kmap_boot();
+	page = alloc_page(GFP_KERNEL);
+	for (unsigned int i = 0; i < ARRAY_SIZE(dead); i++)
+		dead[i] = map_some(page, 3);
+	two = use_two(page);
+	for (unsigned int i = 0; i < ARRAY_SIZE(dead); i++)
+		vunmap(dead[i]);
+	vm_unmap_aliases();
+	home = &octavo_state.kmap.kmap->home[0];
+	assert_int_equal(home->nr_pool, KMAP_POOL_MAX);
+	for (unsigned int i = 0; i < 3 * KMAP_POOL_MISSES; i++) {
+		p = map_some(page, 1);
+		/* which are back in their pool first */
+		assert_int_equal(use_two(page), two);
+		vunmap(p);
+		vm_unmap_aliases();
+	}
+	missed = home->missed;
+	p = map_some(page, 1);
+	a = (unsigned long)find_vm_area(p);
+	vunmap(p);
+	vm_unmap_aliases();
+	p = map_some(page, 1);
+	b = (unsigned long)find_vm_area(p);
+	vunmap(p);
+	assert_int_equal(a, b);
+	assert_int_equal(home->missed, missed);
+	assert_int_equal(home->nr_pool, KMAP_POOL_MAX - 1);
 	put_page(page);
 	kmap_end();
 }
@@ -243,7 +332,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_tree_against_model), TEST(test_tree_validate_sees),
 		TEST(test_many_areas),	       TEST(test_pool_is_used),
-		TEST(test_pool_of_large_ones), TEST(test_homes_are_apart),
+		TEST(test_pool_of_large_ones), TEST(test_pool_aligned),
+		TEST(test_pool_gives_way),     TEST(test_homes_are_apart),
 	};
 
 	sim_log_quiet(true);

@@ -53,8 +53,8 @@ struct vm_run_block {
  */
 struct vm_runs {
 	u64 first[VM_RUNS_INLINE];
+	struct vm_run_block *last; /* of a circle: what follows it is the first */
 	u32 nr;
-	struct vm_run_block *blocks, *last;
 };
 
 enum vm_state {
@@ -86,27 +86,33 @@ struct vm_node {
  *
  *   (c) constant while its addresses are its own, (s) written while BUSY, published by the release that makes it
  *   LIVE, (h) its home's lock, (b) its bucket's lock; readers under RCU
+ *
+ * Among very many, an area that ends is in no cache any more: finding it takes the first line, ending and reusing it the
+ * second, and its place in the tree is in neither.
  */
 struct vm_struct {
-	void *addr;	     /* (s) */
-	unsigned long size;  /* (s) */
-	unsigned long flags; /* (s) */
-	unsigned long nr_pages;
-	const void *caller;
-	unsigned long used; /* (s) bytes asked for: vrealloc() */
-	long mapped;	    /* pages with an entry; atomic, relaxed */
-
-	struct vm_node node;
-	struct vm_runs runs;
+	struct vm_struct *hash_next; /* (b) */
+	void *addr;		     /* (c) */
+	unsigned long size;	     /* (c) */
+	unsigned long flags;	     /* (s) */
 	union {
 		struct list_head list; /* (h) of a pool or of what waits for a flush */
 		struct vm_struct *next_deferred;
-		struct rcu_head rcu;
 	};
-	struct vm_struct *hash_next; /* (b) */
-	void *private;		     /* (s) the block of vm_map_ram() */
-	u32 state;		     /* enum vm_state; atomic */
-	u32 home;		     /* (c) */
+	long mapped; /* (s), then (h): pages with an entry */
+	u32 state;   /* enum vm_state; atomic */
+	u32 home;    /* (c) */
+
+	unsigned long nr_pages __cacheline;
+	const void *caller;
+	unsigned long used; /* (s) bytes asked for: vrealloc() */
+	void *private;	    /* (s) the block of vm_map_ram() */
+	struct vm_runs runs;
+
+	union {
+		struct vm_node node __cacheline;
+		struct rcu_head rcu; /* when it is in no tree any more */
+	};
 };
 
 /* ---- pages and folios made contiguous ---- */

@@ -35,7 +35,7 @@ static spinlock_t *bucket_lock(struct kmap *k, u32 bucket)
 
 static void hash_add(struct kmap *k, struct vm_struct *area)
 {
-	const u32 b = bucket_of(k, area->node.start);
+	const u32 b = bucket_of(k, area_start(area));
 
 	spin_lock(bucket_lock(k, b));
 	area->hash_next = READ_ONCE(k->hash[b]);
@@ -46,7 +46,7 @@ static void hash_add(struct kmap *k, struct vm_struct *area)
 
 static void hash_del(struct kmap *k, struct vm_struct *area)
 {
-	const u32 b = bucket_of(k, area->node.start);
+	const u32 b = bucket_of(k, area_start(area));
 	struct vm_struct **link = &k->hash[b];
 
 	spin_lock(bucket_lock(k, b));
@@ -57,15 +57,27 @@ static void hash_del(struct kmap *k, struct vm_struct *area)
 	spin_unlock(bucket_lock(k, b));
 }
 
+/* The area that starts there, in any state. Context: RCU. */
+static struct vm_struct *area_at(struct kmap *k, unsigned long addr)
+{
+	/* acquire: pairs with the release of hash_add() and hash_del() */
+	struct vm_struct *area = smp_load_acquire(&k->hash[bucket_of(k, addr)]);
+
+	for (; area; area = smp_load_acquire(&area->hash_next)) {
+		/* nearly always the one that is wanted: both its lines come together, not one after the other */
+		prefetchw(&area->nr_pages);
+		if (area_start(area) == addr)
+			break;
+	}
+	return area;
+}
+
 struct vm_struct *kmap_area_at(struct kmap *k, unsigned long addr)
 {
 	struct vm_struct *area;
 
 	rcu_read_lock();
-	/* acquire: pairs with the release of hash_add() and hash_del() */
-	area = smp_load_acquire(&k->hash[bucket_of(k, addr)]);
-	while (area && area->node.start != addr)
-		area = smp_load_acquire(&area->hash_next);
+	area = area_at(k, addr);
 	/* acquire: pairs with the release of kmap_area_publish(): what the area is */
 	if (area && smp_load_acquire(&area->state) != VM_STATE_LIVE)
 		area = NULL;
@@ -75,12 +87,19 @@ struct vm_struct *kmap_area_at(struct kmap *k, unsigned long addr)
 
 struct vm_struct *kmap_area_claim(struct kmap *k, unsigned long addr, bool block)
 {
-	struct vm_struct *area = kmap_area_at(k, addr);
+	struct vm_struct *area;
 
-	/* acquire: as kmap_area_at(); of two who end an area one is refused here */
-	if (!area || (!block && area->flags & VM_MAP_RAM && area->private) ||
-	    cmpxchg_acquire(&area->state, (u32)VM_STATE_LIVE, (u32)VM_STATE_BUSY) != VM_STATE_LIVE)
-		return NULL;
+	rcu_read_lock();
+	kmap_entry_ahead(k, addr);
+	area = area_at(k, addr);
+	/* acquire: as kmap_area_at() */
+	if (area && (smp_load_acquire(&area->state) != VM_STATE_LIVE ||
+		     (!block && area->flags & VM_MAP_RAM && area->private) ||
+		     /* acquire: as above; of two who end an area one is refused here */
+		     cmpxchg_acquire(&area->state, (u32)VM_STATE_LIVE, (u32)VM_STATE_BUSY) !=
+			     VM_STATE_LIVE))
+		area = NULL;
+	rcu_read_unlock();
 	return area;
 }
 
@@ -118,6 +137,8 @@ static bool chunk_place(struct kmap_chunk *chunk, struct vm_struct *area,
 	if (next) {
 		area->node.start = at;
 		area->node.end = at + want->size;
+		area->addr = (void *)at;
+		area->size = want->size;
 		vm_tree_insert(&chunk->tree, &area->node, next);
 	}
 	spin_unlock(&chunk->lock);
@@ -164,57 +185,7 @@ static bool place(struct kmap *k, struct kmap_home *home, struct vm_struct *area
 	return false;
 }
 
-/* ---- pools ---- */
-
-/* How many of a pool are looked at: in one of large areas not every one is of the size that is wanted. */
-#define POOL_LOOK 4
-
-/* Which pool areas of so many pages are in; KMAP_POOLS: none. */
-static u32 pool_of(unsigned long pages)
-{
-	if (pages <= KMAP_POOL_EXACT)
-		return (u32)pages;
-	return min((u32)(KMAP_POOL_EXACT + 1 + ilog2(pages) - ilog2(KMAP_POOL_EXACT)), KMAP_POOLS);
-}
-
-/* One of @size bytes, or with 0 any. */
-static struct vm_struct *pool_take(struct kmap_home *home, u32 pool, unsigned long size)
-{
-	struct vm_struct *area, *taken = NULL;
-	u32 look = POOL_LOOK;
-
-	spin_lock(&home->lock);
-	list_for_each_entry (area, &home->pool[pool], list) {
-		if (!size || area->node.end - area->node.start == size) {
-			taken = area;
-			break;
-		}
-		if (!--look)
-			break;
-	}
-	if (taken) {
-		list_del_init(&taken->list);
-		home->nr_pool--;
-		WRITE_ONCE(taken->state, (u32)VM_STATE_BUSY);
-	}
-	spin_unlock(&home->lock);
-	return taken;
-}
-
-static bool pool_put(struct kmap_home *home, struct vm_struct *area, u32 pool)
-{
-	bool room;
-
-	spin_lock(&home->lock);
-	room = home->nr_pool < KMAP_POOL_MAX;
-	if (room) {
-		WRITE_ONCE(area->state, (u32)VM_STATE_FREE);
-		list_add(&area->list, &home->pool[pool]);
-		home->nr_pool++;
-	}
-	spin_unlock(&home->lock);
-	return room;
-}
+/* ---- from and to the pools and trees ---- */
 
 static void area_freed(struct rcu_head *head)
 {
@@ -224,7 +195,7 @@ static void area_freed(struct rcu_head *head)
 /* Out of the chunk and the hash: its addresses are anybody's. */
 static void area_dissolve(struct kmap *k, struct vm_struct *area)
 {
-	struct kmap_chunk *chunk = kmap_chunk_of(k, area->node.start);
+	struct kmap_chunk *chunk = kmap_chunk_of(k, area_start(area));
 
 	hash_del(k, area);
 	spin_lock(&chunk->lock);
@@ -233,17 +204,23 @@ static void area_dissolve(struct kmap *k, struct vm_struct *area)
 	call_rcu(&area->rcu, area_freed);
 }
 
+static void dissolve_all(struct kmap *k, struct list_head *all)
+{
+	struct vm_struct *area, *tmp;
+
+	list_for_each_entry_safe (area, tmp, all, list) {
+		list_del_init(&area->list);
+		area_dissolve(k, area);
+	}
+}
+
 struct vm_struct *kmap_area_alloc(struct kmap *k, const struct kmap_want *want)
 {
 	struct kmap_home *home = kmap_this_home(k);
-	const u32 pool = pool_of(want->size >> PAGE_SHIFT);
-	struct vm_struct *area;
+	struct vm_struct *area = kmap_pool_take(home, want);
 
-	if (want->align == PAGE_SIZE && pool < KMAP_POOLS) {
-		area = pool_take(home, pool, want->size);
-		if (area)
-			return area;
-	}
+	if (area)
+		return area;
 	if (want->size > VMALLOC_CHUNK)
 		return NULL;
 	area = kmem_cache_alloc(k->areas, GFP_KERNEL);
@@ -262,29 +239,79 @@ struct vm_struct *kmap_area_alloc(struct kmap *k, const struct kmap_want *want)
 	return area;
 }
 
-void kmap_area_publish(struct kmap *k, struct vm_struct *area)
+void kmap_areas_free(struct kmap *k, struct list_head *all)
 {
-	kmap_count(&kmap_home_of(k, area)->nr_areas, 1);
-	/* release: pairs with the acquire of every look-up: all of it is set */
-	smp_store_release(&area->state, (u32)VM_STATE_LIVE);
-}
+	struct vm_struct *area, *tmp;
+	struct list_head gone;
 
-void kmap_area_free(struct kmap *k, struct vm_struct *area)
-{
-	const u32 pool = pool_of((area->node.end - area->node.start) >> PAGE_SHIFT);
+	INIT_LIST_HEAD(&gone);
+	while (!list_empty(all)) {
+		const u32 h = list_first_entry(all, struct vm_struct, list)->home;
+		struct kmap_home *home = &k->home[h];
 
-	VM_BUG_ON(READ_ONCE(area->state) == VM_STATE_LIVE || area->runs.nr);
-	if (pool == KMAP_POOLS || !pool_put(kmap_home_of(k, area), area, pool))
-		area_dissolve(k, area);
+		/* all that one after the other are its own */
+		spin_lock(&home->lock);
+		list_for_each_entry_safe (area, tmp, all, list) {
+			if (area->home != h)
+				break;
+			list_del_init(&area->list);
+			area = kmap_pool_put(home, area);
+			if (area)
+				list_add(&area->list, &gone);
+		}
+		spin_unlock(&home->lock);
+	}
+	dissolve_all(k, &gone);
 }
 
 void kmap_drain_pools(struct kmap *k)
 {
-	for (u32 h = 0; h < k->nr_homes; h++)
-		for (u32 pool = 0; pool < KMAP_POOLS; pool++) {
-			struct vm_struct *area;
+	struct list_head all;
 
-			while ((area = pool_take(&k->home[h], pool, 0)))
-				area_dissolve(k, area);
-		}
+	INIT_LIST_HEAD(&all);
+	for (u32 h = 0; h < k->nr_homes; h++)
+		kmap_pools_empty(&k->home[h], &all);
+	dissolve_all(k, &all);
+}
+
+/* ---- sums ---- */
+
+static void add_to(long *sum, long n)
+{
+	if (n)
+		WRITE_ONCE(*sum, *sum + n);
+}
+
+void kmap_sum(struct kmap_home *home, const struct kmap_sums *n)
+{
+	add_to(&home->sums.areas, n->areas);
+	add_to(&home->sums.vmalloc, n->vmalloc);
+	add_to(&home->sums.owned, n->owned);
+	add_to(&home->sums.mapped, n->mapped);
+	add_to(&home->sums.huge, n->huge);
+	add_to(&home->sums.runs_bytes, n->runs_bytes);
+}
+
+void kmap_count_map(struct kmap *k, struct vm_struct *area, long pages, long huge)
+{
+	struct kmap_home *home = kmap_home_of(k, area);
+	const struct kmap_sums n = { .mapped = pages, .huge = huge };
+
+	spin_lock(&home->lock);
+	area->mapped += pages;
+	kmap_sum(home, &n);
+	spin_unlock(&home->lock);
+}
+
+void kmap_area_publish(struct kmap *k, struct vm_struct *area, const struct kmap_sums *here)
+{
+	struct kmap_home *home = kmap_home_of(k, area);
+
+	area->mapped = here->mapped;
+	spin_lock(&home->lock);
+	kmap_sum(home, here);
+	add_to(&home->sums.areas, 1);
+	spin_unlock(&home->lock);
+	/* release: pairs with the acquire of every look-up: all of it is set */
+	smp_store_release(&area->state, (u32)VM_STATE_LIVE);
 }

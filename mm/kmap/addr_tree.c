@@ -29,10 +29,16 @@ static void update(struct vm_node *n)
 	n->max_gap = m;
 }
 
+/* What is at @n has changed; nodes above it may have to know, up to the first that does not. */
 static void update_upwards(struct vm_node *n)
 {
-	for (; n; n = n->parent)
+	for (; n; n = n->parent) {
+		const unsigned long was = n->max_gap;
+
 		update(n);
+		if (n->max_gap == was)
+			break;
+	}
 }
 
 static unsigned long gap_before(const struct vm_tree *t, const struct vm_node *n)
@@ -98,8 +104,10 @@ void vm_tree_insert(struct vm_tree *t, struct vm_node *n, struct vm_node *next)
 		n->parent = list_entry(n->order.prev, struct vm_node, order);
 		n->parent->right = n;
 	}
-	/* @next is on the way up */
-	update_upwards(n);
+	update(n);
+	update_upwards(n->parent);
+	/* it is above, and its own gap is another: those between may not have changed */
+	update_upwards(next);
 	while (n->parent && priority(n) > priority(n->parent))
 		rotate_up(t, n);
 }

@@ -19,9 +19,11 @@ static bool make_hash(struct kmap *k)
 {
 	const u64 ram = totalram_pages();
 
-	/* a bucket for each 8 pages of memory: chains are short while areas are of several pages, or few */
-	k->hash_bits = (u32)max(4, min(17, ilog2(ram >> 3)));
-	k->hash = kzalloc(sizeof(*k->hash) << k->hash_bits, GFP_KERNEL);
+	/* a bucket for each two pages of memory: chains are of one area while those are a quarter of a million at most */
+	for (u32 bits = (u32)max(4, min(18, ilog2(ram >> 1))); bits >= 4 && !k->hash; bits--) {
+		k->hash_bits = bits;
+		k->hash = kzalloc(sizeof(*k->hash) << bits, GFP_KERNEL);
+	}
 	return k->hash;
 }
 
@@ -49,8 +51,7 @@ static void unmake(struct kmap *k)
 static void init_home(struct kmap_home *home)
 {
 	spin_lock_init(&home->lock);
-	for (u32 i = 0; i < KMAP_POOLS; i++)
-		INIT_LIST_HEAD(&home->pool[i]);
+	kmap_pools_init(home);
 	INIT_LIST_HEAD(&home->lazy);
 	INIT_LIST_HEAD(&home->ready);
 	home->lazy_start = ~0ul;
@@ -175,12 +176,12 @@ void vmalloc_stat(struct vmalloc_stat *st)
 	for (u32 h = 0; h < k->nr_homes; h++) {
 		const struct kmap_home *home = &k->home[h];
 
-		sum[0] += READ_ONCE(home->nr_areas);
-		sum[1] += READ_ONCE(home->nr_vmalloc);
-		sum[2] += READ_ONCE(home->nr_owned);
-		sum[3] += READ_ONCE(home->nr_mapped);
-		sum[4] += READ_ONCE(home->nr_huge);
-		sum[5] += READ_ONCE(home->runs_bytes);
+		sum[0] += READ_ONCE(home->sums.areas);
+		sum[1] += READ_ONCE(home->sums.vmalloc);
+		sum[2] += READ_ONCE(home->sums.owned);
+		sum[3] += READ_ONCE(home->sums.mapped);
+		sum[4] += READ_ONCE(home->sums.huge);
+		sum[5] += READ_ONCE(home->sums.runs_bytes);
 	}
 	st->areas = (u64)sum[0];
 	st->nr_vmalloc = (u64)sum[1];
@@ -203,7 +204,7 @@ u64 vmalloc_nr_pages(void)
 	long sum = 0;
 
 	for (u32 h = 0; k && h < k->nr_homes; h++)
-		sum += READ_ONCE(k->home[h].nr_vmalloc);
+		sum += READ_ONCE(k->home[h].sums.vmalloc);
 	return (u64)sum;
 }
 
@@ -223,7 +224,7 @@ static bool list_chunk(struct vm_tree *t, bool (*fn)(const struct vmalloc_info *
 		if (n == &t->last || smp_load_acquire(&area->state) != VM_STATE_LIVE)
 			continue;
 		info.addr = (const void *)n->start;
-		info.size = READ_ONCE(area->size);
+		info.size = area->size;
 		info.flags = READ_ONCE(area->flags);
 		info.nr_pages = READ_ONCE(area->nr_pages);
 		info.caller = READ_ONCE(area->caller);
@@ -273,7 +274,7 @@ void vmalloc_dump(void)
 
 struct kmap_check {
 	struct kmap *k;
-	long areas, vmalloc, owned, mapped, huge, runs_bytes;
+	struct kmap_sums sums;
 	struct kmap_lazy lazy;
 	bool ok;
 };
@@ -287,7 +288,7 @@ struct kmap_check {
 /* Entries say what the runs say, page by page. */
 static void check_runs(struct kmap_check *c, const struct vm_struct *area)
 {
-	unsigned long addr = area->node.start, pfn, nr, pages = 0;
+	unsigned long addr = area_start(area), pfn, nr, pages = 0;
 	struct vm_run_iter it;
 
 	vm_run_iter(&it, &area->runs);
@@ -298,20 +299,22 @@ static void check_runs(struct kmap_check *c, const struct vm_struct *area)
 				      vmalloc_to_pfn((void *)addr), pfn + i);
 	if (pages != area->nr_pages)
 		wrong(c, "%p has runs of %lu pages, counts %lu", area->addr, pages, area->nr_pages);
-	c->runs_bytes += (long)vm_runs_bytes(&area->runs);
+	c->sums.runs_bytes += (long)vm_runs_bytes(&area->runs);
 }
 
 static void check_area(struct kmap_check *c, struct vm_struct *area)
 {
 	unsigned long huge = 0, guard = 0;
-	const unsigned long end = area->node.end;
-	const unsigned long mapped = kmap_count_mapped(c->k, area->node.start, end, &huge);
+	const unsigned long end = area_end(area);
+	const unsigned long mapped = kmap_count_mapped(c->k, area_start(area), end, &huge);
 
+	if (area_start(area) != area->node.start || end != area->node.end)
+		wrong(c, "%p is not where its tree has it", area->addr);
 	switch (area->state) {
 	case VM_STATE_LIVE:
-		c->areas++;
-		c->owned += (long)area->nr_pages;
-		c->vmalloc += area->flags & VM_ALLOC ? (long)area->nr_pages : 0;
+		c->sums.areas++;
+		c->sums.owned += (long)area->nr_pages;
+		c->sums.vmalloc += area->flags & VM_ALLOC ? (long)area->nr_pages : 0;
 		check_runs(c, area);
 		if (kmap_guard(area->flags) &&
 		    kmap_count_mapped(c->k, end - PAGE_SIZE, end, &guard))
@@ -328,14 +331,14 @@ static void check_area(struct kmap_check *c, struct vm_struct *area)
 	case VM_STATE_FREE:
 		break;
 	default:
-		wrong(c, "0x%lx is in state %u", area->node.start, area->state);
+		wrong(c, "0x%lx is in state %u", area_start(area), area->state);
 	}
 	if (area->state != VM_STATE_LIVE && mapped)
-		wrong(c, "0x%lx: %lu pages mapped, and nobody's", area->node.start, mapped);
-	if (area->state == VM_STATE_LIVE && kmap_area_at(c->k, area->node.start) != area)
+		wrong(c, "0x%lx: %lu pages mapped, and nobody's", area_start(area), mapped);
+	if (area->state == VM_STATE_LIVE && kmap_area_at(c->k, area_start(area)) != area)
 		wrong(c, "%p is not found by its address", area->addr);
-	c->mapped += (long)mapped;
-	c->huge += (long)huge;
+	c->sums.mapped += (long)mapped;
+	c->sums.huge += (long)huge;
 }
 
 static void check_sums(struct kmap_check *c)
@@ -344,9 +347,9 @@ static void check_sums(struct kmap_check *c)
 	struct vmalloc_stat st;
 
 	vmalloc_stat(&st);
-	if ((long)st.areas != c->areas || (long)st.nr_vmalloc != c->vmalloc ||
-	    (long)st.nr_owned != c->owned || (long)st.nr_mapped != c->mapped ||
-	    (long)st.huge_entries != c->huge || (long)st.runs_bytes != c->runs_bytes)
+	if ((long)st.areas != c->sums.areas || (long)st.nr_vmalloc != c->sums.vmalloc ||
+	    (long)st.nr_owned != c->sums.owned || (long)st.nr_mapped != c->sums.mapped ||
+	    (long)st.huge_entries != c->sums.huge || (long)st.runs_bytes != c->sums.runs_bytes)
 		wrong(c,
 		      "counted %ld areas, %ld pages of vmalloc, %ld owned, %ld mapped, %ld large "
 		      "entries, %ld bytes of runs",

@@ -4,6 +4,7 @@
  *
  *	addr_tree.c  the addresses of one chunk: a tree of areas and gaps
  *	addr.c       areas: addresses from pools and chunks, found by address, given back
+ *	pool.c       areas that are free, by size
  *	lazy.c       what waits for a flush, and the flush
  *	table.c      the kernel's page tables
  *	runs.c       what an area keeps of its pages
@@ -29,19 +30,21 @@
 #define KMAP_HOMES 16u
 #define KMAP_POOL_EXACT \
 	64u /* pages of an area, guard included, up to which each number has a pool */
-#define KMAP_POOL_LARGE 5u    /* pools of larger ones, one to a power of two */
-#define KMAP_POOL_MAX	2048u /* in each home */
-#define KMAP_HASH_LOCKS 64u
-#define KMAP_RAM_PAGES	1024u /* pages of a block of vm_map_ram() */
-#define KMAP_RAM_MAX	64u   /* of the largest mapping in one */
+#define KMAP_POOL_LARGE	 5u    /* pools of larger ones, one to a power of two */
+#define KMAP_POOL_MAX	 2048u /* in each home */
+#define KMAP_POOL_MISSES 64u   /* before room is made for what was missed */
+#define KMAP_HASH_LOCKS	 64u
+#define KMAP_RAM_PAGES	 1024u /* pages of a block of vm_map_ram() */
+#define KMAP_RAM_MAX	 64u   /* of the largest mapping in one */
 #else
-#define KMAP_HOMES	2u
-#define KMAP_POOL_EXACT 4u
-#define KMAP_POOL_LARGE 1u
-#define KMAP_POOL_MAX	4u
-#define KMAP_HASH_LOCKS 2u
-#define KMAP_RAM_PAGES	8u
-#define KMAP_RAM_MAX	4u
+#define KMAP_HOMES	 2u
+#define KMAP_POOL_EXACT	 4u
+#define KMAP_POOL_LARGE	 1u
+#define KMAP_POOL_MAX	 4u
+#define KMAP_POOL_MISSES 2u
+#define KMAP_HASH_LOCKS	 2u
+#define KMAP_RAM_PAGES	 8u
+#define KMAP_RAM_MAX	 4u
 #endif
 #define KMAP_POOLS   (KMAP_POOL_EXACT + 1 + KMAP_POOL_LARGE)
 #define KMAP_NO_HOME (~0u)
@@ -63,25 +66,38 @@ struct kmap_chunk {
 
 struct ram_block;
 
+/* What there is, or by how much that changes. */
+struct kmap_sums {
+	long areas, vmalloc, owned, mapped, huge, runs_bytes;
+};
+
 /* Areas that wait for a flush: how many, of how many pages of addresses, with how many frames of their own. */
 struct kmap_lazy {
 	u64 areas, pages, frames;
 };
 
+/* FREE areas of about one size. (lock of the home) */
+struct kmap_pool {
+	struct list_head areas; /* the last that came first */
+	u32 nr, low;		/* now; at the least since spare was set */
+	u32 spare;		/* that may go if others want room */
+};
+
 /* CPUs with the same number modulo the number of homes take addresses from the same chunks. */
 struct kmap_home {
 	spinlock_t lock;
-	u32 chunk;			    /* where the last search ended; a hint */
-	struct list_head pool[KMAP_POOLS];  /* (lock) FREE areas: pool_of() */
-	u32 nr_pool;			    /* (lock) in all of them */
-	struct list_head lazy;		    /* (lock) LAZY areas, since the last flush */
-	struct list_head ready;		    /* (lock) those that a flush was for */
+	u32 chunk;			   /* where the last search ended; a hint */
+	struct kmap_pool pool[KMAP_POOLS]; /* (lock) */
+	u32 nr_pool;			   /* (lock) in all of them */
+	u32 missed;		/* (lock) times that none was there, since spare was set */
+	u32 victim;		/* (lock) pools before it have nothing to spare */
+	struct list_head lazy;	/* (lock) LAZY areas, since the last flush */
+	struct list_head ready; /* (lock) those that a flush was for */
 	unsigned long lazy_start, lazy_end; /* (lock) what lazy covers or will; start ~0: nothing */
 	struct kmap_lazy untold;	    /* (lock) what of lazy k->lazy_sum does not know of */
 	struct list_head blocks;	    /* (lock) of vm_map_ram() */
 	struct ram_block *current_block;    /* (lock) */
-	/* atomic, relaxed: sums over homes are exact when quiet */
-	long nr_areas, nr_vmalloc, nr_owned, nr_mapped, nr_huge, runs_bytes;
+	struct kmap_sums sums;		    /* (lock) read without it: exact when quiet */
 } __cacheline;
 
 struct kmap {
@@ -146,14 +162,18 @@ struct kmap_want {
 
 /* BUSY. Context: may sleep. Return: NULL: no memory or no addresses. */
 struct vm_struct *kmap_area_alloc(struct kmap *k, const struct kmap_want *want);
-/* Everybody finds it from here on. */
-void kmap_area_publish(struct kmap *k, struct vm_struct *area);
+/* Everybody finds it from here on. @here: what comes with it. */
+void kmap_area_publish(struct kmap *k, struct vm_struct *area, const struct kmap_sums *here);
 /* The live area that starts there. Context: any. */
 struct vm_struct *kmap_area_at(struct kmap *k, unsigned long addr);
 /* The same, LIVE to BUSY: the caller ends it. NULL: there is none, or somebody else does, or not @block and it is one. */
 struct vm_struct *kmap_area_claim(struct kmap *k, unsigned long addr, bool block);
-/* Its addresses may be used again: no translation of them is left. Owns nothing. */
-void kmap_area_free(struct kmap *k, struct vm_struct *area);
+/* Their addresses may be used again: no translation of them is left. They own nothing. */
+void kmap_areas_free(struct kmap *k, struct list_head *all);
+/* Entries of a live area came or went. */
+void kmap_count_map(struct kmap *k, struct vm_struct *area, long pages, long huge);
+/* Context: home->lock. */
+void kmap_sum(struct kmap_home *home, const struct kmap_sums *n);
 /* Pooled addresses back to the chunks. */
 void kmap_drain_pools(struct kmap *k);
 struct kmap_home *kmap_this_home(struct kmap *k);
@@ -163,10 +183,15 @@ static inline struct kmap_home *kmap_home_of(struct kmap *k, const struct vm_str
 	return &k->home[area->home];
 }
 
-/* relaxed: sums that are exact when quiet */
-static inline void kmap_count(long *counter, long n)
+static inline unsigned long area_start(const struct vm_struct *area)
 {
-	fetch_add_relaxed(counter, n);
+	return (unsigned long)area->addr;
+}
+
+/* Where its addresses end, the guard page's included. */
+static inline unsigned long area_end(const struct vm_struct *area)
+{
+	return (unsigned long)area->addr + area->size;
 }
 
 static inline struct kmap_chunk *kmap_chunk_of(struct kmap *k, unsigned long addr)
@@ -174,10 +199,26 @@ static inline struct kmap_chunk *kmap_chunk_of(struct kmap *k, unsigned long add
 	return &k->chunk[(addr - VMALLOC_START) / VMALLOC_CHUNK];
 }
 
+/* ---- pool.c ---- */
+
+void kmap_pools_init(struct kmap_home *home);
+/* A FREE area that becomes BUSY, NULL. Context: takes home->lock. */
+struct vm_struct *kmap_pool_take(struct kmap_home *home, const struct kmap_want *want);
+/* Context: home->lock. Return: one there is no room for any more, perhaps @area itself; NULL. */
+struct vm_struct *kmap_pool_put(struct kmap_home *home, struct vm_struct *area);
+/* All of them are BUSY, and on @all. */
+void kmap_pools_empty(struct kmap_home *home, struct list_head *all);
+
 /* ---- lazy.c ---- */
 
-/* BUSY, unmapped; what it owns goes, and then its addresses, after a flush: now, or with many. Context: may sleep. */
-void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now);
+/*
+ * BUSY, unmapped; what it owns goes, and then its addresses, after a flush: now, or with many. @change: of the sums, by its
+ * end. Context: may sleep.
+ */
+void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now,
+		      const struct kmap_sums *change);
+/* The same of one that was never published. */
+void kmap_area_give_up(struct kmap *k, struct vm_struct *area, bool now);
 /* Flush and free all that is retired. */
 void kmap_purge(struct kmap *k);
 /* What waits for that, as far as it has been told; exact when quiet. */
@@ -224,6 +265,8 @@ static inline unsigned long kmap_left_in_table(unsigned long addr)
 	return (leaf - (addr & (leaf - 1))) >> PAGE_SHIFT;
 }
 
+/* The entry for @addr will be wanted soon. Context: RCU. */
+void kmap_entry_ahead(struct kmap *k, unsigned long addr);
 /* Clears entries; no flush. *@huge: larger entries among them. */
 void kmap_unmap(struct kmap *k, unsigned long start, unsigned long end, unsigned long *huge);
 /* Pages that have an entry. */
@@ -273,7 +316,7 @@ struct vm_run_iter {
 
 static inline void vm_run_iter(struct vm_run_iter *it, const struct vm_runs *r)
 {
-	*it = (struct vm_run_iter){ .r = r, .block = r->blocks };
+	*it = (struct vm_run_iter){ .r = r, .block = r->last ? r->last->next : NULL };
 }
 
 bool vm_run_next(struct vm_run_iter *it, unsigned long *pfn, unsigned long *nr);
@@ -319,24 +362,12 @@ unsigned long kmap_next_run(const struct kmap_source *src, unsigned int *i, unsi
 /* A BUSY area that nobody has seen yet: what it is. */
 static inline void kmap_area_setup(struct vm_struct *area, unsigned long flags, const void *caller)
 {
-	area->addr = (void *)area->node.start;
-	WRITE_ONCE(area->size, area->node.end - area->node.start);
 	WRITE_ONCE(area->flags, flags);
 	WRITE_ONCE(area->caller, caller);
 	WRITE_ONCE(area->nr_pages, 0ul);
-	WRITE_ONCE(area->mapped, 0l);
+	area->mapped = 0;
 	area->used = 0;
 	area->private = NULL;
-}
-
-static inline void kmap_count_map(struct kmap *k, struct vm_struct *area, long pages, long huge)
-{
-	struct kmap_home *home = kmap_home_of(k, area);
-
-	kmap_count(&area->mapped, pages);
-	kmap_count(&home->nr_mapped, pages);
-	if (huge)
-		kmap_count(&home->nr_huge, huge);
 }
 
 /* Guard page or not. */

@@ -18,19 +18,18 @@
 static struct kmap_lazy release_areas(struct kmap *k, struct list_head *all)
 {
 	struct kmap_lazy gone = { 0 };
-	struct vm_struct *area, *tmp;
+	struct vm_struct *area;
 
-	list_for_each_entry_safe (area, tmp, all, list) {
+	list_for_each_entry (area, all, list) {
 		gone.areas++;
 		gone.pages += area->size >> PAGE_SHIFT;
 		gone.frames += area->nr_pages;
-		list_del_init(&area->list);
 		WRITE_ONCE(area->state, (u32)VM_STATE_BUSY);
 		kmap_put_runs(&area->runs, area->flags);
-		kmap_area_free(k, area);
 	}
 	if (!gone.areas)
 		return gone;
+	kmap_areas_free(k, all);
 	fetch_sub_relaxed(&k->lazy_sum.areas, gone.areas);
 	fetch_sub_relaxed(&k->lazy_sum.pages, gone.pages);
 	fetch_sub_relaxed(&k->lazy_sum.frames, gone.frames);
@@ -126,7 +125,23 @@ static void purge_if_due(struct kmap *k, const struct kmap_lazy *sum)
 	up_write(&k->purge_lock);
 }
 
-void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now)
+static void retire_now(struct kmap *k, struct vm_struct *area, const struct kmap_sums *change)
+{
+	struct kmap_home *home = kmap_home_of(k, area);
+	struct list_head one;
+
+	spin_lock(&home->lock);
+	kmap_sum(home, change);
+	spin_unlock(&home->lock);
+	flush_tlb_range(NULL, area_start(area), area_end(area), PGTABLE_LEVEL_PTE);
+	kmap_put_runs(&area->runs, area->flags);
+	INIT_LIST_HEAD(&one);
+	list_add(&area->list, &one);
+	kmap_areas_free(k, &one);
+}
+
+void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now,
+		      const struct kmap_sums *change)
 {
 	struct kmap_home *home = kmap_home_of(k, area);
 	struct kmap_lazy sum, gone;
@@ -134,17 +149,16 @@ void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now)
 	bool told;
 
 	if (now) {
-		flush_tlb_range(NULL, area->node.start, area->node.end, PGTABLE_LEVEL_PTE);
-		kmap_put_runs(&area->runs, area->flags);
-		kmap_area_free(k, area);
+		retire_now(k, area, change);
 		return;
 	}
 	INIT_LIST_HEAD(&ready);
 	spin_lock(&home->lock);
+	kmap_sum(home, change);
 	WRITE_ONCE(area->state, (u32)VM_STATE_LAZY);
 	list_add_tail(&area->list, &home->lazy);
-	home->lazy_start = min(home->lazy_start, area->node.start);
-	home->lazy_end = max(home->lazy_end, area->node.end);
+	home->lazy_start = min(home->lazy_start, area_start(area));
+	home->lazy_end = max(home->lazy_end, area_end(area));
 	WRITE_ONCE(home->untold.areas, home->untold.areas + 1);
 	WRITE_ONCE(home->untold.pages, home->untold.pages + (area->size >> PAGE_SHIFT));
 	WRITE_ONCE(home->untold.frames, home->untold.frames + area->nr_pages);
@@ -160,6 +174,13 @@ void kmap_area_retire(struct kmap *k, struct vm_struct *area, bool now)
 	sum.pages -= gone.pages;
 	sum.frames -= gone.frames;
 	purge_if_due(k, &sum);
+}
+
+void kmap_area_give_up(struct kmap *k, struct vm_struct *area, bool now)
+{
+	const struct kmap_sums none = { 0 };
+
+	kmap_area_retire(k, area, now, &none);
 }
 
 struct kmap_lazy kmap_lazy_sum(struct kmap *k)

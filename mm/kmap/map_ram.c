@@ -22,6 +22,7 @@ static void not_dirty(struct ram_block *b)
 static struct ram_block *new_block(struct kmap *k)
 {
 	const struct kmap_want want = { .size = BLOCK_BYTES, .align = BLOCK_BYTES };
+	const struct kmap_sums none = { 0 };
 	struct ram_block *b = kmem_cache_alloc(k->ram_blocks, GFP_KERNEL);
 
 	if (!b)
@@ -38,7 +39,7 @@ static struct ram_block *new_block(struct kmap *k)
 	b->gone = 0;
 	not_dirty(b);
 	INIT_LIST_HEAD(&b->list);
-	kmap_area_publish(k, b->area);
+	kmap_area_publish(k, b->area, &none);
 	return b;
 }
 
@@ -47,8 +48,8 @@ static void end_block(struct kmap *k, struct ram_block *b)
 {
 	struct vm_struct *area = b->area;
 
-	if (kmap_area_claim(k, area->node.start, true) != area)
-		octavo_panic("vm_map_ram: block 0x%lx is not live", area->node.start);
+	if (kmap_area_claim(k, area_start(area), true) != area)
+		octavo_panic("vm_map_ram: block %p is not live", area->addr);
 	kmem_cache_free(k->ram_blocks, b);
 	kmap_end_area(k, area, true);
 }
@@ -64,15 +65,25 @@ static void leave_home(struct kmap_home *home, struct ram_block *b)
 	list_del_init(&b->list);
 }
 
-/* Context: the home's lock. Return: addresses, 0: no room. */
-static unsigned long take(struct ram_block *b, u32 count)
+/* Entries came or went. Context: the home's lock. */
+static void count_entries(struct kmap_home *home, struct ram_block *b, long n)
+{
+	const struct kmap_sums change = { .mapped = n };
+
+	b->area->mapped += n;
+	kmap_sum(home, &change);
+}
+
+/* Addresses that will have entries. Context: the home's lock. Return: 0: no room. */
+static unsigned long take(struct kmap_home *home, struct ram_block *b, u32 count)
 {
 	unsigned long addr;
 
 	if (!b || KMAP_RAM_PAGES - b->used < count)
 		return 0;
-	addr = b->area->node.start + ((unsigned long)b->used << PAGE_SHIFT);
+	addr = area_start(b->area) + ((unsigned long)b->used << PAGE_SHIFT);
 	b->used += count;
+	count_entries(home, b, (long)count);
 	return addr;
 }
 
@@ -90,23 +101,26 @@ static struct ram_block *replace_current(struct kmap_home *home, struct ram_bloc
 	return old;
 }
 
-static unsigned long get_addresses(struct kmap *k, u32 count)
+/* *@from: the block that they are of. Return: 0: no memory. */
+static unsigned long get_addresses(struct kmap *k, u32 count, struct ram_block **from)
 {
 	struct kmap_home *home = kmap_this_home(k);
 	struct ram_block *new, *old;
 	unsigned long addr;
 
 	spin_lock(&home->lock);
-	addr = take(home->current_block, count);
+	*from = home->current_block;
+	addr = take(home, *from, count);
 	spin_unlock(&home->lock);
 	if (addr)
 		return addr;
 	new = new_block(k);
 	if (!new)
 		return 0;
+	*from = new;
 	home = &k->home[new->home];
-	addr = take(new, count);
 	spin_lock(&home->lock);
+	addr = take(home, new, count);
 	old = replace_current(home, new);
 	spin_unlock(&home->lock);
 	if (old)
@@ -129,6 +143,7 @@ static void put_addresses(struct kmap *k, struct ram_block *b, unsigned long add
 
 	spin_lock(&home->lock);
 	b->gone += count;
+	count_entries(home, b, -(long)count);
 	b->dirty_start = min(b->dirty_start, addr);
 	b->dirty_end = max(b->dirty_end, addr + ((unsigned long)count << PAGE_SHIFT));
 	end = b->gone == b->used && (b != home->current_block || b->used == KMAP_RAM_PAGES);
@@ -146,6 +161,7 @@ void *vm_map_ram(struct page **pages, unsigned int count, int node)
 {
 	struct kmapper m = { .prot = PAGE_KERNEL };
 	struct kmap_source src;
+	struct ram_block *b;
 	unsigned long addr;
 	void *large;
 
@@ -157,16 +173,15 @@ void *vm_map_ram(struct page **pages, unsigned int count, int node)
 	m.k = kmap_get();
 	if (!m.k)
 		return NULL;
-	addr = get_addresses(m.k, count);
+	addr = get_addresses(m.k, count, &b);
 	if (!addr)
 		return NULL;
 	m.addr = addr;
 	if (kmap_map_source(&m, &src)) {
 		kmap_unmap(m.k, addr, m.addr, &m.huge);
-		put_addresses(m.k, block_at(m.k, addr), addr, count);
+		put_addresses(m.k, b, addr, count);
 		return NULL;
 	}
-	kmap_count_map(m.k, block_at(m.k, addr)->area, (long)count, 0);
 	return (void *)addr;
 }
 
@@ -188,12 +203,11 @@ void vm_unmap_ram(const void *mem, unsigned int count)
 			pr_warn("vm_unmap_ram: %p is not a mapping of %u pages", mem, count);
 		return;
 	}
-	if (!count || end > b->area->node.end || kmap_count_mapped(k, addr, end, &huge) != count) {
+	if (!count || end > area_end(b->area) || kmap_count_mapped(k, addr, end, &huge) != count) {
 		pr_warn("vm_unmap_ram: %p is not a mapping of %u pages", mem, count);
 		return;
 	}
 	kmap_unmap(k, addr, end, &huge);
-	kmap_count_map(k, b->area, -(long)count, 0);
 	put_addresses(k, b, addr, count);
 }
 

@@ -36,12 +36,12 @@ static int change(unsigned long addr, int numpages, u64 set, u64 clear)
 	if (!area || numpages <= 0 || !IS_ALIGNED(addr, PAGE_SIZE))
 		return -EINVAL;
 	end = addr + ((unsigned long)numpages << PAGE_SHIFT);
-	if (end > area->node.start + vm_area_bytes(area) ||
+	if (end > area_start(area) + vm_area_bytes(area) ||
 	    kmap_count_mapped(k, addr, end, &huge) != (unsigned long)numpages)
 		return -EINVAL;
 	err = kmap_protect(k, addr, end, set, clear, &split);
 	if (split)
-		kmap_count(&kmap_home_of(k, area)->nr_huge, -(long)split);
+		kmap_count_map(k, area, 0, -(long)split);
 	if (!err && area->flags & VM_ALLOC && (set | clear) & _PAGE_RW)
 		direct_map(k, addr, end, set & _PAGE_RW);
 	return err;

@@ -27,13 +27,11 @@ static bool add_block(struct vm_runs *r, gfp_t gfp)
 
 	if (!b)
 		return false;
-	b->next = NULL;
 	b->nr = 0;
 	b->max = (u32)((bytes - sizeof(*b)) / sizeof(u64));
+	b->next = r->last ? r->last->next : b;
 	if (r->last)
 		r->last->next = b;
-	else
-		r->blocks = b;
 	r->last = b;
 	return true;
 }
@@ -61,11 +59,13 @@ int vm_runs_add(struct vm_runs *r, unsigned long pfn, unsigned long nr, gfp_t gf
 
 void vm_runs_clear(struct vm_runs *r)
 {
-	while (r->blocks) {
-		struct vm_run_block *b = r->blocks;
+	struct vm_run_block *b = r->last ? r->last->next : NULL;
 
-		r->blocks = b->next;
+	while (b) {
+		struct vm_run_block *next = b == r->last ? NULL : b->next;
+
 		kfree(b);
+		b = next;
 	}
 	r->last = NULL;
 	r->nr = 0;
@@ -73,10 +73,15 @@ void vm_runs_clear(struct vm_runs *r)
 
 unsigned long vm_runs_bytes(const struct vm_runs *r)
 {
+	const struct vm_run_block *b = r->last;
 	unsigned long bytes = 0;
 
-	for (const struct vm_run_block *b = r->blocks; b; b = b->next)
+	if (!b)
+		return 0;
+	do {
 		bytes += sizeof(*b) + b->max * sizeof(u64);
+		b = b->next;
+	} while (b != r->last);
 	return bytes;
 }
 

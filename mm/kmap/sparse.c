@@ -8,6 +8,7 @@ struct vm_struct *get_vm_area(unsigned long size, unsigned long flags)
 {
 	struct kmap *k = kmap_get();
 	struct kmap_want want = { .align = PAGE_SIZE };
+	const struct kmap_sums none = { 0 };
 	struct vm_struct *area;
 
 	if (!k || !size || size > VMALLOC_CHUNK ||
@@ -19,7 +20,7 @@ struct vm_struct *get_vm_area(unsigned long size, unsigned long flags)
 	if (!area)
 		return NULL;
 	kmap_area_setup(area, flags, __builtin_return_address(0));
-	kmap_area_publish(k, area);
+	kmap_area_publish(k, area, &none);
 	return area;
 }
 
@@ -37,8 +38,8 @@ static int check_part(const struct vm_struct *area, unsigned long start, unsigne
 	if (!(area->flags & VM_SPARSE) || area->flags & (VM_FLUSH_RESET_PERMS | VM_NO_GUARD) ||
 	    !IS_ALIGNED(start | end, PAGE_SIZE))
 		return -EINVAL;
-	if (start >= end || start < area->node.start ||
-	    end > area->node.start + vm_area_bytes(area))
+	if (start >= end || start < area_start(area) ||
+	    end > area_start(area) + vm_area_bytes(area))
 		return -ERANGE;
 	return 0;
 }

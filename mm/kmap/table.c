@@ -169,6 +169,22 @@ static unsigned long walk(struct kmap *k, unsigned long addr, unsigned long end,
 	return level_addr_end(addr, end, pos->level);
 }
 
+void kmap_entry_ahead(struct kmap *k, unsigned long addr)
+{
+	const unsigned long at = kmap_table_addr(addr);
+	pte_t *table = k->mm->pgd_table;
+
+	for (unsigned int level = PGTABLE_LEVEL_TOP; level > PGTABLE_LEVEL_PTE; level--) {
+		/* seq_cst: as pgtable_walk() */
+		const pte_t e = ptep_get_seq_cst(table + level_index(at, level));
+
+		if (!pte_table(e, level))
+			return;
+		table = pte_to_table(e);
+	}
+	prefetchw(table + level_index(at, PGTABLE_LEVEL_PTE));
+}
+
 static unsigned long entries_in_table(unsigned long addr, unsigned long end)
 {
 	return min(kmap_left_in_table(addr), (end - addr) >> PAGE_SHIFT);

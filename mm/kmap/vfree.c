@@ -46,25 +46,25 @@ void kmap_put_runs(struct vm_runs *r, unsigned long flags)
 
 void kmap_end_area(struct kmap *k, struct vm_struct *area, bool put)
 {
-	struct kmap_home *home = kmap_home_of(k, area);
+	const unsigned long start = area_start(area), end = area_end(area);
 	const long owned = (long)area->nr_pages;
-	const long mapped = READ_ONCE(area->mapped);
 	unsigned long huge = 0, large = 0;
+	struct kmap_sums gone = {
+		.areas = -1,
+		.owned = -owned,
+		.vmalloc = area->flags & VM_ALLOC ? -owned : 0,
+		.mapped = -area->mapped,
+		.runs_bytes = -(long)vm_runs_bytes(&area->runs),
+	};
 
-	VM_WARN_ON(kmap_count_mapped(k, area->node.start, area->node.end, &large) !=
-		   (unsigned long)mapped);
-	kmap_unmap(k, area->node.start, area->node.end, &huge);
-	kmap_count_map(k, area, -mapped, -(long)huge);
-	kmap_count(&home->nr_areas, -1);
-	kmap_count(&home->nr_owned, -owned);
-	if (area->flags & VM_ALLOC)
-		kmap_count(&home->nr_vmalloc, -owned);
-	kmap_count(&home->runs_bytes, -(long)vm_runs_bytes(&area->runs));
+	VM_WARN_ON(kmap_count_mapped(k, start, end, &large) != (unsigned long)area->mapped);
+	kmap_unmap(k, start, end, &huge);
+	gone.huge = -(long)huge;
 	if (!put) {
 		vm_runs_clear(&area->runs);
 		WRITE_ONCE(area->nr_pages, 0ul);
 	}
-	kmap_area_retire(k, area, area->flags & (VM_FLUSH_RESET_PERMS | VM_MAP_PUT_PAGES));
+	kmap_area_retire(k, area, area->flags & (VM_FLUSH_RESET_PERMS | VM_MAP_PUT_PAGES), &gone);
 }
 
 /* The area that somebody ends; NULL: reported. */

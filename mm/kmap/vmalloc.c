@@ -122,9 +122,9 @@ static int map_runs(struct kmapper *m, const struct vm_runs *runs)
 	return err;
 }
 
-/* Frames and entries for @area. On failure it has neither. */
+/* Frames and entries for @area. On failure it has no entries, and frames that wait for a flush. */
 static int fill(struct kmap *k, struct vm_struct *area, unsigned long pages, gfp_t gfp,
-		pgprot_t prot, int node)
+		pgprot_t prot, int node, struct kmap_sums *here)
 {
 	struct kmem_request rq = {
 		.runs = &area->runs,
@@ -133,7 +133,7 @@ static int fill(struct kmap *k, struct vm_struct *area, unsigned long pages, gfp
 		.node = node,
 		.mappable = area->flags & VM_USERMAP,
 	};
-	struct kmapper m = { .k = k, .addr = area->node.start, .prot = prot };
+	struct kmapper m = { .k = k, .addr = area_start(area), .prot = prot };
 	int err = take_memory(&rq);
 
 	/* memory that only waits for a flush is memory */
@@ -145,21 +145,16 @@ static int fill(struct kmap *k, struct vm_struct *area, unsigned long pages, gfp
 	if (!err)
 		err = map_runs(&m, &area->runs);
 	if (err) {
-		kmap_unmap(k, area->node.start, m.addr, &m.huge);
+		kmap_unmap(k, area_start(area), m.addr, &m.huge);
 		return err;
 	}
-	kmap_count_map(k, area, (long)pages, (long)m.huge);
-	return 0;
-}
-
-static void count_memory(struct kmap *k, struct vm_struct *area, unsigned long pages)
-{
-	struct kmap_home *home = kmap_home_of(k, area);
-
 	WRITE_ONCE(area->nr_pages, pages);
-	kmap_count(&home->nr_vmalloc, (long)pages);
-	kmap_count(&home->nr_owned, (long)pages);
-	kmap_count(&home->runs_bytes, (long)vm_runs_bytes(&area->runs));
+	here->mapped = (long)pages;
+	here->huge = (long)m.huge;
+	here->vmalloc = (long)pages;
+	here->owned = (long)pages;
+	here->runs_bytes = (long)vm_runs_bytes(&area->runs);
+	return 0;
 }
 
 void *__vmalloc_node_range(unsigned long size, unsigned long align, gfp_t gfp, pgprot_t prot,
@@ -168,6 +163,7 @@ void *__vmalloc_node_range(unsigned long size, unsigned long align, gfp_t gfp, p
 	const unsigned long pages = (size >> PAGE_SHIFT) + !!(size & ~PAGE_MASK);
 	const unsigned long leaf = level_size(PGTABLE_LEVEL_PMD);
 	struct kmap_want want = { .align = max(align, PAGE_SIZE) };
+	struct kmap_sums here = { 0 };
 	struct vm_struct *area;
 	struct kmap *k;
 
@@ -186,12 +182,11 @@ void *__vmalloc_node_range(unsigned long size, unsigned long align, gfp_t gfp, p
 		return NULL;
 	kmap_area_setup(area, flags | VM_ALLOC, caller ? caller : __builtin_return_address(0));
 	area->used = size;
-	if (fill(k, area, pages, gfp, prot, node)) {
-		kmap_area_retire(k, area, true);
+	if (fill(k, area, pages, gfp, prot, node, &here)) {
+		kmap_area_give_up(k, area, true);
 		return NULL;
 	}
-	count_memory(k, area, pages);
-	kmap_area_publish(k, area);
+	kmap_area_publish(k, area, &here);
 	return area->addr;
 }
 

@@ -29,14 +29,12 @@ static int keep_runs(struct vm_runs *runs, const struct kmap_source *src)
 }
 
 /* The area is @src's owner from here on: nothing fails. */
-static void take_over(struct kmap *k, struct vm_struct *area, const struct kmap_source *src,
-		      unsigned long total)
+static void take_over(struct vm_struct *area, const struct kmap_source *src, unsigned long total,
+		      struct kmap_sums *here)
 {
-	struct kmap_home *home = kmap_home_of(k, area);
-
 	WRITE_ONCE(area->nr_pages, total);
-	kmap_count(&home->nr_owned, (long)total);
-	kmap_count(&home->runs_bytes, (long)vm_runs_bytes(&area->runs));
+	here->owned = (long)total;
+	here->runs_bytes = (long)vm_runs_bytes(&area->runs);
 	/* one reference for each page, whichever way they came */
 	for (unsigned int i = 0; src->parts && i < src->count; i++)
 		if (src->parts[i].nr > 1)
@@ -51,6 +49,7 @@ static struct vm_struct *map_new_area(struct kmap *k, const struct kmap_source *
 {
 	const unsigned long total = (want->size >> PAGE_SHIFT) - 1;
 	struct kmapper m = { .k = k, .prot = prot };
+	struct kmap_sums here = { .mapped = (long)total };
 	struct vm_struct *area;
 	int err = 0;
 
@@ -60,22 +59,22 @@ static struct vm_struct *map_new_area(struct kmap *k, const struct kmap_source *
 		return NULL;
 	kmap_area_setup(area, flags, caller);
 	area->used = total << PAGE_SHIFT;
-	m.addr = area->node.start;
+	m.addr = area_start(area);
 	if (flags & VM_MAP_PUT_PAGES)
 		err = keep_runs(&area->runs, src);
 	if (!err)
 		err = kmap_map_source(&m, src);
 	if (err) {
 		vm_runs_clear(&area->runs);
-		kmap_unmap(k, area->node.start, m.addr, &m.huge);
+		kmap_unmap(k, area_start(area), m.addr, &m.huge);
 		/* the hardware may have looked there on its own account */
-		kmap_area_retire(k, area, false);
+		kmap_area_give_up(k, area, false);
 		return NULL;
 	}
-	kmap_count_map(k, area, (long)total, (long)m.huge);
+	here.huge = (long)m.huge;
 	if (flags & VM_MAP_PUT_PAGES)
-		take_over(k, area, src, total);
-	kmap_area_publish(k, area);
+		take_over(area, src, total, &here);
+	kmap_area_publish(k, area, &here);
 	return area;
 }
 
@@ -153,6 +152,7 @@ void *vmap_pfn(const unsigned long *pfns, unsigned int count, pgprot_t prot)
 {
 	struct kmap_want want = { .size = ((unsigned long)count << PAGE_SHIFT) + PAGE_SIZE,
 				  .align = PAGE_SIZE };
+	const struct kmap_sums here = { .mapped = count };
 	struct kmapper m = { .prot = prot };
 	struct vm_struct *area;
 
@@ -166,15 +166,14 @@ void *vmap_pfn(const unsigned long *pfns, unsigned int count, pgprot_t prot)
 	if (!area)
 		return NULL;
 	kmap_area_setup(area, VM_IOREMAP, __builtin_return_address(0));
-	m.addr = area->node.start;
+	m.addr = area_start(area);
 	m.prot = pte_pgprot(pte_mkspecial(pfn_pte(0, (pgprot_t){ prot.v | _PAGE_NX })));
 	for (unsigned int i = 0; i < count; i++)
 		if (kmap_map_page(&m, pfns[i])) {
-			kmap_unmap(m.k, area->node.start, m.addr, &m.huge);
-			kmap_area_retire(m.k, area, false);
+			kmap_unmap(m.k, area_start(area), m.addr, &m.huge);
+			kmap_area_give_up(m.k, area, false);
 			return NULL;
 		}
-	kmap_count_map(m.k, area, (long)count, 0);
-	kmap_area_publish(m.k, area);
+	kmap_area_publish(m.k, area, &here);
 	return area->addr;
 }
