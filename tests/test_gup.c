@@ -322,6 +322,108 @@ static void test_gup_pinning_a_shared_page_unshares_it(void **state)
 	}
 }
 
+/* More than are looked at together. */
+#define MANY 80
+
+/* Of many pages the one at @shared is not exclusive: those before it are pinned, and nothing else is. */
+static void pin_up_to(unsigned long at, unsigned long shared)
+{
+	struct page *all[MANY], *pages[MANY];
+
+	assert_int_equal(get_user_pages_fast(mm, at, MANY, FOLL_FAST_ONLY, all), MANY);
+	assert_int_equal(pin_user_pages_fast(mm, at, MANY, FOLL_FAST_ONLY, pages), shared);
+	for (unsigned long i = 0; i < MANY; i++) {
+		struct folio *folio = page_folio(all[i]);
+
+		/* the other one of the shared page is the child's */
+		assert_int_equal(folio_ref_count(folio),
+				 i < shared ? 2 + GUP_PIN_COUNTING_BIAS : 2 + (i == shared));
+		put_user_page(all[i]);
+	}
+	assert_memory_equal(all, pages, shared * sizeof(*all));
+	unpin_user_pages(pages, shared);
+}
+
+COVERS("S2.30 S3.9 S3.26");
+static void test_gup_fast_stops_at_a_shared_page(void **state)
+{
+	static const unsigned long where[] = { 0, 1, 31, 32, 33, MANY - 1 };
+
+	for (unsigned int w = 0; w < ARRAY_SIZE(where); w++) {
+		struct mm_struct *child;
+		unsigned long at;
+
+		start();
+		at = map(MANY * PAGE_SIZE, RW);
+		for (unsigned long i = 0; i < MANY; i++)
+			write_user(mm, at + i * PAGE_SIZE, i);
+		child = fork_it();
+		for (unsigned long i = 0; i < MANY; i++)
+			if (i != where[w])
+				write_user(mm, at + i * PAGE_SIZE, i);
+		/* writable entries are not asked whether they are exclusive */
+		assert_int_equal(vm_mprotect(mm, at, MANY * PAGE_SIZE, PROT_READ), 0);
+		pin_up_to(at, where[w]);
+		mmput(child);
+		finish();
+	}
+}
+
+COVERS("S2.30 S3.26");
+static void test_gup_fast_does_not_pin_a_shared_large_folio(void **state)
+{
+	unsigned long at, nr = 1ul << LARGE;
+	struct page *pages[1ul << LARGE];
+	struct mm_struct *child;
+	struct folio *folio;
+
+	start();
+	at = map_folios(LARGE, 1);
+	child = fork_it();
+	folio = folio_at(at);
+	assert_int_equal(folio_order(folio), LARGE);
+	assert_int_equal(pin_user_pages_fast(mm, at, nr, FOLL_FAST_ONLY, pages), 0);
+	assert_int_equal(pincount(folio), 0);
+	mmput(child);
+	finish();
+}
+
+COVERS("S3.26");
+static void test_gup_unpins_any_mixture(void **state)
+{
+	unsigned long small, large, nr = 1ul << LARGE, n = 0;
+	struct folio *folio[MANY];
+	struct page *pages[MANY];
+
+	start();
+	large = map_folios(LARGE, 1);
+	mm->folio_orders = 1;
+	small = map(40 * PAGE_SIZE, RW);
+	/* twice each, 19 of them; then the zero page; a large folio from its second page on; others */
+	for (int round = 0; round < 2; round++, n += 19)
+		assert_int_equal(pin_user_pages_fast(mm, small, 19, FOLL_WRITE, pages + n), 19);
+	assert_int_equal(pin_user_pages_fast(mm, small + 39 * PAGE_SIZE, 1, 0, pages + n++), 1);
+	assert_int_equal(pin_user_pages_fast(mm, large + PAGE_SIZE, nr - 1, FOLL_WRITE, pages + n),
+			 nr - 1);
+	n += nr - 1;
+	assert_int_equal(pin_user_pages_fast(mm, small + 19 * PAGE_SIZE, 2, FOLL_WRITE, pages + n),
+			 2);
+	n += 2;
+	for (unsigned long i = 0; i < n; i++)
+		folio[i] = page_folio(pages[i]);
+	unpin_user_pages_dirty_lock(pages, n, true);
+	for (unsigned long i = 0; i < n; i++) {
+		if (!folio[i]) {
+			assert_int_equal(page_to_pfn(pages[i]), octavo_state.space.zero_pfn);
+			continue;
+		}
+		assert_false(folio_maybe_dma_pinned(folio[i]));
+		assert_int_equal(folio_ref_count(folio[i]), folio_nr_pages(folio[i]));
+		assert_true(folio_test_flag(folio[i], PG_dirty));
+	}
+	finish();
+}
+
 COVERS("S3.26");
 static void test_gup_fast_stays_out_of_a_fork(void **state)
 {
@@ -432,6 +534,30 @@ static void test_gup_every_step_may_fail(void **state)
 	assert_true(done >= 2);
 	finish();
 }
+
+/* The count of page k cannot be had: what is before it is pinned, and what is after it not. */
+COVERS("S3.9 SX.8");
+static void test_gup_fast_every_count_may_fail(void **state)
+{
+	struct page *pages[MANY];
+	unsigned long at;
+
+	start();
+	at = map(MANY * PAGE_SIZE, RW);
+	assert_int_equal(vm_madvise(mm, at, MANY * PAGE_SIZE, MADV_POPULATE_WRITE), 0);
+	for_each_fault(k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_TRYGET, hit)
+	{
+		unsigned long got = (unsigned long)pin_user_pages_fast(
+			mm, at, MANY, FOLL_WRITE | FOLL_FAST_ONLY, pages);
+
+		hit = octavo_fault_disarm();
+		assert_int_equal(got, hit ? k - 1 : MANY);
+		unpin_user_pages(pages, got);
+		for (unsigned long i = 0; i < MANY; i++)
+			assert_int_equal(folio_ref_count(folio_at(at + i * PAGE_SIZE)), 1);
+	}
+	finish();
+}
 #endif
 
 int main(void)
@@ -445,11 +571,15 @@ int main(void)
 		TEST(test_gup_zero_page_has_no_reference),
 		TEST(test_gup_pinned_page_stays_the_parents_at_fork),
 		TEST(test_gup_pinning_a_shared_page_unshares_it),
+		TEST(test_gup_fast_stops_at_a_shared_page),
+		TEST(test_gup_fast_does_not_pin_a_shared_large_folio),
+		TEST(test_gup_unpins_any_mixture),
 		TEST(test_gup_fast_stays_out_of_a_fork),
 		TEST(test_gup_force_writes_what_its_owner_may_not),
 		TEST(test_gup_longterm_pins_move_out_of_movable_memory),
 #if OCTAVO_FAULTS
 		TEST(test_gup_every_step_may_fail),
+		TEST(test_gup_fast_every_count_may_fail),
 #endif
 	};
 

@@ -35,7 +35,7 @@
  * @start: address; rounded down to its page
  * @nr_pages: how many
  * @gup_flags: FOLL_WRITE, FOLL_LONGTERM (pins only), ...
- * @pages: filled
+ * @pages: filled; beyond what is returned anything may have been stored
  *
  * Context: sleeps unless FOLL_FAST_ONLY or FOLL_NOWAIT; mmap_lock not held.
  * Return: how many pages, 1 to @nr_pages; else -EFAULT (no such memory, not permitted, a page without a

@@ -480,17 +480,23 @@ void unpin_user_page(struct page *page)
 /* Pages from pages[0] on that follow each other in one folio; *@folio NULL: one page of none. */
 static unsigned long gup_same_folio(struct page **pages, unsigned long nr, struct folio **folio)
 {
-	unsigned long n = 1;
-
 	struct page *first = pages[0];
 
 	*folio = page_folio(first);
-	if (*folio) {
-		nr = min(nr, folio_nr_pages(*folio) - folio_page_idx(*folio, first));
-		while (n < nr && pages[n] == first + n)
-			n++;
-	}
-	return n;
+	if (!*folio)
+		return 1;
+	nr = min(nr, folio_nr_pages(*folio) - folio_page_idx(*folio, first));
+	return words_ramp_run((const unsigned long *)pages, (unsigned long)first, sizeof(*first),
+			      ~0ul, nr, NULL);
+}
+
+static void dirty_lock(struct folio *folio)
+{
+	if (folio_test_flag(folio, PG_dirty))
+		return;
+	folio_lock(folio);
+	folio_set_flag(folio, PG_dirty);
+	folio_unlock(folio);
 }
 
 static void unpin_run(struct folio *folio, struct page *page, unsigned long n, bool make_dirty)
@@ -499,21 +505,48 @@ static void unpin_run(struct folio *folio, struct page *page, unsigned long n, b
 		put_user_page(page);
 		return;
 	}
-	if (make_dirty && !folio_test_flag(folio, PG_dirty)) {
-		folio_lock(folio);
-		folio_set_flag(folio, PG_dirty);
-		folio_unlock(folio);
-	}
+	if (make_dirty)
+		dirty_lock(folio);
 	folio_unpin(folio, (u32)n);
+}
+
+#define UNPIN_BATCH 32ul
+
+/*
+ * Pages of small folios from pages[0] on. All are looked up before the first is given back: no load begins before a
+ * locked operation ahead of it is done, and one page after another each would wait for memory alone.
+ * Return: how many; 0: pages[0] is none.
+ */
+static inline unsigned long unpin_small(struct page **pages, unsigned long nr, bool make_dirty)
+{
+	struct folio *folios[UNPIN_BATCH];
+	unsigned long n;
+
+	nr = min(nr, UNPIN_BATCH);
+	for (n = 0; n < nr; n++) {
+		memdesc_t md = page_memdesc(pages[n]);
+
+		if (!memdesc_is_folio(md) || folio_class(memdesc_ptr(md)) != FOLIO_CLASS_SMALL)
+			break;
+		folios[n] = memdesc_ptr(md);
+	}
+	for (unsigned long i = 0; make_dirty && i < n; i++)
+		dirty_lock(folios[i]);
+	for (unsigned long i = 0; i < n; i++)
+		folio_put_refs(folios[i], GUP_PIN_COUNTING_BIAS);
+	return n;
 }
 
 void unpin_user_pages_dirty_lock(struct page **pages, unsigned long nr_pages, bool make_dirty)
 {
 	while (nr_pages) {
+		unsigned long n = unpin_small(pages, nr_pages, make_dirty);
 		struct folio *folio;
-		unsigned long n = gup_same_folio(pages, nr_pages, &folio);
 
-		unpin_run(folio, pages[0], n, make_dirty);
+		if (!n) {
+			n = gup_same_folio(pages, nr_pages, &folio);
+			unpin_run(folio, pages[0], n, make_dirty);
+		}
 		pages += n;
 		nr_pages -= n;
 	}

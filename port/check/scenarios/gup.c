@@ -22,6 +22,8 @@ static SHARED struct {
 	long nr[CHECK_MAX_THREADS];
 	unsigned long pages; /* of the area */
 	u32 restricted;	     /* mprotect is over */
+	unsigned long spare; /* a free frame */
+	struct folio *other; /* whose count is looked at in the end */
 } s;
 
 /* ---- an address space with an area of one or two pages ---- */
@@ -200,6 +202,88 @@ SCENARIO(gup_unmap_tables) = { SCENARIO_NAME(gup_unmap_tables),
 			       .setup = setup_one,
 			       .threads = { pinner, unmapper },
 			       .roles = { "pinner", "munmap" } };
+
+/* Of two pages that are taken together the second one goes: nobody has it then, whatever was taken of it in between. */
+static void setup_two_keep(void)
+{
+	setup_two();
+	s.other = page_folio(pfn_to_page(pte_pfn(entry(&s.mm, 1))));
+}
+
+static void zapper_second(void)
+{
+	CHECK(!zap_page_range_single(&s.vma, ADDR + PAGE_SIZE, PAGE_SIZE));
+	reuse(0);
+}
+
+static void first_stays(void)
+{
+	CHECK(folio_ref_count(page_folio(pfn_to_page(pte_pfn(entry(&s.mm, 0))))) == 1);
+	CHECK(folio_ref_count(s.other) == 0);
+}
+
+SCENARIO(gup_zap_second) = {
+	SCENARIO_NAME(gup_zap_second),
+	GUP,
+	.about = "pins of two small folios at once against zap of one of them: "
+		 "what was taken in vain is given back",
+	.rows = "S3.8 S3.9",
+	.setup = setup_two_keep,
+	.threads = { pinner, zapper_second },
+	.roles = { "pinner", "zap" },
+	.finish = first_stays
+};
+
+static void setup_again(void)
+{
+	struct folio *folio;
+
+	setup_one();
+	folio = folio_alloc(GFP_KERNEL, 0, FOLIO_ANON);
+	CHECK(folio);
+	s.spare = folio_pfn(folio);
+	folio_put(folio);
+}
+
+/* The frame is mapped again by the same entry, with another descriptor: the old one is another frame's. */
+static void replacer(void)
+{
+	struct folio *folio;
+	struct pt_pos pos;
+	pte_t e;
+	int err;
+
+	CHECK(pgtable_walk(&s.mm, ADDR, 0, &pos));
+	e = pos.pte;
+	CHECK(!zap_page_range_single(&s.vma, ADDR, PAGE_SIZE));
+	s.other = folio_alloc_at(s.spare, 0, FOLIO_ANON, GFP_NOWAIT, 0, &err);
+	folio = folio_alloc_at(pte_pfn(e), 0, FOLIO_ANON, GFP_NOWAIT, 0, &err);
+	if (!folio) /* somebody has it still */
+		return;
+	*(u64 *)folio_address(folio) = TAG;
+	folio_add_new_anon_rmap(folio_subrange(folio, 0, 1), &s.vma, ADDR, 0);
+	set_pte(pos.ptep, e);
+}
+
+static void replaced(void)
+{
+	pte_t e = entry(&s.mm, 0);
+
+	CHECK(!s.other || folio_ref_count(s.other) == 1);
+	CHECK(pte_none(e) || folio_ref_count(page_folio(pfn_to_page(pte_pfn(e)))) == 1);
+}
+
+SCENARIO(gup_replace) = {
+	SCENARIO_NAME(gup_replace),
+	GUP,
+	.about = "pins against a second life of the frame, mapped by the same entry: "
+		 "they are on the folio that has it now",
+	.rows = "S3.9 S3.10",
+	.setup = setup_again,
+	.threads = { replacer, pinner },
+	.roles = { "replace", "pinner" },
+	.finish = replaced
+};
 
 /* ---- against fork ---- */
 
