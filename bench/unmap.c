@@ -84,7 +84,20 @@ static struct folio **folios_of(const struct bench_space *s, const struct shape 
 	return f;
 }
 
-enum what { PREPARE, OUT, OUT_SINGLE, BACK };
+enum what { PREPARE, OUT, OUT_FOLIO, OUT_SINGLE, BACK };
+
+/* As many as reclaim takes at once; one by one; or one entry at a time. */
+static void unmap_all(struct folio **f, unsigned long n, enum what what)
+{
+	if (what == OUT_FOLIO || what == OUT_SINGLE) {
+		for (unsigned long i = 0; i < n; i++)
+			bench_check(try_to_unmap(f[i], what == OUT_SINGLE ? TTU_SINGLE : 0),
+				    "try_to_unmap");
+		return;
+	}
+	for (unsigned long i = 0; i < n; i += 32)
+		try_to_unmap_folios(f + i, (u32)(n - i < 32 ? n - i : 32), 0);
+}
 
 /* Everything up to @what. Return: ns of the last step. */
 static double run(const struct shape *shape, unsigned long pages, enum what what, bool keep)
@@ -95,12 +108,11 @@ static double run(const struct shape *shape, unsigned long pages, enum what what
 	double t = bench_now();
 
 	if (what != PREPARE)
-		for (unsigned long i = 0; i < n; i++)
-			bench_check(try_to_unmap(f[i], what == OUT_SINGLE ? TTU_SINGLE : 0),
-				    "try_to_unmap");
-	if (what == OUT || what == OUT_SINGLE)
+		unmap_all(f, n, what);
+	if (what != BACK)
 		t = bench_now() - t;
 	for (unsigned long i = 0; i < n; i++) {
+		bench_check(folio_mapped(f[i]) == (what == PREPARE), "try_to_unmap_folios");
 		folio_unlock(f[i]);
 		folio_put(f[i]);
 	}
@@ -139,6 +151,7 @@ static void count(unsigned long n, const struct shape *shape, enum what what)
 #define COUNTS(shape)            \
 	COUNT(shape, PREPARE)    \
 	COUNT(shape, OUT)        \
+	COUNT(shape, OUT_FOLIO)  \
 	COUNT(shape, OUT_SINGLE) \
 	COUNT(shape, BACK)
 COUNTS(0)
@@ -149,6 +162,7 @@ COUNTS(3)
 #define COUNT_ROWS(shape)                                                                     \
 	{ "unmap/prepare/" #shape, NULL, count_##shape##_PREPARE, NULL, NULL },               \
 		{ "unmap/out/" #shape, NULL, count_##shape##_OUT, NULL, NULL },               \
+		{ "unmap/out-folio/" #shape, NULL, count_##shape##_OUT_FOLIO, NULL, NULL },   \
 		{ "unmap/out-single/" #shape, NULL, count_##shape##_OUT_SINGLE, NULL, NULL }, \
 	{                                                                                     \
 		"unmap/back/" #shape, NULL, count_##shape##_BACK, NULL, NULL                  \
@@ -160,11 +174,11 @@ const unsigned int nr_unmap_counts = ARRAY_SIZE(unmap_counts);
 static void count_rows(void)
 {
 	for (unsigned int i = 0; i < (bench_opt.quick ? 2 : ARRAY_SIZE(shapes)); i++) {
-		double v[4];
+		double v[5];
 		char name[64];
 
-		for (unsigned int w = 0; w < 4; w++) {
-			v[w] = bench_count_one(unmap_counts[4 * i + w].name, "octavo");
+		for (unsigned int w = 0; w < 5; w++) {
+			v[w] = bench_count_one(unmap_counts[5 * i + w].name, "octavo");
 			if (v[w] < 0) {
 				bench_note("no instruction counts: valgrind is not installed");
 				return;
@@ -172,6 +186,9 @@ static void count_rows(void)
 		}
 		snprintf(name, sizeof(name), "out/%s/instructions", shapes[i].name);
 		bench_value(name, "in", v[OUT] - v[PREPARE], "one-at-a-time",
+			    v[OUT_SINGLE] - v[PREPARE]);
+		snprintf(name, sizeof(name), "out-by-folio/%s/instructions", shapes[i].name);
+		bench_value(name, "in", v[OUT_FOLIO] - v[PREPARE], "one-at-a-time",
 			    v[OUT_SINGLE] - v[PREPARE]);
 		snprintf(name, sizeof(name), "back/%s/instructions", shapes[i].name);
 		bench_value(name, "in", v[BACK] - v[OUT], NULL, 0);
@@ -200,6 +217,7 @@ static void unmap_rows(unsigned long pages)
 	bench_check(type >= 0, "swapon");
 	for (unsigned int i = 0; i < ARRAY_SIZE(shapes); i++) {
 		struct round out = { &shapes[i], pages, OUT },
+			     folio = { &shapes[i], pages, OUT_FOLIO },
 			     single = { &shapes[i], pages, OUT_SINGLE },
 			     back = { &shapes[i], pages, BACK };
 		char name[64];
@@ -207,6 +225,7 @@ static void unmap_rows(unsigned long pages)
 		snprintf(name, sizeof(name), "out/%s", shapes[i].name);
 		bench_row(name, "ns",
 			  (struct contestant[]){ { "octavo", ours, &out },
+						 { "by-folio", ours, &folio },
 						 { "one-at-a-time", ours, &single },
 						 { 0 } });
 		snprintf(name, sizeof(name), "back/%s", shapes[i].name);

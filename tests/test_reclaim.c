@@ -107,6 +107,30 @@ static void test_pageout_of_large_folios(void **state)
 	}
 }
 
+/* Neighbours go to slots that are neighbours, in whatever order they were found. */
+static void test_neighbours_go_together(void **state)
+{
+	enum { NR = 20 };
+	struct folio *folios[NR];
+	unsigned long first;
+
+	up(TEST_MIB, 512, TD_NOW);
+	map_anon(0, NR);
+	fill(0, NR);
+	for (unsigned long i = 0; i < NR; i++) {
+		folios[i] = folio_at((i * 7 + 3) % NR);
+		folio_get(folios[i]);
+	}
+	assert_int_equal(reclaim_folios(folios, NR, RECLAIM_ANYWAY), NR);
+	first = swp_offset(pte_to_swp_entry(entry(0)));
+	for (unsigned long i = 0; i < NR; i++) {
+		assert_true(is_out(i));
+		assert_int_equal(swp_offset(pte_to_swp_entry(entry(i))), first + i);
+	}
+	check(0, NR);
+	down();
+}
+
 static void test_pageout_leaves_what_must_stay(void **state)
 {
 	struct mm_struct *child;
@@ -444,6 +468,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_pageout_and_back),
 		TEST(test_pageout_of_large_folios),
+		TEST(test_neighbours_go_together),
 		TEST(test_pageout_leaves_what_must_stay),
 		TEST(test_pageout_without_slots),
 		TEST(test_large_folio_goes_in_pieces),

@@ -40,6 +40,20 @@ struct folio;
  */
 bool try_to_unmap(struct folio *folio, u32 flags);
 
+/**
+ * try_to_unmap_folios() - the same for several
+ * @folios: each as for try_to_unmap()
+ * @nr: how many
+ * @flags: TTU_...
+ *
+ * Those in a row whose pages follow on one another in one area, up to a page table's worth (512 pages), go at once: one look for
+ * areas, one notifier range for each, one hold of a table's lock. What stops one of them does not stop the others. folio_mapped()
+ * says which have stayed.
+ *
+ * Context: sleeps; no lock of an anon_vma held.
+ */
+void try_to_unmap_folios(struct folio **folios, u32 nr, u32 flags);
+
 /* ---- reclaim ---- */
 
 /* Comes up. Context: sleeps. Return: 0; -ENOMEM. Again is harmless. */

@@ -293,13 +293,24 @@ struct folio_vma_walk {
 #define FVW_MIGRATION 2u /* look for migration entries of the folio, not for present ones */
 #define FVW_SINGLE    4u /* batches of one */
 
-/* A walk for @nr places from @place on, which are pages @index and on of what the VMA's anon_vma is for. */
+/* Where the walk goes: @nr places from @place on, which are pages @index and on of what the VMA's anon_vma is for. */
+static inline void folio_vma_walk_aim(struct folio_vma_walk *w, unsigned long place,
+				      unsigned long index, unsigned long nr)
+{
+	unsigned long pgoff = w->vma->vm_pgoff, start = w->vma->vm_start;
+	unsigned long first = max(index, pgoff), last = min(index + nr, pgoff + vma_pages(w->vma));
+
+	w->place = place;
+	w->base = place - index + pgoff - (start >> PAGE_SHIFT);
+	w->next = start + ((first - pgoff) << PAGE_SHIFT);
+	w->end = first < last ? start + ((last - pgoff) << PAGE_SHIFT) : w->next;
+}
+
+/* A walk for them. */
 static inline struct folio_vma_walk folio_vma_walk_places(struct vm_area_struct *vma, u32 flags,
 							  unsigned long place, unsigned long index,
 							  unsigned long nr)
 {
-	unsigned long pgoff = vma->vm_pgoff, start = vma->vm_start;
-	unsigned long first = max(index, pgoff), last = min(index + nr, pgoff + vma_pages(vma));
 	struct folio_vma_walk w;
 
 	/* what a walk gives out is not cleared before: a walk is made for each folio that goes */
@@ -307,15 +318,12 @@ static inline struct folio_vma_walk folio_vma_walk_places(struct vm_area_struct 
 	w.folio = NULL;
 	w.vma = vma;
 	w.flags = flags;
-	w.place = place;
-	w.base = place - index + pgoff - (start >> PAGE_SHIFT);
-	w.next = start + ((first - pgoff) << PAGE_SHIFT);
-	w.end = first < last ? start + ((last - pgoff) << PAGE_SHIFT) : w.next;
 	w.locked = false;
+	folio_vma_walk_aim(&w, place, index, nr);
 	return w;
 }
 
-/* The same for a folio, as it is now. */
+/* For a folio, as it is now. */
 static inline struct folio_vma_walk folio_vma_walk(struct folio *folio, struct vm_area_struct *vma,
 						   u32 flags)
 {
@@ -324,6 +332,29 @@ static inline struct folio_vma_walk folio_vma_walk(struct folio *folio, struct v
 
 	w.folio = folio;
 	return w;
+}
+
+/*
+ * The walk goes on with another folio, whether it had come to the end of the one before or not. What is still locked stays locked if
+ * it is the table in which that one has its entries, too.
+ */
+static inline void folio_vma_walk_on(struct folio_vma_walk *w, struct folio *folio)
+{
+	const unsigned long addr = w->addr, table = level_size(PGTABLE_LEVEL_PMD);
+
+	w->folio = folio;
+	folio_vma_walk_aim(w, folio_place(folio), READ_ONCE(folio->index), folio_nr_pages(folio));
+	if (!w->locked)
+		return;
+	if (w->pos.level == PGTABLE_LEVEL_PTE &&
+	    ALIGN_DOWN(addr, table) == ALIGN_DOWN(w->next, table)) {
+		w->pos.ptep += (long)(w->next - addr) >> PAGE_SHIFT;
+		w->addr = w->next;
+		w->nr = 0;
+	} else {
+		pte_unlock(&w->pos);
+		w->locked = false;
+	}
 }
 
 /*

@@ -4,7 +4,8 @@
  *
  * Some at a time, in steps that each are done for all of them:
  *
- *	1. lock; was it used after all?; slots; all entries become entries of slots. What fails anywhere here stays, as it was
+ *	1. lock; was it used after all?; slots; and then, of all that have come so far, the entries become entries of slots: neighbours at
+ *	   once. What fails anywhere here stays, as it was
  *	2. what is dirty is written, all of it begun before any is waited for
  *	3. what is clean, unmapped and nobody else's is freed: its count is frozen at the references of who is known
  *
@@ -98,15 +99,27 @@ static void evict_begin(struct eviction *ev, struct folio *folio)
 		return;
 	}
 	err = evict_slots(folio);
-	if (err == -EAGAIN || err == -EINVAL) {
+	if (err == -EAGAIN || err == -EINVAL)
 		evict_pieces(ev, folio);
-		return;
-	}
-	if (err || (folio_mapped(folio) && !try_to_unmap(folio, 0))) {
+	else if (err)
 		keep(folio);
-		return;
+	else
+		ev->folio[ev->nr++] = folio;
+}
+
+/* All at once, as far as they follow on one another. */
+static void evict_unmap(struct eviction *ev)
+{
+	u32 nr = 0;
+
+	try_to_unmap_folios(ev->folio, ev->nr, 0);
+	for (u32 i = 0; i < ev->nr; i++) {
+		if (folio_mapped(ev->folio[i]))
+			keep(ev->folio[i]);
+		else
+			ev->folio[nr++] = ev->folio[i];
 	}
-	ev->folio[ev->nr++] = folio;
+	ev->nr = nr;
 }
 
 /* ---- 3: free ---- */
@@ -183,14 +196,41 @@ static void evict_write_all(struct eviction *ev)
 	ev->nr = 0;
 }
 
+/* Is @a to come before @b? A hint: neither is locked. */
+static bool goes_before(const struct folio *a, const struct folio *b)
+{
+	uintptr_t of_a = (uintptr_t)READ_ONCE(a->mapping), of_b = (uintptr_t)READ_ONCE(b->mapping);
+
+	return of_a != of_b ? of_a < of_b : READ_ONCE(a->index) < READ_ONCE(b->index);
+}
+
+/*
+ * In the order of their addresses, so that those that follow on one another go at once, and to slots that do. They come nearly so: one
+ * after the other is brought to its place.
+ */
+static void evict_order(struct folio **folios, u32 nr)
+{
+	for (u32 i = 1; i < nr; i++) {
+		struct folio *folio = folios[i];
+		u32 at = i;
+
+		for (; at && goes_before(folio, folios[at - 1]); at--)
+			folios[at] = folios[at - 1];
+		folios[at] = folio;
+	}
+}
+
 u64 reclaim_folios(struct folio **folios, u32 nr, u32 flags)
 {
 	struct eviction ev = { .flags = flags };
-	u32 done = 0;
+	u32 done = 0, end;
 
 	while (done < nr) {
-		while (done < nr && ev.nr < RECLAIM_BATCH)
+		end = min(nr, done + RECLAIM_BATCH);
+		evict_order(folios + done, end - done);
+		while (done < end && ev.nr < RECLAIM_BATCH)
 			evict_begin(&ev, folios[done++]);
+		evict_unmap(&ev);
 		evict_write_all(&ev);
 	}
 	count_event(RECLAIM_FREED, ev.freed);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * unmap.c - try_to_unmap(): a folio goes out of all page tables.
+ * unmap.c - try_to_unmap(): folios go out of all page tables, those that are neighbours at once.
  *
  * 1. A walk finds runs of entries; what becomes of a run is one small function's business, one for each kind of
  *    memory. Each does its work in three steps: what can fail and be taken back; the point of no return, which is the answer
@@ -93,6 +93,8 @@ static bool ttu_refill(struct folio_unmap *u, struct vm_area_struct *vma, unsign
 	return t->table;
 }
 
+/* ---- folios ---- */
+
 static u32 walk_flags(const struct folio *folio, u32 flags)
 {
 	u32 fvw = flags & TTU_SYNC ? FVW_SYNC : 0;
@@ -102,28 +104,75 @@ static u32 walk_flags(const struct folio *folio, u32 flags)
 	return fvw;
 }
 
-bool try_to_unmap(struct folio *folio, u32 flags)
+/* How many of @nr, the first for one, are as one to the reverse map, and not more than a table's? */
+static u32 group_size(struct folio **folios, u32 nr)
+{
+	const struct folio *folio = folios[0];
+	unsigned long pages = folio_nr_pages(folio), next = READ_ONCE(folio->index) + pages;
+	const void *mapping = READ_ONCE(folio->mapping);
+	u32 n = 1;
+
+	BUG_ON(!folio_test_locked(folio));
+	/* kinds differ in how they are walked */
+	if (unlikely(unmap_asks()))
+		return 1;
+	for (nr = min(nr, UNMAP_MAX_FOLIOS); n < nr; n++) {
+		folio = folios[n];
+		if (READ_ONCE(folio->mapping) != mapping || READ_ONCE(folio->index) != next)
+			break;
+		pages += folio_nr_pages(folio);
+		if (pages > PTRS_PER_TABLE)
+			break;
+		next += folio_nr_pages(folio);
+		BUG_ON(!folio_test_locked(folio));
+	}
+	return n;
+}
+
+/* The lock of what maps any of them. NULL: nothing does. */
+static struct anon_vma *group_lock(struct folio **folios, u32 nr)
+{
+	struct anon_vma *anon_vma = NULL;
+
+	for (u32 i = 0; i < nr && !anon_vma; i++)
+		anon_vma = folio_lock_anon_vma_read(folios[i]);
+	return anon_vma;
+}
+
+static void unmap_group(struct folio **folios, u32 nr, u32 flags)
 {
 	struct ttu t = {
 		.u = {
-			.walk_flags = walk_flags(folio, flags),
+			.walk_flags = walk_flags(folios[0], flags),
 			.event = MMU_NOTIFY_CLEAR,
 			.batch = ttu_batch,
 			.refill = ttu_refill,
 		},
 		.flags = flags,
 	};
-	struct anon_vma *anon_vma;
+	struct anon_vma *anon_vma = group_lock(folios, nr);
 
-	BUG_ON(!folio_test_locked(folio));
-	anon_vma = folio_lock_anon_vma_read(folio);
-	if (anon_vma) {
-		folio_unmap_walk(folio, anon_vma, &t.u);
-		if (t.several)
-			unmap_lazyfree_all(&t, folio, anon_vma);
-		anon_vma_unlock_read(anon_vma);
-		if (t.table)
-			pagetable_free(t.table);
+	if (!anon_vma)
+		return;
+	folio_unmap_walk(folios, nr, anon_vma, &t.u);
+	for (u32 todo = t.several; todo; todo &= todo - 1)
+		unmap_lazyfree_all(&t, folios[__builtin_ctz(todo)], anon_vma);
+	anon_vma_unlock_read(anon_vma);
+	if (t.table)
+		pagetable_free(t.table);
+}
+
+void try_to_unmap_folios(struct folio **folios, u32 nr, u32 flags)
+{
+	for (u32 at = 0, n; at < nr; at += n) {
+		n = group_size(folios + at, nr - at);
+		unmap_group(folios + at, n, flags);
 	}
+}
+
+bool try_to_unmap(struct folio *folio, u32 flags)
+{
+	BUG_ON(!folio_test_locked(folio));
+	unmap_group(&folio, 1, flags);
 	return !folio_mapped(folio);
 }

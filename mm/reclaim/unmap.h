@@ -20,10 +20,10 @@
 
 struct ttu {
 	struct folio_unmap u;
-	u32 flags;	      /* TTU_... */
-	bool split;	      /* refill: split the leaf; else bring a table */
-	bool several;	      /* lazily freed memory has entries elsewhere, too: nothing was done */
-	struct ptdesc *table; /* for what comes in the place of a leaf */
+	u32 flags;  /* TTU_... */
+	bool split; /* refill: split the leaf; else bring a table */
+	u32 several; /* a bit for each lazily freed folio that has entries elsewhere, too: nothing was done */
+	struct ptdesc *table;	      /* for what comes in the place of a leaf */
 	const struct mm_struct *high; /* whose highest number of pages is up to date */
 };
 

@@ -40,7 +40,7 @@ enum unmap_next unmap_lazyfree(struct ttu *t, const struct unmap_run *run)
 
 	/* under the ptl of an entry that all others come from: it can become this number, and then it stays */
 	if ((u32)folio_mapcount(folio) != run->nr) {
-		t->several = true;
+		t->several |= 1u << t->u.at;
 		return UNMAP_STOP;
 	}
 	seen = unmap_run_begin(run);
@@ -108,7 +108,7 @@ void unmap_lazyfree_all(struct ttu *t, struct folio *folio, struct anon_vma *ano
 	const struct rmap_walk_control discard = { .rmap_one = discard_one, .arg = t };
 	bool held;
 
-	folio_unmap_walk(folio, anon_vma, &l.u);
+	folio_unmap_walk(&folio, 1, anon_vma, &l.u);
 	held = folio_mapped(folio) || others_hold(folio, 0);
 	/* after the references, as above; what entries said is the folio's now */
 	if (l.wanted && folio_test_flag(folio, PG_dirty))

@@ -178,7 +178,7 @@ static struct anon_vma *folio_to_migration(struct folio *folio, struct to_migrat
 	anon_vma_lock_read(anon_vma);
 	t->u.walk_flags = FVW_SYNC;
 	t->u.batch = batch_to_migration;
-	folio_unmap_walk(folio, anon_vma, &t->u);
+	folio_unmap_walk(&folio, 1, anon_vma, &t->u);
 	anon_vma_unlock_read(anon_vma);
 	return anon_vma;
 }

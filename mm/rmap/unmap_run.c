@@ -46,41 +46,72 @@ void unmap_run_cancel(const struct unmap_run *run)
 			ptep_revive(run->ptep + i);
 }
 
-/* ---- all of a folio ---- */
+/* ---- all of some folios ---- */
 
-/* Return: false: a batch stays, or there is nothing more. */
-static __always_inline bool unmap_area(struct folio *folio, struct vm_area_struct *vma,
-				       struct folio_unmap *u)
+/* What an area maps of one folio. Return: may anything else map it, and is it to go? */
+static __always_inline bool unmap_folio(struct folio_unmap *u, struct folio_vma_walk *w)
 {
-	struct folio_vma_walk w = folio_vma_walk(folio, vma, u->walk_flags);
 	enum unmap_next next = UNMAP_GO_ON;
-	struct mmu_notifier_range range;
 
-	mmu_notifier_range_init(&range, u->event, vma->vm_mm, w.next, w.end);
-	range.owner = u->owner;
-	/* It may sleep, so it does not fail. */
-	mmu_notifier_invalidate_range_start(&range);
-	while (next != UNMAP_STOP && folio_mapped(folio) && folio_vma_walk_next(&w)) {
-		next = u->batch(u, &w);
+	while (next != UNMAP_STOP && w->next < w->end && folio_mapped(w->folio) &&
+	       folio_vma_walk_next(w)) {
+		next = u->batch(u, w);
 		if (next == UNMAP_AGAIN) {
-			folio_vma_walk_again(&w);
-			if (!u->refill(u, vma, w.addr))
+			folio_vma_walk_again(w);
+			if (!u->refill(u, w->vma, w->addr))
 				next = UNMAP_STOP;
 		}
 	}
-	folio_vma_walk_done(&w);
-	mmu_notifier_invalidate_range_end(&range);
-	return next != UNMAP_STOP && folio_mapped(folio);
+	return next != UNMAP_STOP && folio_mapped(w->folio);
 }
 
-void folio_unmap_walk(struct folio *folio, struct anon_vma *anon_vma, struct folio_unmap *u)
+/* @end: the first index that is none of the folios'. */
+static __always_inline void unmap_area(struct folio_unmap *u, struct vm_area_struct *vma,
+				       unsigned long end)
 {
-	unsigned long first = READ_ONCE(folio->index), last = first + folio_nr_pages(folio) - 1;
+	u32 todo = u->left, at = (u32)__builtin_ctz(todo);
+	struct folio_vma_walk w = folio_vma_walk(u->folios[at], vma, u->walk_flags);
+	struct mmu_notifier_range range;
+
+	end = vma->vm_start + ((min(end - vma->vm_pgoff, vma_pages(vma))) << PAGE_SHIFT);
+	/* those before have gone, and it is they that are in the area */
+	if (unlikely(w.next >= end))
+		return;
+	mmu_notifier_range_init(&range, u->event, vma->vm_mm, w.next, end);
+	range.owner = u->owner;
+	/* It may sleep, so it does not fail. */
+	mmu_notifier_invalidate_range_start(&range);
+	for (;;) {
+		u->at = at;
+		if (!unmap_folio(u, &w))
+			u->left &= ~(1u << at);
+		todo &= todo - 1;
+		if (!todo)
+			break;
+		at = (u32)__builtin_ctz(todo);
+		folio_vma_walk_on(&w, u->folios[at]);
+	}
+	folio_vma_walk_done(&w);
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+void folio_unmap_walk(struct folio **folios, u32 nr, struct anon_vma *anon_vma,
+		      struct folio_unmap *u)
+{
+	unsigned long first = READ_ONCE(folios[0]->index), end = first;
 	struct vm_area_struct *vma;
 	struct interval_node *node;
 
-	VM_BUG_ON(!folio_test_locked(folio));
-	for_each_vma_of_pages (vma, node, anon_vma, first, last)
-		if (!unmap_area(folio, vma, u))
+	VM_BUG_ON(!nr || nr > UNMAP_MAX_FOLIOS);
+	for (u32 i = 0; i < nr; i++) {
+		VM_BUG_ON(!folio_test_locked(folios[i]) || READ_ONCE(folios[i]->index) != end);
+		end += folio_nr_pages(folios[i]);
+	}
+	u->folios = folios;
+	u->left = ~0u >> (UNMAP_MAX_FOLIOS - nr);
+	for_each_vma_of_pages (vma, node, anon_vma, first, end - 1) {
+		unmap_area(u, vma, end);
+		if (!u->left)
 			break;
+	}
 }

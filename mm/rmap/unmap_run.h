@@ -118,13 +118,19 @@ static inline void unmap_run_end(const struct unmap_run *run)
 	folio_put_refs(run->sr.folio, run->nr);
 }
 
-/* ---- all of a folio ---- */
+/* ---- all of some folios ---- */
 
 enum unmap_next {
 	UNMAP_GO_ON,
 	UNMAP_AGAIN, /* the same batch, after ->refill() */
-	UNMAP_STOP,  /* it stays mapped */
+	UNMAP_STOP,  /* the folio stays mapped */
 };
+
+/*
+ * Folios that go at once: they have one mapping, and the pages of each follow on those of the one before. To the reverse map they are
+ * as one, up to the batches.
+ */
+#define UNMAP_MAX_FOLIOS 32u
 
 struct folio_unmap {
 	u32 walk_flags;		       /* FVW_... */
@@ -134,13 +140,19 @@ struct folio_unmap {
 	enum unmap_next (*batch)(struct folio_unmap *u, const struct folio_vma_walk *w);
 	/* Gets what a batch lacks. @addr: the batch's. Context: no ptl; sleeps, without reclaim. Return: false: it cannot. */
 	bool (*refill)(struct folio_unmap *u, struct vm_area_struct *vma, unsigned long addr);
+	/* folio_unmap_walk()'s own */
+	struct folio **folios;
+	u32 left; /* a bit for each that something may still map, and nothing has stopped */
+	u32 at;	  /* whose turn it is */
 };
 
 /*
- * Every batch of every area, until one stays or nothing maps the folio any more. Each area's part is one notifier range. S2.22,
- * S2.36. Context: folio locked, @anon_vma, its mapping, locked for reading; sleeps.
+ * Every batch of every area, until of each of the @nr folios one stays or nothing maps it any more. Each area's part is one notifier range.
+ * What stays is one folio's business: the others go on. S2.22, S2.36. Context: folios locked, @anon_vma, their mapping, locked for
+ * reading; sleeps.
  */
-void folio_unmap_walk(struct folio *folio, struct anon_vma *anon_vma, struct folio_unmap *u);
+void folio_unmap_walk(struct folio **folios, u32 nr, struct anon_vma *anon_vma,
+		      struct folio_unmap *u);
 
 /* ---- migrate_entry.c ---- */
 
