@@ -426,9 +426,22 @@ static void test_folio_split_keeps_poison_with_its_page(void **state)
 
 static struct {
 	unsigned long pfn, nr;
-	u32 stop;
+	u32 stop, pause;
 	unsigned long got, busy, done;
+	u32 row; /* refusals in a row */
 } race;
+
+#define PATIENCE 8u
+
+/* The owner was @busy again, or not. It could be so for ever, if walkers always have a piece: then they stand still. */
+static void owner_was(bool busy)
+{
+	race.busy += busy;
+	race.row = busy ? race.row + 1 : 0;
+	WRITE_ONCE(race.pause, race.row > PATIENCE);
+	if (race.pause)
+		octavo_port_relax();
+}
 
 /* The owner splits, splits out, merges; the walkers' references make some of them fail. */
 static void owner(void)
@@ -446,15 +459,16 @@ static void owner(void)
 
 		if (err) {
 			assert_int_equal(err, -EBUSY);
-			race.busy++;
+			owner_was(true);
 			continue;
 		}
+		owner_was(false);
 		race.done++;
 		do {
 			folio = folio_merge(page_folio(pfn_to_page(race.pfn)), order, GFP_KERNEL,
 					    &err);
 			assert_true(folio || err == -EBUSY);
-			race.busy += !folio;
+			owner_was(!folio);
 		} while (!folio);
 	}
 	/* release: pairs with the acquire in walker() */
@@ -467,8 +481,13 @@ static void walker(unsigned int cpu)
 
 	while (!smp_load_acquire(&race.stop)) {
 		unsigned long pfn = race.pfn + (unsigned long)rand_r(&seed) % race.nr;
-		struct folio *folio = page_try_get_folio(pfn_to_page(pfn));
+		struct folio *folio;
 
+		if (READ_ONCE(race.pause)) {
+			octavo_port_relax();
+			continue;
+		}
+		folio = page_try_get_folio(pfn_to_page(pfn));
 		if (!folio)
 			continue;
 		fetch_add_relaxed(&race.got, 1ul);

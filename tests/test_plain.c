@@ -338,11 +338,22 @@ static struct page *head_of(struct page *page, unsigned int order)
 	return pfn_to_page(ALIGN_DOWN(page_to_pfn(page), 1ul << order));
 }
 
+#define PATIENCE 100u
+
 static struct {
 	unsigned long pfn;
 	u32 stop;
+	u32 pause;
 	u64 got;
 } walk;
+
+/* The owner has been refused. Now and then it may be for ever, if walkers always have it: then they stand still. */
+static void refused(u32 tries)
+{
+	if (tries == PATIENCE)
+		WRITE_ONCE(walk.pause, 1);
+	octavo_port_relax();
+}
 
 /* Of pages that are there, and that walkers may have: until one of them has had one. */
 static void let_them_walk(void)
@@ -384,7 +395,7 @@ static void allocate_or_walk(unsigned int cpu, void *arg)
 		struct page *page = pfn_to_page(walk.pfn + (i & 1 ? 0 : i % (1u << WALK_ORDER)));
 		unsigned int order;
 
-		if (!plain_try_get(page)) {
+		if (READ_ONCE(walk.pause) || !plain_try_get(page)) {
 			/* the owner has to be run for there to be any */
 			octavo_port_relax();
 			continue;
@@ -483,8 +494,9 @@ static void split_or_walk(unsigned int cpu, void *arg)
 			let_them_walk();
 		for (u32 turn = 0; turn < i % 32; turn++)
 			octavo_port_relax();
-		while (split_page(page, WALK_ORDER))
-			octavo_port_relax();
+		for (u32 tries = 0; split_page(page, WALK_ORDER); tries++)
+			refused(tries);
+		WRITE_ONCE(walk.pause, 0);
 		for (unsigned long k = 0; k < 1ul << WALK_ORDER; k++) {
 			memdesc_t md = word(page + k);
 
