@@ -4,6 +4,19 @@
  */
 #include "memcg_machine.h"
 
+/* A group of which nobody would count anything is none. */
+static void test_no_group_before_reclaim(void **state)
+{
+	int err = 0;
+
+	boot_small(TEST_MIB, 2);
+	assert_null(mem_cgroup_create(NULL, &err));
+	assert_int_equal(err, -EINVAL);
+	assert_int_equal(reclaim_init(), 0);
+	assert_int_equal(mem_cgroup_end(make(NULL)), 0);
+	shutdown_clean();
+}
+
 /* ---- what is charged ---- */
 
 static void test_charged_until_freed(void **state)
@@ -401,6 +414,7 @@ static void test_two_cpus_at_the_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_no_group_before_reclaim),
 		TEST(test_charged_until_freed),
 		TEST(test_pieces_and_copies_are_charged),
 		TEST(test_groups_above_have_it_too),

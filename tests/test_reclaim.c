@@ -463,6 +463,24 @@ static void test_two_programs_and_kswapd(void **state)
 	down();
 }
 
+static void kswapd_of_no_node(void *arg)
+{
+	kswapd(OCTAVO_NR_NODES);
+}
+
+/* Numbers that nobody has checked. */
+static void test_no_such_node_or_order(void **state)
+{
+	boot_small(TEST_MIB, 2);
+	assert_int_equal(reclaim_init(), 0);
+	assert_int_equal(try_to_free_pages(GFP_KERNEL, ~0u, 1000), 0);
+	assert_int_equal(try_to_free_pages(GFP_KERNEL, 64, -1000), 0);
+	shutdown_clean();
+	boot_small(TEST_MIB, 2);
+	assert_int_equal(reclaim_init(), 0);
+	expect_panic(kswapd_of_no_node, NULL, "no node");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -485,6 +503,7 @@ int main(void)
 		TEST(test_no_more_slots_is_out_of_memory),
 		TEST(test_kswapd),
 		TEST(test_two_programs_and_kswapd),
+		TEST(test_no_such_node_or_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,9 +28,9 @@ enum memcg_limit {
 /**
  * mem_cgroup_create() - a group
  * @parent: NULL: below nothing but the whole machine
- * @err: -ENOMEM; -ENOSPC too many groups; -EINVAL the parent has ended
+ * @err: -ENOMEM; -ENOSPC too many groups; -EINVAL the parent has ended, or reclaim_init() has not been called
  *
- * No limits. Context: sleeps; reclaim_init() has been called. Return: with a reference; NULL.
+ * No limits. Context: sleeps. Return: with a reference; NULL.
  */
 struct mem_cgroup *mem_cgroup_create(struct mem_cgroup *parent, int *err);
 /**

@@ -58,7 +58,7 @@ void try_to_unmap_folios(struct folio **folios, u32 nr, u32 flags);
 
 /* Comes up. Context: sleeps. Return: 0; -ENOMEM. Again is harmless. */
 int reclaim_init(void);
-/* Body of the background thread of a node: returns after kswapd_stop(). */
+/* Body of the background thread of a node: returns after kswapd_stop(). Fatal: no number of a node. */
 void kswapd(u32 nid);
 void kswapd_stop(void);
 

@@ -145,6 +145,7 @@ u64 try_to_free_pages(gfp_t gfp, unsigned int order, int nid)
 		return 0;
 	count_event(RECLAIM_DIRECT, 1);
 	/* some more than is needed now, or the next one comes here too */
+	order = min(order, (unsigned int)MAX_FOLIO_ORDER);
 	return reclaim_some(NULL, nid, max(1ul << order, (unsigned long)RECLAIM_BATCH));
 }
 
@@ -205,8 +206,11 @@ static u64 node_missing(u32 nid)
 
 void kswapd(u32 nid)
 {
-	struct kswapd *k = &octavo_state.reclaim.kswapd[nid];
+	struct kswapd *k;
 
+	if (nid >= OCTAVO_NR_NODES)
+		octavo_panic("kswapd: there is no node %u", nid);
+	k = &octavo_state.reclaim.kswapd[nid];
 	while (kswapd_wait(k)) {
 		u64 missing;
 

@@ -143,8 +143,14 @@ static struct mem_cgroup *memcg_alloc(void)
 
 struct mem_cgroup *mem_cgroup_create(struct mem_cgroup *parent, int *err)
 {
-	struct mem_cgroup *memcg = memcg_alloc();
+	struct mem_cgroup *memcg;
 
+	/* acquire: pairs with the release of reclaim_init(), without which nobody would charge */
+	if (!smp_load_acquire(&octavo_state.upcalls.reclaim)) {
+		*err = -EINVAL;
+		return NULL;
+	}
+	memcg = memcg_alloc();
 	memcg_reap();
 	*err = memcg ? folio_set_init(&memcg->set) : -ENOMEM;
 	if (*err) {
