@@ -100,6 +100,8 @@ static void test_large_and_wrong(void **state)
 	p = vm_map_ram(pages, 2, 0);
 	vm_unmap_ram(p, 3);
 	assert_warned("not a mapping of 3");
+	vm_unmap_ram((char *)p + 8, 1);
+	assert_warned("not a mapping of 1");
 	/* a part of one is legal, and a block is nobody's to free */
 	vm_unmap_ram(p, 1);
 	assert_maps(kat(p, 1), pages[0]);
@@ -114,6 +116,31 @@ static void test_large_and_wrong(void **state)
 	put_page(pages[0]);
 	kmap_idle();
 	shutdown_clean();
+}
+
+/* A mapping that nobody unmapped is said, and nothing else is lost with it. */
+COVERS("S4.19");
+static void test_ram_leak_is_reported(void **state)
+{
+	struct page *page;
+	const char *last = NULL;
+	void *old, *p;
+
+	kmap_boot();
+	page = new_page(0);
+	old = vm_map_ram(&page, 1, 0);
+	/* of a block that is not current any more, and of one that is */
+	for (unsigned int i = 0; i < 2 * 4096; i++) {
+		p = vm_map_ram(&page, 1, 0);
+		assert_non_null(p);
+		if (i % 4096 != 4095)
+			vm_unmap_ram(p, 1);
+	}
+	assert_non_null(old);
+	put_page(page);
+	sim_log_take(NULL);
+	assert_int_equal(sim_shutdown(), 0);
+	assert_true(sim_log_take(&last) >= 2);
 }
 
 static struct page *shared;
@@ -185,6 +212,7 @@ int main(void)
 		TEST(test_map_ram),
 		TEST(test_blocks_end),
 		TEST(test_large_and_wrong),
+		TEST(test_ram_leak_is_reported),
 		TEST(test_map_ram_smp),
 #if OCTAVO_FAULTS
 		TEST(test_map_ram_fails_at_any_step),

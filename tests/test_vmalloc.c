@@ -342,6 +342,46 @@ static bool list_one(const struct vmalloc_info *info, void *arg)
 	return l->n < 4;
 }
 
+/* Arguments that make no sense, and sizes that no sum must turn into small ones. */
+static void test_wrong_arguments(void **state)
+{
+	const unsigned long flags[] = { VM_MAP_PUT_PAGES, VM_MAP_RAM, VM_SPARSE, VM_IOREMAP,
+					1ul << 40 };
+	const unsigned long aligns[] = { 3 * PAGE_SIZE, 1ul << 63, ~0ul };
+	void *p, *small;
+
+	kmap_boot();
+	for (unsigned int i = 0; i < ARRAY_SIZE(flags); i++)
+		assert_null(__vmalloc_node_range(PAGE_SIZE, 1, GFP_KERNEL, PAGE_KERNEL, flags[i],
+						 NUMA_NO_NODE, NULL));
+	for (unsigned int i = 0; i < ARRAY_SIZE(aligns); i++)
+		assert_null(__vmalloc_node_range(PAGE_SIZE, aligns[i], GFP_KERNEL, PAGE_KERNEL, 0,
+						 NUMA_NO_NODE, NULL));
+	assert_null(vmalloc(~0ul));
+	assert_null(vmalloc(~0ul - PAGE_SIZE));
+	assert_null(vmalloc(0));
+	assert_null(vmalloc_node(PAGE_SIZE, 12345));
+	assert_null(vmalloc_node(PAGE_SIZE, -7));
+	assert_null(get_vm_area(~0ul, VM_SPARSE));
+	assert_null(get_vm_area(PAGE_SIZE, VM_ALLOC));
+	p = at_least(PAGE_SIZE);
+	assert_null(vrealloc(p, ~0ul, GFP_KERNEL));
+	assert_null(vrealloc((char *)p + 8, 10, GFP_KERNEL));
+	small = kmalloc(8, GFP_KERNEL);
+	assert_null(vrealloc(small, 10, GFP_KERNEL));
+	kfree(small);
+	assert_non_null(vmalloc_to_page(p));
+	vfree((char *)p + PAGE_SIZE);
+	vfree((char *)p + 1);
+	vunmap((char *)p + 1);
+	assert_int_equal(kmap_stat().areas, 1);
+	vfree(p);
+	vfree(p);
+	/* where it may not sleep there is kmalloc() or nothing */
+	assert_null(kvmalloc(totalram_pages() << PAGE_SHIFT, GFP_NOWAIT));
+	kmap_end();
+}
+
 static void test_listing(void **state)
 {
 	struct listed l = { 0 };
@@ -494,6 +534,7 @@ int main(void)
 		TEST(test_kvmalloc),
 		TEST(test_vmalloc_user_is_mappable),
 		TEST(test_flush_reset_perms),
+		TEST(test_wrong_arguments),
 		TEST(test_listing),
 		TEST(test_leaks_are_reported),
 		TEST(test_two_cpus),

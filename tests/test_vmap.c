@@ -285,6 +285,66 @@ static void test_vmap_errors(void **state)
 	kmap_end();
 }
 
+/* Entries that the kernel could not tell from none, from tables, or from frames without words. */
+COVERS("S4.6");
+static void test_vmap_wrong_prot(void **state)
+{
+	const u64 wrong[] = { 0,
+			      _PAGE_RW,
+			      PAGE_NONE.v,
+			      PAGE_KERNEL.v | _PAGE_LEAF,
+			      PAGE_KERNEL.v | _PAGE_SPECIAL,
+			      PAGE_KERNEL.v | 1ul << PAGE_SHIFT };
+	const unsigned long pfn = 1ul << 35;
+	struct page *run, **pages;
+	void *addr;
+
+	kmap_boot();
+	run = new_page(level_order(PGTABLE_LEVEL_PMD));
+	pages = array_of((unsigned int)LEAF_PAGES);
+	for (unsigned int i = 0; i < LEAF_PAGES; i++)
+		pages[i] = run + i;
+	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++) {
+		const pgprot_t prot = { wrong[i] };
+
+		assert_int_equal(vmap_pages(pages, (unsigned int)LEAF_PAGES, 0, prot, &addr),
+				 -EINVAL);
+		assert_null(vmap_pfn(&pfn, 1, prot));
+		assert_null(__vmalloc_node_range(PAGE_SIZE, 1, GFP_KERNEL, prot, 0, NUMA_NO_NODE,
+						 NULL));
+	}
+	addr = vmap(pages, (unsigned int)LEAF_PAGES, 0, PAGE_READONLY);
+	assert_non_null(addr);
+	vunmap(addr);
+	kfree(pages);
+	put_page(run);
+	kmap_end();
+}
+
+/* Pointers that lead to no page, alone and among good ones. */
+COVERS("S4.6");
+static void test_vmap_no_pages(void **state)
+{
+	struct page *good, *pages[8];
+	void *addr;
+
+	kmap_boot();
+	good = new_page(0);
+	for (unsigned int at = 0; at < 8; at++)
+		for (unsigned long bad = 0; bad < 3; bad++) {
+			for (unsigned int i = 0; i < 8; i++)
+				pages[i] = good;
+			pages[at] = bad ? pfn_to_page(bad == 1 ? 1ul << 39 : ~0ul) : NULL;
+			assert_int_equal(vmap_pages(pages, 8, 0, PAGE_KERNEL, &addr), -EINVAL);
+			assert_int_equal(vmap_pages(pages, 8, VM_MAP_PUT_PAGES, PAGE_KERNEL, &addr),
+					 -EINVAL);
+			assert_null(vm_map_ram(pages, 8, NUMA_NO_NODE));
+		}
+	assert_int_equal(page_count(good), 1);
+	put_page(good);
+	kmap_end();
+}
+
 COVERS("S4.9");
 static void test_vunmap(void **state)
 {
@@ -334,6 +394,67 @@ static struct folio_subrange folio_beyond(struct folio *folio, u32 nr)
 	while (memdesc_type(page_memdesc(folio_page(folio, 0) + sr.first)) != MEMDESC_FREE)
 		sr.first++;
 	return sr;
+}
+
+/* Two folios, the second of which begins where the first ends. */
+static void make_neighbours(struct folio **a, struct folio **b)
+{
+	struct folio *f[8];
+
+	*a = *b = NULL;
+	for (int i = 0; i < 8; i++)
+		f[i] = new_folio(1);
+	for (int i = 0; i < 64 && !*a; i++) {
+		if (folio_pfn(f[i % 8]) + 2 != folio_pfn(f[i / 8]))
+			continue;
+		*a = f[i % 8];
+		*b = f[i / 8];
+	}
+	assert_non_null(*a);
+	for (int i = 0; i < 8; i++)
+		if (f[i] != *a && f[i] != *b)
+			folio_put(f[i]);
+}
+
+/* Parts that were not made by folio_subrange(): nothing but what is the folio's is mapped, or paid for. */
+COVERS("S4.1 S4.23 S4.22");
+static void test_vmap_folios_wrong_parts(void **state)
+{
+	const unsigned long flags[] = { 0, VM_MAP_PUT_PAGES };
+	struct folio_subrange parts[2];
+	struct folio *a, *b;
+	memdesc_t good;
+	void *addr;
+
+	kmap_boot();
+	make_neighbours(&a, &b);
+	for (unsigned int i = 0; i < ARRAY_SIZE(flags); i++) {
+		const struct folio_subrange wrong[] = { { a, 1, 2 },	{ a, 2, 1 },
+							{ a, 0, 3 },	{ a, 0, 0 },
+							{ a, ~0u, 2 },	{ a, 0, ~0u },
+							{ NULL, 0, 1 }, { a, 2, ~0u } };
+
+		for (unsigned int k = 0; k < 2 * ARRAY_SIZE(wrong); k++) {
+			parts[k % 2] = folio_subrange(b, 0, 1);
+			parts[!(k % 2)] = wrong[k / 2];
+			assert_int_equal(vmap_folios(parts, 2, flags[i], PAGE_KERNEL, &addr),
+					 k / 2 == 5 || k / 2 == 7 ? -E2BIG : -EINVAL);
+		}
+	}
+	/* of the folio, but this page is not to be used */
+	good = folio_page(a, 1)->memdesc;
+	parts[0] = folio_subrange(b, 0, 1);
+	parts[1] = folio_subrange(a, 1, 1);
+	assert_int_equal(vmap_folios(parts, 2, 0, PAGE_KERNEL, &addr), 0);
+	vunmap(addr);
+	folio_page(a, 1)->memdesc = memdesc_mk(MEMDESC_HWPOISON);
+	assert_int_equal(vmap_folios(parts, 2, 0, PAGE_KERNEL, &addr), -EINVAL);
+	folio_page(a, 1)->memdesc = good;
+	assert_int_equal(folio_ref_count(a), 1);
+	assert_int_equal(folio_ref_count(b), 1);
+	folio_put(a);
+	folio_put(b);
+	kmap_end();
 }
 
 /* Parts of folios, some of them overlapping: one reference a part passes, and none is lost or dropped twice. */
@@ -468,7 +589,10 @@ int main(void)
 		TEST(test_vmap_put_pages_last),
 		TEST(test_vmap_refuses_types),
 		TEST(test_vmap_errors),
+		TEST(test_vmap_wrong_prot),
+		TEST(test_vmap_no_pages),
 		TEST(test_vunmap),
+		TEST(test_vmap_folios_wrong_parts),
 		TEST(test_vmap_folios),
 #if OCTAVO_FAULTS
 		TEST(test_vmap_fails_at_any_step),

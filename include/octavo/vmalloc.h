@@ -123,7 +123,7 @@ struct vm_struct {
  *         repeated or not. With VM_MAP_PUT_PAGES kmalloc()ed or vmalloc()ed
  * @count: how many
  * @flags: VM_MAP_PUT_PAGES, VM_NO_HUGE_VMAP, VM_USERMAP; VM_NO_GUARD is dropped with a warning
- * @prot: of the entries; never executable, whatever it says
+ * @prot: of the entries, present ones; never executable, whatever it says
  *
  * Without VM_MAP_PUT_PAGES the pages are the caller's and stay it: no reference is taken, and they outlive the
  * mapping. With it, one reference for each entry and the array belong to the area, until vfree() gives the
@@ -132,7 +132,7 @@ struct vm_struct {
  *
  * Context: may sleep.
  * Return: the address; NULL: no memory or addresses, more pages than there is memory, none at all, a page that may
- * not be mapped (slab, page table, movable, poisoned, free), VM_FLUSH_RESET_PERMS (with a warning). Then nothing has
+ * not be mapped (slab, page table, movable, poisoned, free) or none, other flags, VM_FLUSH_RESET_PERMS with a warning. Then nothing has
  * changed and the caller owns what it owned.
  */
 void *vmap(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot);
@@ -206,7 +206,7 @@ void *__vmalloc(unsigned long size, gfp_t gfp) __must_check;
  * @node: preferred; NUMA_NO_NODE
  * @caller: for listings; NULL: the caller of this
  *
- * Context: may sleep. Return: the address, NULL.
+ * Context: may sleep. Return: the address; NULL: no memory or addresses, or an argument that makes no sense.
  */
 void *__vmalloc_node_range(unsigned long size, unsigned long align, gfp_t gfp, pgprot_t prot,
 			   unsigned long flags, int node, const void *caller) __must_check;
@@ -238,7 +238,7 @@ void vfree_atomic(const void *addr);
 /* What vfree_atomic() left. Context: may sleep. Return: areas freed. */
 unsigned long vmalloc_run_deferred(void);
 
-/* kmalloc(), or vmalloc() when there is no run of that size. Context: may sleep. */
+/* kmalloc(), or vmalloc() when there is no run of that size and @gfp may sleep. */
 void *kvmalloc(size_t size, gfp_t gfp) __must_check;
 /* Of kmalloc(), vmalloc() or kvmalloc(). Context: as the one that fits. */
 void kvfree(const void *p);

@@ -278,6 +278,13 @@ bool kmap_lookup(struct kmap *k, unsigned long addr, pte_t *e, unsigned int *lev
 int kmap_protect(struct kmap *k, unsigned long start, unsigned long end, u64 set, u64 clear,
 		 unsigned long *split);
 
+/* Would entries with it be told from none, from tables, and from frames without words? */
+static inline bool kmap_prot_good(pgprot_t prot)
+{
+	return (prot.v & (_PAGE_PRESENT | _PAGE_LEAF | _PAGE_SPECIAL | PTE_PFN_MASK)) ==
+	       _PAGE_PRESENT;
+}
+
 /* The kernel's tables are indexed by the low bits alone, as the hardware does. */
 static inline unsigned long kmap_table_addr(unsigned long addr)
 {

@@ -190,7 +190,8 @@ void vm_unmap_ram(const void *mem, unsigned int count)
 	const unsigned long addr = (unsigned long)mem;
 	const unsigned long end = addr + ((unsigned long)count << PAGE_SHIFT);
 	struct kmap *k = kmap_if_up();
-	struct ram_block *b = k && is_vmalloc_addr(mem) ? block_at(k, addr) : NULL;
+	const bool inside = k && is_vmalloc_addr(mem) && IS_ALIGNED(addr, PAGE_SIZE);
+	struct ram_block *b = inside ? block_at(k, addr) : NULL;
 	unsigned long huge = 0;
 
 	if (!b) {
@@ -225,9 +226,14 @@ void kmap_ram_dirty(struct kmap_home *home, unsigned long *start, unsigned long 
 void kmap_ram_exit(struct kmap *k)
 {
 	for (u32 h = 0; h < k->nr_homes; h++) {
-		struct ram_block *b = replace_current(&k->home[h], NULL);
+		struct kmap_home *home = &k->home[h];
+		struct ram_block *b, *tmp;
 
+		b = replace_current(home, NULL);
 		if (b)
 			end_block(k, b);
+		/* what is mapped still is a leak, and its block is freed with its area */
+		list_for_each_entry_safe (b, tmp, &home->blocks, list)
+			leave_home(home, b);
 	}
 }

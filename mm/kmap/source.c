@@ -224,17 +224,33 @@ static __always_inline int check_pages(struct kmap_source *src, bool owned, stru
 	return 0;
 }
 
+/* S4.22: of the folio that the reference is on, all of it. It can have been made by hand, or be older than a split. */
+static __always_inline bool part_good(const struct folio_subrange *sr)
+{
+	if (unlikely(!sr->folio))
+		return false;
+	/* every folio has a first page */
+	if (!sr->first && sr->nr == 1)
+		return true;
+	return sr->nr && (u64)sr->first + sr->nr <= folio_nr_pages(sr->folio);
+}
+
 static int check_parts(const struct kmap_source *src, bool owned, struct kmap_want *want)
 {
-	unsigned long at = 0, section = section_of(folio_place(src->parts[0].folio));
+	unsigned long at = 0, section = NO_SECTION;
 
+	if (src->parts[0].folio)
+		section = section_of(folio_place(src->parts[0].folio));
 	if (section == NO_SECTION)
 		return -EINVAL;
 	for (unsigned int i = 0; i < src->count; i++) {
 		const struct folio_subrange *sr = &src->parts[i];
-		/* a device's own memory has no pfn, and its place is none that is good */
-		const unsigned long pfn = folio_place(sr->folio) + sr->first;
+		unsigned long pfn;
 
+		if (unlikely(!part_good(sr)))
+			return -EINVAL;
+		/* a device's own memory has no pfn, and its place is none that is good */
+		pfn = folio_place(sr->folio) + sr->first;
 		if (!pfn_good(pfn, &section, owned))
 			return -EINVAL;
 		if (sr->nr > 1) {

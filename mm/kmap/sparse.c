@@ -52,7 +52,7 @@ int vm_area_map_pages(struct vm_struct *area, unsigned long start, unsigned long
 	struct kmap_source src;
 	int err = check_part(area, start, end);
 
-	if (!err && (end - start) >> PAGE_SHIFT > totalram_pages())
+	if (!err && (end - start) >> PAGE_SHIFT > min(totalram_pages(), (u64)~0u))
 		err = -E2BIG;
 	if (err)
 		return err;

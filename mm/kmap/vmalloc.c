@@ -167,8 +167,11 @@ void *__vmalloc_node_range(unsigned long size, unsigned long align, gfp_t gfp, p
 	struct vm_struct *area;
 	struct kmap *k;
 
-	BUG_ON(!gfpflags_allow_blocking(gfp) || !is_power_of_2(want.align));
-	if (!pages || pages > totalram_pages())
+	BUG_ON(!gfpflags_allow_blocking(gfp));
+	if (!pages || pages > totalram_pages() || !is_power_of_2(want.align) ||
+	    !kmap_prot_good(prot) ||
+	    flags & ~(VM_ALLOC | VM_USERMAP | VM_NO_GUARD | VM_FLUSH_RESET_PERMS |
+		      VM_ALLOW_HUGE_VMAP | VM_NO_HUGE_VMAP))
 		return NULL;
 	k = kmap_get();
 	if (!k)
@@ -295,6 +298,8 @@ void *kvmalloc(size_t size, gfp_t gfp)
 	void *p;
 
 	if (size <= KMALLOC_MAX_CACHE)
+		return kmalloc(size, gfp);
+	if (!gfpflags_allow_blocking(gfp))
 		return kmalloc(size, gfp);
 	p = kmalloc(size, (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_NORETRY | __GFP_NOWARN);
 	return p ? p : alloc_by(size, gfp, 0, NUMA_NO_NODE, __builtin_return_address(0));

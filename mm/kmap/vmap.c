@@ -85,7 +85,8 @@ static int map_source(struct kmap_source *src, unsigned long total, unsigned lon
 	struct vm_struct *area;
 	struct kmap *k;
 
-	if (flags & ~(VM_MAP | VM_MAP_PUT_PAGES | VM_NO_HUGE_VMAP | VM_ALLOW_HUGE_VMAP |
+	if (!kmap_prot_good(prot) ||
+	    flags & ~(VM_MAP | VM_MAP_PUT_PAGES | VM_NO_HUGE_VMAP | VM_ALLOW_HUGE_VMAP |
 		      VM_USERMAP | VM_NO_GUARD | VM_MAP_RAM) ||
 	    !total) {
 		if (flags & VM_FLUSH_RESET_PERMS)
@@ -156,6 +157,8 @@ void *vmap_pfn(const unsigned long *pfns, unsigned int count, pgprot_t prot)
 	struct kmapper m = { .prot = prot };
 	struct vm_struct *area;
 
+	if (!kmap_prot_good(prot))
+		return NULL;
 	for (unsigned int i = 0; i < count; i++)
 		if (pfn_valid(pfns[i]) || pfns[i] >> PTE_PFN_BITS)
 			return NULL;
