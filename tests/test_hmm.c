@@ -273,6 +273,52 @@ static void test_hmm_exclusive(void **state)
 	hmm_down();
 }
 
+/* Who moves, splits or unmaps the folio ends it, and what the device wrote is there. */
+COVERS("S1.40");
+static void test_hmm_exclusive_ends(void **state)
+{
+	struct folio *folio;
+	struct page *page;
+	int err;
+
+	for (unsigned int how = 0; how < 3; how++) {
+		hmm_up();
+		as->folio_orders = 1u << 2;
+		map_anon(0, 4);
+		for (unsigned long i = 0; i < 4; i++)
+			put64(i, 10 + i);
+		page = take(1, &folio, &err);
+		assert_non_null(page);
+		assert_int_equal(folio_order(folio), 2);
+		*(u64 *)page_address(page) = 77;
+		folio_unlock(folio);
+		told = 0;
+		if (how == 0) {
+			assert_int_equal(migrate_folio(folio, NUMA_NO_NODE, GFP_KERNEL), 0);
+			assert_false(folio_mapped(folio));
+		} else if (how == 1) {
+			folio_lock(folio);
+			assert_int_equal(split_folio_mapped(folio, 0, NULL), 0);
+			folio_unlock(folio);
+		} else {
+			/* a part of a folio that is not wanted in parts */
+			folio_put(folio);
+			assert_int_equal(
+				mig_run(&m, 0, 4, SEL_SYSTEM | SEL_COMPOUND, TO_PRIVATE, 2), 4);
+			assert_true(pte_is_device_private(entry(1)));
+			folio = NULL;
+		}
+		if (folio)
+			folio_put(folio);
+		assert_true(told > 0);
+		assert_true(pte_present(entry(1)) || how == 2);
+		for (unsigned long i = 0; i < 4; i++)
+			assert_int_equal(get64(i), i == 1 ? 77 : 10 + i);
+		assert_int_equal(get_mm_counter(as, MM_ANONPAGES), 4);
+		hmm_down();
+	}
+}
+
 /* ---- eviction ---- */
 
 COVERS("S1.32 S1.27");
@@ -327,7 +373,8 @@ int main(void)
 		TEST(test_hmm_snapshot),  TEST(test_hmm_clean_is_not_writable),
 		TEST(test_hmm_faults_in), TEST(test_hmm_arguments),
 		TEST(test_hmm_orders),	  TEST(test_hmm_private_memory),
-		TEST(test_hmm_exclusive), TEST(test_hmm_evict),
+		TEST(test_hmm_exclusive), TEST(test_hmm_exclusive_ends),
+		TEST(test_hmm_evict),
 	};
 
 	return cmocka_run_group_tests_name("hmm-" TEST_VARIANT, tests, NULL, NULL);

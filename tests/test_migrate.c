@@ -412,27 +412,45 @@ static void test_pinned_after_a_part_is_gone(void **state)
 	shutdown();
 }
 
-/* What a device has for itself is not there to be moved. */
-static void test_device_exclusive_stays(void **state)
+/* What a device has for itself for a while becomes the CPU's again, and goes like all else; dirty, and as the area says. */
+COVERS("S1.40");
+static void test_device_exclusive_moves(void **state)
 {
-	struct folio *folio;
-	struct pt_pos pos;
+	for (unsigned int writable = 0; writable < 2; writable++) {
+		struct folio *folio;
+		struct pt_pos pos;
 
-	boot();
-	folio = anon(1);
-	hand_map(folio, 0, 2, vma, vma->vm_pgoff, hand_pte(folio, 0));
-	assert_true(pte_offset_lock(mm, vma->vm_start, 0, &pos));
-	ptep_get_and_clear(pos.ptep);
-	set_pte(pos.ptep, swp_entry_to_pte(swp_entry(SWP_DEVICE_EXCLUSIVE, folio_pfn(folio))));
-	pte_unlock(&pos);
-	folio_get(folio);
-	assert_refused(folio, vma->vm_pgoff, 2, -EAGAIN);
-	assert_int_equal(folio_count_mappings(folio), 2);
-	assert_true(pte_offset_lock(mm, vma->vm_start, 0, &pos));
-	set_pte(pos.ptep, hand_pte(folio, 0));
-	pte_unlock(&pos);
-	folio_put(folio);
-	shutdown();
+		boot();
+		folio = anon(1);
+		hand_map(folio, 0, 2, vma, vma->vm_pgoff, hand_pte(folio, 0));
+		assert_true(pte_offset_lock(mm, vma->vm_start, 0, &pos));
+		ptep_get_and_clear(pos.ptep);
+		set_pte(pos.ptep,
+			swp_entry_to_pte(swp_entry(SWP_DEVICE_EXCLUSIVE, folio_pfn(folio))));
+		pte_unlock(&pos);
+		if (!writable)
+			WRITE_ONCE(vma->vm_flags, vma->vm_flags & ~VM_WRITE);
+		folio_get(folio);
+		assert_int_equal(migrate_folio(folio, NUMA_NO_NODE, GFP_KERNEL), 0);
+		assert_false(folio_mapped(folio));
+		folio_put(folio);
+		for (unsigned long i = 0; i < 2; i++) {
+			struct folio *now;
+
+			assert_true(pte_offset_lock(mm, vma->vm_start + i * PAGE_SIZE, 0, &pos));
+			assert_true(pte_present(pos.pte));
+			if (!i)
+				assert_int_equal(!!pte_write(pos.pte), writable);
+			assert_true(i || pte_dirty(pos.pte));
+			now = page_folio(pfn_to_page(pte_pfn(pos.pte)));
+			assert_int_equal(folio_mapcount(now), 2);
+			assert_int_equal(folio_ref_count(now), 2);
+			assert_true(folio_test_anon_exclusive(now, i));
+			pte_unlock(&pos);
+		}
+		WRITE_ONCE(vma->vm_flags, vma->vm_flags | VM_WRITE);
+		shutdown();
+	}
 }
 
 #if OCTAVO_FAULTS
@@ -652,7 +670,7 @@ int main(void)
 		TEST(test_migrate_in_several_address_spaces),
 		TEST(test_migrate_refused),
 		TEST(test_pinned_after_a_part_is_gone),
-		TEST(test_device_exclusive_stays),
+		TEST(test_device_exclusive_moves),
 #if OCTAVO_FAULTS
 		TEST(test_migrate_fails_at_every_step),
 #endif

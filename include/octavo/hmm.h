@@ -97,7 +97,8 @@ static inline unsigned int hmm_pfn_order(unsigned long hmm_pfn)
  *
  * The CPU's entry becomes one that says so. The device fills its own table while it has the lock, and then gives up lock and
  * reference. A CPU that accesses the page waits for the lock, tells mirrors (MMU_NOTIFY_EXCLUSIVE, no owner), and has
- * its entry back.
+ * its entry back. So does whoever moves the page, splits its folio or swaps it out, who tells mirrors what he does
+ * (MMU_NOTIFY_CLEAR, or MMU_NOTIFY_MIGRATE, also of @owner's): the device then has it no more.
  *
  * Context: mmap_lock held for reading; sleeps; given up and taken again as by hmm_range_fault(). Return: the page; NULL and @err: -EFAULT not such memory, or not
  * writable; -ENOMEM; -EBUSY pinned, locked, or changing: try again.

@@ -365,6 +365,9 @@ static inline void folio_vma_walk_on(struct folio_vma_walk *w, struct folio *fol
 bool folio_vma_walk_next(struct folio_vma_walk *w);
 /* Gives up the ptl for a while, so that the caller may sleep: the next batch is that of w->addr again, if it is still there. */
 void folio_vma_walk_again(struct folio_vma_walk *w);
+
+/* What an entry of a page that a device has for itself for a while becomes again. Context: the ptl; mirrors have been told. */
+pte_t device_exclusive_pte(const struct vm_area_struct *vma, pte_t e);
 /* Ends a walk before its end. */
 static inline void folio_vma_walk_done(struct folio_vma_walk *w)
 {

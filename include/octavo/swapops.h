@@ -144,4 +144,10 @@ static inline bool pte_is_device_private(pte_t e)
 	return pte_is_swap(e) && is_device_private_entry(pte_to_swp_entry(e));
 }
 
+/* Of a page of the system's that a device has for itself for a while. */
+static inline bool pte_is_device_exclusive(pte_t e)
+{
+	return pte_is_swap(e) && swp_type(pte_to_swp_entry(e)) == SWP_DEVICE_EXCLUSIVE;
+}
+
 #endif /* OCTAVO_SWAPOPS_H */

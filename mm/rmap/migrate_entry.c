@@ -97,6 +97,23 @@ static pte_t present_pte(pte_t m, unsigned long pfn, const struct vm_area_struct
 	return pte_swp_uffd_wp(m) ? pte_mkuffd_wp(e) : e;
 }
 
+/* ---- what a device has for itself for a while ---- */
+
+pte_t device_exclusive_pte(const struct vm_area_struct *vma, pte_t e)
+{
+	unsigned long pfn = swp_entry_pfn(pte_to_swp_entry(e));
+	pgprot_t prot = { READ_ONCE(vma->vm_page_prot.v) };
+	pte_t present = pte_mkyoung(pfn_pte(pfn, prot));
+
+	/* the device has written to it, perhaps */
+	present = pte_mkdirty(present);
+	/* mprotect() changes the area first, and comes to this entry, under the ptl, after that */
+	if (READ_ONCE(vma->vm_flags) & VM_WRITE)
+		present = pte_mkwrite(present);
+	present = pte_swp_soft_dirty(e) ? pte_mksoft_dirty(present) : pte_clear_soft_dirty(present);
+	return pte_swp_uffd_wp(e) ? pte_wrprotect(pte_mkuffd_wp(present)) : present;
+}
+
 /* ---- there ---- */
 
 struct to_migration {
@@ -145,9 +162,6 @@ enum unmap_next unmap_to_migration(const struct folio_vma_walk *w, u32 flags)
 		private_to_migration(&run);
 		return UNMAP_GO_ON;
 	}
-	/* A device has it for itself. */
-	if (!pte_present(w->pos.pte))
-		return UNMAP_STOP;
 	unmap_run_begin(&run);
 	for (unsigned int at = 0; at < run.nr; at += part->nr) {
 		part = unmap_run_alike(&run, at, &exclusive, &mem);

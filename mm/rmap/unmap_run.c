@@ -13,6 +13,8 @@
  *
  * What it does not do: decide which entries come instead, or what they are counted as.
  */
+#include <octavo/swapops.h>
+
 #include "unmap_run.h"
 #include "rmap_internal.h"
 
@@ -48,6 +50,20 @@ void unmap_run_cancel(const struct unmap_run *run)
 
 /* ---- all of some folios ---- */
 
+/*
+ * What a device has for itself (hmm.h): it has been told, as all mirrors have, and cannot have it again while the folio is locked. So
+ * it is the CPU's again, and then goes as what was that all along. S1.40.
+ */
+static __cold void unmap_end_exclusive(struct folio_vma_walk *w)
+{
+	for (unsigned int i = 0; i < w->nr; i++) {
+		pte_t *ptep = w->pos.ptep + i;
+
+		set_pte(ptep, device_exclusive_pte(w->vma, ptep_get(ptep)));
+	}
+	folio_vma_walk_again(w);
+}
+
 /* What an area maps of one folio. Return: may anything else map it, and is it to go? */
 static __always_inline bool unmap_folio(struct folio_unmap *u, struct folio_vma_walk *w)
 {
@@ -55,6 +71,10 @@ static __always_inline bool unmap_folio(struct folio_unmap *u, struct folio_vma_
 
 	while (next != UNMAP_STOP && w->next < w->end && folio_mapped(w->folio) &&
 	       folio_vma_walk_next(w)) {
+		if (unlikely(pte_is_device_exclusive(w->pos.pte))) {
+			unmap_end_exclusive(w);
+			continue;
+		}
 		next = u->batch(u, w);
 		if (next == UNMAP_AGAIN) {
 			folio_vma_walk_again(w);

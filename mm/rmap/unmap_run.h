@@ -156,7 +156,7 @@ void folio_unmap_walk(struct folio **folios, u32 nr, struct anon_vma *anon_vma,
 
 /* ---- migrate_entry.c ---- */
 
-/* A batch becomes migration entries, which dirty the folio if they are. @flags: TTM_... Return: UNMAP_STOP: pinned, or a device has it. */
+/* A batch becomes migration entries, which dirty the folio if they are. @flags: TTM_... Return: UNMAP_STOP: pinned. */
 enum unmap_next unmap_to_migration(const struct folio_vma_walk *w, u32 flags);
 /* All migration entries of a folio map it again. Context: folio locked, @anon_vma, its mapping, locked for reading since before they were made. */
 void unmap_restore(struct folio *folio, struct anon_vma *anon_vma);

@@ -73,19 +73,6 @@ vm_fault_t fault_device(struct fault *f)
 
 /* ---- exclusive access ---- */
 
-pte_t device_exclusive_pte(const struct vm_area_struct *vma, pte_t e)
-{
-	unsigned long pfn = swp_entry_pfn(pte_to_swp_entry(e));
-	pte_t present = pte_mkyoung(pfn_pte(pfn, vma->vm_page_prot));
-
-	/* the device has written to it, perhaps */
-	present = pte_mkdirty(present);
-	if (vma->vm_flags & VM_WRITE)
-		present = pte_mkwrite(present);
-	present = pte_swp_soft_dirty(e) ? pte_mksoft_dirty(present) : pte_clear_soft_dirty(present);
-	return pte_swp_uffd_wp(e) ? pte_wrprotect(pte_mkuffd_wp(present)) : present;
-}
-
 /* Context: the folio is locked, which keeps it; no ptl. */
 static void end_exclusive(struct fault *f, pte_t old)
 {

@@ -71,11 +71,6 @@ unsigned long mm_folio_alloc_bulk(struct mm_struct *mm, gfp_t gfp, unsigned long
  */
 int split_leaves_at(struct vm_area_struct *vma, unsigned long start, unsigned long end);
 
-/* ---- fault_device.c ---- */
-
-/* What an entry of a page that a device has for itself for a while becomes again. Context: the ptl; mirrors have been told. */
-pte_t device_exclusive_pte(const struct vm_area_struct *vma, pte_t e);
-
 /* ---- zap.c ---- */
 
 struct zap_details {

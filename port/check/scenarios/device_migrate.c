@@ -203,6 +203,28 @@ static void nothing_lost(void)
 	CHECK(mm_validate(s.mm));
 }
 
+static void setup_moved(void)
+{
+	setup_mirror();
+	s.folio = page_folio(pfn_to_page(pte_pfn(entry_of(s.mm, ADDR))));
+	folio_get(s.folio);
+}
+
+/* The system wants the page elsewhere. */
+static void mover(void)
+{
+	int err = migrate_folio(s.folio, NUMA_NO_NODE, GFP_KERNEL);
+
+	CHECK(!err || err == -EAGAIN || err == -EBUSY);
+	folio_put(s.folio);
+}
+
+static void all_added(void)
+{
+	CHECK(word_anywhere(s.mm) == 100 + m.filled);
+	CHECK(mm_validate(s.mm));
+}
+
 /* A driver that wants to change the address space before its device has the page. */
 static void device_maps(void)
 {
@@ -223,6 +245,18 @@ static void stored_once(void)
 	CHECK(store(s.mm, ADDR, 8) && word_of(s.mm, ADDR) == 8);
 	CHECK(mm_validate(s.mm));
 }
+
+SCENARIO(device_exclusive_move) = {
+	SCENARIO_NAME(device_exclusive_move),
+	.frames = 128,
+	.about = "a device has a page for itself while the system moves it",
+	.rows = "S1.40",
+	.setup = setup_moved,
+	.finish = all_added,
+	.stale = 1,
+	.threads = { device_alone, mover },
+	.roles = { "device", "mover" }
+};
 
 SCENARIO(device_exclusive_waits) = {
 	SCENARIO_NAME(device_exclusive_waits),
