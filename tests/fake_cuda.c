@@ -68,7 +68,10 @@ static struct allocation {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct cu_context_st context;
 static cu_deviceptr next_address = FIRST_ADDRESS;
-static __thread cu_context current;
+/* The thread's contexts, the current one last. */
+#define MAX_CONTEXTS 4u
+static __thread cu_context contexts[MAX_CONTEXTS];
+static __thread unsigned int nr_contexts;
 
 /* ---- calls ---- */
 
@@ -91,7 +94,7 @@ static cu_result enter_context(void)
 {
 	cu_result r = enter();
 
-	return r || current ? r : CU_INVALID_CONTEXT;
+	return r || nr_contexts ? r : CU_INVALID_CONTEXT;
 }
 
 static cu_result leave(cu_result r)
@@ -183,12 +186,28 @@ cu_result cuDevicePrimaryCtxRelease(cu_device device)
 	return leave(r);
 }
 
-cu_result cuCtxSetCurrent(cu_context to)
+cu_result cuCtxPushCurrent_v2(cu_context to)
 {
 	cu_result r = enter();
 
-	if (!r)
-		current = to;
+	if (!r && (!to || nr_contexts == MAX_CONTEXTS))
+		r = wrong(__func__, CU_INVALID_CONTEXT);
+	if (!r) {
+		contexts[nr_contexts++] = to;
+		begin_living();
+	}
+	return leave(r);
+}
+
+/* Also if it has the error of something before to tell. */
+cu_result cuCtxPopCurrent_v2(cu_context *from)
+{
+	cu_result r = enter();
+
+	if (!nr_contexts)
+		return leave(wrong(__func__, CU_INVALID_CONTEXT));
+	*from = contexts[--nr_contexts];
+	end_living(__func__);
 	return leave(r);
 }
 

@@ -18,7 +18,7 @@ struct fake_cuda {
 	bool sticky;
 	int dead; /* the error of the context */
 	unsigned int
-		live; /* allocations, streams, modules, registrations, references of the context */
+		live; /* allocations, streams, modules, registrations, references of the context, threads that have it current */
 	unsigned int wrong; /* calls that no driver would have liked; the last one's name */
 	const char *wrong_name;
 	unsigned int launches, to_device, to_host, within, sets;

@@ -270,6 +270,37 @@ static void test_cuda_computes(void **state)
 	assert_true(fake->launches && fake->within && fake->to_host && fake->to_device);
 }
 
+/* Who touches a page, or runs a job, may use CUDA for something else. */
+static void test_cuda_leaves_the_callers_context(void **state)
+{
+	void *handle = dlopen(FAKE_CUDA, RTLD_NOW | RTLD_LOCAL);
+	cu_result (*push)(cu_context context), (*pop)(cu_context * context);
+	cu_context mine = (cu_context)(void *)&mine, top;
+
+	*(void **)&push = dlsym(handle, "cuCtxPushCurrent_v2");
+	*(void **)&pop = dlsym(handle, "cuCtxPopCurrent_v2");
+	fake_reset();
+	assert_int_equal(push(mine), 0);
+	up((struct accel_config){ 0 });
+	map_anon(0, 8);
+	write_pages(0, 8);
+	for (unsigned int more = 0; more < 2; more++) {
+		assert_int_equal(accel_migrate(ctx, at(0), 4 * PAGE_SIZE), more ? 1 : 4);
+		assert_int_equal(job(ACCEL_ADD, 0, 0, 1, more, NULL), 0);
+		assert_int_equal(pop(&top), 0);
+		assert_ptr_equal(top, mine);
+		assert_int_equal(push(mine), 0);
+		check_page(0, more);
+	}
+	fake->dead = CU_LAUNCH_FAILED;
+	assert_int_equal(job(ACCEL_ADD, 1, 0, 1, 1, NULL), -EIO);
+	fake->dead = 0;
+	assert_int_equal(pop(&top), 0);
+	assert_ptr_equal(top, mine);
+	down();
+	dlclose(handle);
+}
+
 static void test_cuda_holes_and_eviction(void **state)
 {
 	unsigned long nr = 4 * LEAF_PAGES;
@@ -445,9 +476,13 @@ static void test_cuda_real_gpu(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_cuda_is_not_there),	  TEST(test_cuda_migrates),
-		TEST(test_cuda_computes),	  TEST(test_cuda_holes_and_eviction),
-		TEST(test_cuda_every_call_fails), TEST(test_cuda_lost),
+		TEST(test_cuda_is_not_there),
+		TEST(test_cuda_migrates),
+		TEST(test_cuda_computes),
+		TEST(test_cuda_leaves_the_callers_context),
+		TEST(test_cuda_holes_and_eviction),
+		TEST(test_cuda_every_call_fails),
+		TEST(test_cuda_lost),
 		TEST(test_cuda_real_gpu),
 	};
 	void *handle = dlopen(FAKE_CUDA, RTLD_NOW | RTLD_LOCAL);

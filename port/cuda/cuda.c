@@ -13,6 +13,9 @@
  *    trying again does not help. So does any error of a wait, because what was queued may then have been done or not. What
  *    is lost stays lost, and from then on the driver is not asked.
  *
+ * 4. Contexts. A thread that asks may be any of the program's, in a fault, and may use CUDA itself. So ours is its current context
+ *    for the time of the call only, above the one that it had.
+ *
  * It does not find out whether a GPU that does not answer ever will: a wait takes as long as it takes.
  */
 #include <errno.h>
@@ -85,6 +88,18 @@ static int queued(struct cuda *gpu, cu_result r)
 	return lose(gpu, r);
 }
 
+/* ---- the caller's current context ---- */
+
+/* What it had is as it was, whatever the answer: the driver takes ours away also when it has an older error to tell. */
+static void context_leave(struct cuda *gpu)
+{
+	cu_context context;
+	cu_result r = gpu->cu.cuCtxPopCurrent_v2(&context);
+
+	if (r)
+		lose(gpu, r);
+}
+
 /* ---- channels ---- */
 
 static int channel_begin(struct cuda *gpu, struct cuda_channel *ch)
@@ -93,10 +108,17 @@ static int channel_begin(struct cuda *gpu, struct cuda_channel *ch)
 
 	pthread_mutex_lock(&ch->lock);
 	if (!is_lost(gpu))
-		err = queued(gpu, gpu->cu.cuCtxSetCurrent(gpu->context));
+		err = queued(gpu, gpu->cu.cuCtxPushCurrent_v2(gpu->context));
 	if (err)
 		pthread_mutex_unlock(&ch->lock);
 	return err;
+}
+
+/* The end of what channel_begin() began. */
+static void channel_end(struct cuda *gpu, struct cuda_channel *ch)
+{
+	context_leave(gpu);
+	pthread_mutex_unlock(&ch->lock);
 }
 
 /* @err: of what was queued. Waits even if something could not be: something before it may have been. Context: the lock. */
@@ -139,7 +161,7 @@ static void cuda_copy(struct accel_backend *be, struct accel_copy *c, unsigned l
 				c[i].failed =
 					copy(gpu, c[i].to, c[i].from, c[i].len, gpu->copies.stream);
 		err = channel_wait(gpu, &gpu->copies, 0);
-		pthread_mutex_unlock(&gpu->copies.lock);
+		channel_end(gpu, &gpu->copies);
 	}
 	for (unsigned long i = 0; err && i < nr; i++)
 		c[i].failed = true;
@@ -250,7 +272,7 @@ static int cuda_compute(struct accel_backend *be, const struct accel_work *work)
 	err = channel_wait(gpu, &gpu->work, compute(gpu, work));
 	if (!err && work->op == ACCEL_REDUCE)
 		*work->result += gpu->sum;
-	pthread_mutex_unlock(&gpu->work.lock);
+	channel_end(gpu, &gpu->work);
 	return err;
 }
 
@@ -259,9 +281,13 @@ static int cuda_compute(struct accel_backend *be, const struct accel_work *work)
 static int cuda_memory(struct accel_backend *be, size_t bytes)
 {
 	struct cuda *gpu = (struct cuda *)be;
-	int err = queued(gpu, gpu->cu.cuCtxSetCurrent(gpu->context));
+	int err = queued(gpu, gpu->cu.cuCtxPushCurrent_v2(gpu->context));
 
-	return err ? err : queued(gpu, gpu->cu.cuMemAlloc_v2(&gpu->memory, bytes));
+	if (err)
+		return err;
+	err = queued(gpu, gpu->cu.cuMemAlloc_v2(&gpu->memory, bytes));
+	context_leave(gpu);
+	return err;
 }
 
 /* Whatever there is by now. What a lost GPU answers does not matter: with the context all of it goes. */
@@ -269,9 +295,11 @@ static void cuda_close(struct accel_backend *be)
 {
 	struct cuda *gpu = (struct cuda *)be;
 	struct cuda_driver *cu = &gpu->cu;
+	cu_context context;
+	bool ours;
 
 	if (gpu->context) {
-		(void)cu->cuCtxSetCurrent(gpu->context);
+		ours = !cu->cuCtxPushCurrent_v2(gpu->context);
 		if (gpu->pinned)
 			(void)cu->cuMemHostUnregister(gpu->pinned);
 		if (gpu->memory)
@@ -284,7 +312,8 @@ static void cuda_close(struct accel_backend *be)
 			(void)cu->cuStreamDestroy_v2(gpu->copies.stream);
 		if (gpu->module)
 			(void)cu->cuModuleUnload(gpu->module);
-		(void)cu->cuCtxSetCurrent(NULL);
+		if (ours)
+			(void)cu->cuCtxPopCurrent_v2(&context);
 		(void)cu->cuDevicePrimaryCtxRelease(gpu->device);
 	}
 	cuda_unload(cu);
@@ -344,35 +373,6 @@ static cu_result get_kernels(struct cuda *gpu)
 	return r;
 }
 
-/* All that it takes to work, but the memory. */
-static int start(struct cuda *gpu, char *why, size_t why_size)
-{
-	struct cuda_driver *cu = &gpu->cu;
-	const char *what = "context";
-	cu_result r = cu->cuDevicePrimaryCtxRetain(&gpu->context, gpu->device);
-
-	if (!r)
-		r = cu->cuCtxSetCurrent(gpu->context);
-	if (!r) {
-		what = "kernels";
-		r = get_kernels(gpu);
-	}
-	if (!r) {
-		what = "streams";
-		r = cu->cuStreamCreate(&gpu->copies.stream, CU_STREAM_NON_BLOCKING);
-	}
-	if (!r)
-		r = cu->cuStreamCreate(&gpu->work.stream, CU_STREAM_NON_BLOCKING);
-	if (!r) {
-		what = "buffer";
-		r = cu->cuMemAlloc_v2(&gpu->buffer, PAGE_SIZE + sizeof(u64));
-	}
-	if (!r)
-		return 0;
-	snprintf(why, why_size, "%s, %s: %s (%d)", gpu->base.name, what, error_name(gpu, r), r);
-	return r == CU_OUT_OF_MEMORY ? -ENOMEM : -EIO;
-}
-
 /* A refusal costs only time: copies go through a buffer of the driver's. */
 static void pin(struct cuda *gpu)
 {
@@ -384,6 +384,53 @@ static void pin(struct cuda *gpu)
 	else
 		strncat(gpu->base.name, ", memory not pinned",
 			sizeof(gpu->base.name) - 1 - strlen(gpu->base.name));
+}
+
+/* With the context current. @what: what fails, if something does. */
+static cu_result start_in_context(struct cuda *gpu, bool pinned, const char **what)
+{
+	struct cuda_driver *cu = &gpu->cu;
+	cu_result r;
+
+	*what = "kernels";
+	r = get_kernels(gpu);
+	if (!r) {
+		*what = "streams";
+		r = cu->cuStreamCreate(&gpu->copies.stream, CU_STREAM_NON_BLOCKING);
+	}
+	if (!r)
+		r = cu->cuStreamCreate(&gpu->work.stream, CU_STREAM_NON_BLOCKING);
+	if (!r) {
+		*what = "buffer";
+		r = cu->cuMemAlloc_v2(&gpu->buffer, PAGE_SIZE + sizeof(u64));
+	}
+	if (!r && pinned)
+		pin(gpu);
+	return r;
+}
+
+/* All that it takes to work, but the memory. */
+static int start(struct cuda *gpu, bool pinned, char *why, size_t why_size)
+{
+	struct cuda_driver *cu = &gpu->cu;
+	const char *what = "context";
+	cu_result r = cu->cuDevicePrimaryCtxRetain(&gpu->context, gpu->device), left;
+	cu_context context;
+
+	if (!r)
+		r = cu->cuCtxPushCurrent_v2(gpu->context);
+	if (!r) {
+		r = start_in_context(gpu, pinned, &what);
+		left = cu->cuCtxPopCurrent_v2(&context);
+		if (!r && left) {
+			what = "context";
+			r = left;
+		}
+	}
+	if (!r)
+		return 0;
+	snprintf(why, why_size, "%s, %s: %s (%d)", gpu->base.name, what, error_name(gpu, r), r);
+	return r == CU_OUT_OF_MEMORY ? -ENOMEM : -EIO;
 }
 
 int cuda_create(const struct accel_config *cfg, const struct cuda_config *how, struct accel **devp,
@@ -402,10 +449,8 @@ int cuda_create(const struct accel_config *cfg, const struct cuda_config *how, s
 	if (!err)
 		err = find_device(gpu, how->ordinal, why, why_size);
 	if (!err)
-		err = start(gpu, why, why_size);
+		err = start(gpu, how->pin, why, why_size);
 	if (!err) {
-		if (how->pin)
-			pin(gpu);
 		err = accel_create(cfg, &gpu->base, devp);
 		if (err)
 			snprintf(why, why_size, "%s: error %d", gpu->base.name, -err);

@@ -26,7 +26,7 @@ typedef struct cu_stream_st *cu_stream;
 #define CU_STREAM_NON_BLOCKING	    1u /* does not wait for the default stream */
 #define CU_MEMHOSTREGISTER_PORTABLE 1u
 
-/* Name and parameters of each. _v2: of these the plain name is an older function, for 32-bit addresses. */
+/* Name and parameters of each. _v2: of these the plain name is an older function, for 32-bit addresses or before CUDA 4. */
 #define CUDA_FUNCTIONS(F)                                                                         \
 	F(cuInit, (unsigned int flags))                                                           \
 	F(cuGetErrorName, (cu_result error, const char **name))                                   \
@@ -35,7 +35,8 @@ typedef struct cu_stream_st *cu_stream;
 	F(cuDeviceGetName, (char *name, int len, cu_device device))                               \
 	F(cuDevicePrimaryCtxRetain, (cu_context * context, cu_device device))                     \
 	F(cuDevicePrimaryCtxRelease, (cu_device device))                                          \
-	F(cuCtxSetCurrent, (cu_context context))                                                  \
+	F(cuCtxPushCurrent_v2, (cu_context context))                                              \
+	F(cuCtxPopCurrent_v2, (cu_context * context))                                             \
 	F(cuModuleLoadDataEx,                                                                     \
 	  (cu_module * module, const void *image, unsigned int nr, int *options, void **values))  \
 	F(cuModuleGetFunction, (cu_function * function, cu_module module, const char *name))      \
