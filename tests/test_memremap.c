@@ -221,6 +221,34 @@ static void test_memremap_refused(void **state)
 	assert_int_equal(memremap_pages(&pgmap), -EINVAL);
 }
 
+/* One that is there stays as it is, with what is in use. */
+COVERS("S1.6");
+static void test_memremap_again(void **state)
+{
+	struct dev_pagemap pgmap;
+	struct folio *folio;
+	struct page *words;
+	int err;
+
+	for_each_type(t)
+	{
+		device_boot(1);
+		pgmap = device_pagemap(types[t], SECTION_PAGES);
+		assert_int_equal(memremap_pages(&pgmap), 0);
+		words = pgmap.words;
+		folio = zone_device_folio_init(words, &pgmap, 0, &err);
+		assert_non_null(folio);
+		assert_int_equal(memremap_pages(&pgmap), -EEXIST);
+		assert_ptr_equal(pgmap.words, words);
+		assert_int_equal(pgmap.ref, 1);
+		assert_true(octavo_validate());
+		folio_unlock(folio);
+		folio_put(folio);
+		memunmap_pages(&pgmap);
+		shutdown_clean();
+	}
+}
+
 /* Indices of several devices never meet, and are used again; as many as there are entries. */
 COVERS("S1.45");
 static void test_memremap_indices_of_many_devices(void **state)
@@ -343,6 +371,7 @@ int main(void)
 		TEST(test_memremap_physical_memory_is_in_zone_device),
 		TEST(test_memremap_and_hotplug_at_one_place),
 		TEST(test_memremap_refused),
+		TEST(test_memremap_again),
 		TEST(test_memremap_indices_of_many_devices),
 		TEST(test_memremap_neighbours_go_in_any_order),
 		TEST(test_memremap_left_behind),

@@ -302,6 +302,30 @@ static void test_migrate_vma_fills_holes(void **state)
 	}
 }
 
+static void finalizes_what_was_not_exchanged(void *arg)
+{
+	struct migrate_vma *args = &m.args;
+
+	assert_int_equal(mig_setup(&m, 0, 1, SEL_SYSTEM), 0);
+	assert_true(mig_give(&m, 0, *(enum mig_to *)arg, 0));
+	migrate_vma_finalize(args);
+}
+
+static void test_migrate_vma_misuse_is_fatal(void **state)
+{
+	enum mig_to to;
+
+	for_each_kind(to)
+	{
+		device_up(to);
+		map_anon(0, 1);
+		put64(0, 1);
+		expect_panic(finalizes_what_was_not_exchanged, &to, "never exchanged");
+		free(dev_mem);
+		dev_mem = NULL;
+	}
+}
+
 /* ---- what stays ---- */
 
 COVERS("S1.22 S1.26");
@@ -576,6 +600,7 @@ int main(void)
 		TEST(test_migrate_vma_folios_of_every_order),
 		TEST(test_migrate_vma_large_to_smaller),
 		TEST(test_migrate_vma_small_to_larger),
+		TEST(test_migrate_vma_misuse_is_fatal),
 		TEST(test_migrate_vma_fills_holes),
 		TEST(test_migrate_vma_passes_over_what_is_in_use),
 		TEST(test_migrate_vma_of_cached_folios),

@@ -84,7 +84,7 @@ struct dev_pagemap {
  * @pgmap: filled by the driver; the core's fields are written
  *
  * All of it is idle. Context: sleeps. Return: 0; -EINVAL type, node, empty; ops missing for the type; memory with
- * physical addresses: not whole sections, or beyond the memory map; -EEXIST frames have words already; -E2BIG too many
+ * physical addresses: not whole sections, or beyond the memory map; -EEXIST frames have words already, or @pgmap is there; -E2BIG too many
  * ranges; -ENOMEM. On failure nothing has changed.
  */
 int memremap_pages(struct dev_pagemap *pgmap);

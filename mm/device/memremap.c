@@ -235,6 +235,17 @@ static bool pgmap_ok(const struct dev_pagemap *pgmap)
 	return false;
 }
 
+/* It is there already: what is the core's in it must not be touched. Context: device.lock. */
+static bool pgmap_is_up(const struct dev_pagemap *pgmap)
+{
+	const struct device_state *st = &octavo_state.device;
+
+	for (u32 i = 0; i < st->nr_ranges; i++)
+		if (st->range[i].nr && st->range[i].pgmap == pgmap)
+			return true;
+	return false;
+}
+
 int memremap_pages(struct dev_pagemap *pgmap)
 {
 	struct device_state *st = &octavo_state.device;
@@ -244,12 +255,16 @@ int memremap_pages(struct dev_pagemap *pgmap)
 
 	if (!octavo_state.up || !pgmap_ok(pgmap))
 		return -EINVAL;
+	down_write(&st->lock);
+	if (pgmap_is_up(pgmap)) {
+		up_write(&st->lock);
+		return -EEXIST;
+	}
 	pgmap->base.v = 0;
 	pgmap->words = NULL;
 	WRITE_ONCE(pgmap->ref, 0ull);
 	WRITE_ONCE(pgmap->done, 0u);
 	WRITE_ONCE(pgmap->frees, 0u);
-	down_write(&st->lock);
 	device_up();
 	r = range_unused();
 	if (!r)

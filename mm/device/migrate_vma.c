@@ -123,6 +123,9 @@ static void finish_src(const struct migration *m, unsigned long i, const struct 
 	if (!folio)
 		return;
 	anon_vma = READ_ONCE(folio->mapping);
+	/* or entries of one family's pages would be of a folio that its reverse maps do not know */
+	if (moved && unlikely(READ_ONCE(t->folio->mapping) != anon_vma))
+		octavo_panic("migrate_vma: element %lu was never exchanged", i);
 	if (moved)
 		remove_migration_ptes_into(folio, t->folio, i - t->at, anon_vma);
 	else
