@@ -25,14 +25,16 @@ static struct kmap_lazy release_areas(struct kmap *k, struct list_head *all)
 		gone.pages += area->size >> PAGE_SHIFT;
 		gone.frames += area->nr_pages;
 		WRITE_ONCE(area->state, (u32)VM_STATE_BUSY);
-		kmap_put_runs(&area->runs, area->flags);
 	}
 	if (!gone.areas)
 		return gone;
-	kmap_areas_free(k, all);
+	/* before their frames are freed, which takes long: nobody is to flush, or wait, for what waits no more */
 	fetch_sub_relaxed(&k->lazy_sum.areas, gone.areas);
 	fetch_sub_relaxed(&k->lazy_sum.pages, gone.pages);
 	fetch_sub_relaxed(&k->lazy_sum.frames, gone.frames);
+	list_for_each_entry (area, all, list)
+		kmap_put_runs(&area->runs, area->flags);
+	kmap_areas_free(k, all);
 	return gone;
 }
 
@@ -75,17 +77,19 @@ static void collect(struct kmap *k, struct kmap_home *home, struct list_head *la
 	spin_unlock(&home->lock);
 }
 
-/* Context: purge_lock. @all: nothing is left to the CPUs of other homes. */
-static void purge(struct kmap *k, bool all)
+/*
+ * The flush. @ready: empty; then what is for the caller to free, without the lock. @all: nothing is left to the CPUs of other
+ * homes. Context: purge_lock.
+ */
+static void purge(struct kmap *k, bool all, struct list_head *ready)
 {
 	const u32 mine = (u32)(kmap_this_home(k) - k->home);
-	struct list_head lazy[KMAP_HOMES], ready;
+	struct list_head lazy[KMAP_HOMES];
 	unsigned long start = ~0ul, end = 0;
 
-	INIT_LIST_HEAD(&ready);
 	for (u32 h = 0; h < k->nr_homes; h++) {
 		INIT_LIST_HEAD(&lazy[h]);
-		collect(k, &k->home[h], &lazy[h], &ready, &start, &end);
+		collect(k, &k->home[h], &lazy[h], ready, &start, &end);
 	}
 	if (start < end) {
 		flush_tlb_range(NULL, start, end, PGTABLE_LEVEL_PTE);
@@ -95,34 +99,41 @@ static void purge(struct kmap *k, bool all)
 		struct kmap_home *home = &k->home[h];
 
 		if (all || h == mine) {
-			list_splice_init(&lazy[h], &ready);
+			list_splice_init(&lazy[h], ready);
 		} else if (!list_empty(&lazy[h])) {
 			spin_lock(&home->lock);
 			list_splice_init(&lazy[h], &home->ready);
 			spin_unlock(&home->lock);
 		}
 	}
-	release_areas(k, &ready);
 }
 
 void kmap_purge(struct kmap *k)
 {
+	struct list_head ready;
+
+	INIT_LIST_HEAD(&ready);
 	down_write(&k->purge_lock);
-	purge(k, true);
+	purge(k, true, &ready);
 	up_write(&k->purge_lock);
+	release_areas(k, &ready);
 }
 
 /* Whoever purges already does it for us too, but for twice the bound we wait. @sum: of what waits. */
 static void purge_if_due(struct kmap *k, const struct kmap_lazy *sum)
 {
+	struct list_head ready;
+
 	if (!lazy_over(sum, &k->lazy_due, 1))
 		return;
 	if (lazy_over(sum, &k->lazy_due, 2))
 		down_write(&k->purge_lock);
 	else if (!down_write_trylock(&k->purge_lock))
 		return;
-	purge(k, false);
+	INIT_LIST_HEAD(&ready);
+	purge(k, false, &ready);
 	up_write(&k->purge_lock);
+	release_areas(k, &ready);
 }
 
 static void retire_now(struct kmap *k, struct vm_struct *area, const struct kmap_sums *change)
