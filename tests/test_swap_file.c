@@ -13,6 +13,8 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 
 #include "../port/swap/file.h"
@@ -315,6 +317,26 @@ static void test_file_gone(void **state)
 }
 
 /* A file system with no room, where the host lets us have one. */
+/* A file that was not there is not, one that was is as long as it was, and nothing of the file system is taken. */
+static void refused_without_trace(const struct swapdev_file_args *args)
+{
+	struct statvfs before, after;
+	struct stat st;
+
+	assert_int_equal(statvfs(file_path, &before), 0);
+	assert_int_equal(swapdev_file_create(args, &sd), -ENOSPC);
+	assert_int_equal(access(args->path, F_OK), -1);
+	assert_int_equal(statvfs(file_path, &after), 0);
+	assert_int_equal(before.f_bavail, after.f_bavail);
+	close(open(args->path, O_CREAT | O_RDWR, 0600));
+	assert_int_equal(truncate(args->path, 5000), 0);
+	assert_int_equal(swapdev_file_create(args, &sd), -ENOSPC);
+	assert_int_equal(stat(args->path, &st), 0);
+	assert_int_equal(st.st_size, 5000);
+	assert_int_equal(st.st_blocks, 0);
+	unlink(args->path);
+}
+
 static void on_full_file_system(unsigned int cpu, void *arg)
 {
 	bool *ran = arg;
@@ -344,8 +366,7 @@ static void on_full_file_system(unsigned int cpu, void *arg)
 		swapdev_destroy(sd);
 		unlink(args.path);
 		args.reserve = true;
-		assert_int_equal(swapdev_file_create(&args, &sd), -ENOSPC);
-		unlink(args.path);
+		refused_without_trace(&args);
 	}
 	umount(file_path);
 	*ran = true;
@@ -474,9 +495,16 @@ static void test_file_bad_parameters(void **state)
 
 		sd = NULL;
 		sim_log_take(NULL);
-		if (args.path && !strcmp(args.path, "here"))
+		if (args.path && !strcmp(args.path, "here")) {
 			args.path = file_path;
+			if (!args.create)
+				close(open(file_path, O_CREAT | O_RDWR, 0600));
+		}
 		assert_int_equal(swapdev_file_create(&args, &sd), cases[i].err);
+		/* what was not there is not there now */
+		assert_int_equal(access(file_path, F_OK) == 0,
+				 args.path == file_path && !args.create);
+		unlink(file_path);
 		assert_int_equal(sim_log_take(&last), 1);
 		assert_non_null(strstr(last, cases[i].text));
 		assert_null(sd);

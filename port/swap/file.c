@@ -18,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "file.h"
@@ -218,7 +219,7 @@ static int file_bad(const struct swapdev_file_args *args, int err, const char *w
 
 static int file_open(struct file_dev *f, const struct swapdev_file_args *args)
 {
-	int flags = O_RDWR | O_CLOEXEC | (args->create ? O_CREAT : 0);
+	int flags = O_RDWR | O_CLOEXEC;
 	struct stat st;
 	int err = 0;
 
@@ -226,7 +227,11 @@ static int file_open(struct file_dev *f, const struct swapdev_file_args *args)
 	swapdev_written(&st, sizeof(st));
 	if (stat(args->path, &st) == 0 && S_ISBLK(st.st_mode))
 		flags = O_RDWR | O_CLOEXEC | O_EXCL;
-	f->fd = open(args->path, flags, 0600);
+	f->fd = open(args->path, flags);
+	if (f->fd < 0 && errno == ENOENT && args->create) {
+		f->fd = open(args->path, flags | O_CREAT | O_EXCL, 0600);
+		f->created = f->fd >= 0;
+	}
 	if (f->fd < 0)
 		err = -errno;
 	else if (fstat(f->fd, &st))
@@ -244,6 +249,36 @@ static int file_open(struct file_dev *f, const struct swapdev_file_args *args)
 	return 0;
 }
 
+/*
+ * Blocks for all of it. Asked first whether there are so many: a file system gives what it has before it says no, and nobody
+ * else on the host could write then. Return: 0; errno.
+ */
+static int file_reserve(struct file_dev *f, u64 want)
+{
+	struct statvfs fs;
+	struct stat st;
+	int err;
+
+	swapdev_written(&fs, sizeof(fs));
+	swapdev_written(&st, sizeof(st));
+	if (!fstatvfs(f->fd, &fs) && !fstat(f->fd, &st) && want > (u64)st.st_blocks * 512 &&
+	    (want - (u64)st.st_blocks * 512) / fs.f_frsize >= fs.f_bavail)
+		return ENOSPC;
+	do
+		err = posix_fallocate(f->fd, 0, (off_t)want);
+	while (err == EINTR);
+	return err;
+}
+
+/* Nothing comes of it: the file is as it was, or not there. */
+static void file_undo(struct file_dev *f)
+{
+	if (f->grown && ftruncate(f->fd, (off_t)f->bytes))
+		pr_warn("swap file %s: stays longer than it was", f->path);
+	if (f->created)
+		unlink(f->path);
+}
+
 static int file_size(struct file_dev *f, const struct swapdev_file_args *args)
 {
 	u64 want = ALIGN_DOWN(args->bytes ? args->bytes : f->bytes, PAGE_SIZE);
@@ -254,18 +289,14 @@ static int file_size(struct file_dev *f, const struct swapdev_file_args *args)
 	if (want > f->bytes) {
 		if (!args->create || !f->regular)
 			return file_bad(args, -EINVAL, "is smaller than what is asked for");
-		if (want > INT64_MAX || ftruncate(f->fd, (off_t)want))
+		f->grown = want <= INT64_MAX;
+		if (!f->grown || ftruncate(f->fd, (off_t)want))
 			return file_bad(args, want > INT64_MAX ? -EINVAL : -errno,
 					"cannot be made so long");
 	}
-	if (args->reserve && f->regular) {
-		do
-			err = posix_fallocate(f->fd, 0, (off_t)want);
-		while (err == EINTR);
-		if (err)
-			return file_bad(args, -err, "cannot have so many blocks");
-	}
-	f->bytes = want;
+	err = args->reserve && f->regular ? file_reserve(f, want) : 0;
+	if (err)
+		return file_bad(args, -err, "cannot have so many blocks");
 	f->sd.nr_slots = want / PAGE_SIZE;
 	return 0;
 }
@@ -327,9 +358,11 @@ int swapdev_file_create(const struct swapdev_file_args *args, struct swapdev **s
 	f->thread = args->thread;
 	err = f->path ? file_setup(f, args) : -ENOMEM;
 	if (err) {
+		file_undo(f);
 		file_free(&f->sd);
 		return err;
 	}
+	f->bytes = f->sd.nr_slots * PAGE_SIZE;
 	*sd = &f->sd;
 	return 0;
 }

@@ -36,7 +36,8 @@ struct file_dev {
 	const char *path;
 	int fd;
 	bool direct, regular, uring, registered;
-	u64 bytes;
+	bool created, grown;	/* here */
+	u64 bytes;		/* while it is opened: what it was */
 	unsigned long *written; /* a bit a slot: it has contents; atomic */
 
 	pthread_mutex_t lock;

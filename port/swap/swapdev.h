@@ -120,7 +120,7 @@ struct swapdev_file_args {
  * Where the host forbids io_uring, or direct I/O, a warning says so and the device does without.
  *
  * Return: 0; -EINVAL too small, no regular file or block device, depth out of range; -EBUSY somebody else uses it; -ENOMEM;
- * -ENOSPC; what open() says. The reason is logged.
+ * -ENOSPC; what open() says. The reason is logged, a file that was made is gone again, one that was made longer is as long as it was.
  */
 int swapdev_file_create(const struct swapdev_file_args *args, struct swapdev **sd) __must_check;
 

@@ -42,10 +42,11 @@ static void map_set(struct zback *b, unsigned long i, bool to)
 /* A run of up to @want free slots, the next there is. Return: how many; 0: all are taken. */
 static u32 map_take(struct zback *b, u32 want, u64 *first)
 {
-	unsigned long n = b->dev->nr_slots, i = b->next, looked;
+	unsigned long n = b->dev->nr_slots, i, looked;
 	u32 got = 0;
 
 	spin_lock(&b->map_lock);
+	i = b->next;
 	for (looked = 0; looked < n && !got; looked++, i++) {
 		if (i >= n)
 			i = 0;
