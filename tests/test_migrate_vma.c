@@ -302,6 +302,42 @@ static void test_migrate_vma_fills_holes(void **state)
 	}
 }
 
+/* A table that is empty, or has only zero pages, is no reason to refuse a folio as large as it. */
+COVERS("S1.21 S1.28");
+static void test_migrate_vma_fills_an_empty_table(void **state)
+{
+	enum mig_to to;
+
+	for_each_kind(to) for (unsigned int taken = 0; taken < 2; taken++)
+	{
+		device_up(to);
+		map_anon(0, LEAF_PAGES);
+		put64(3, 7);
+		assert_int_equal(vm_madvise(as, at(0), LEAF_SIZE, MADV_DONTNEED), 0);
+		get64(5);
+		assert_int_equal(mig_setup(&m, 0, LEAF_PAGES, SEL_SYSTEM | SEL_COMPOUND), 0);
+		assert_int_equal(m.args.cpages, LEAF_PAGES);
+		assert_true(mig_give(&m, 0, to, LEAF_ORDER));
+		/* a CPU was faster */
+		if (taken) {
+			mmap_read_unlock(as);
+			put64(9, 9);
+			mmap_read_lock(as);
+		}
+		migrate_vma_pages(&m.args);
+		assert_int_equal(!(m.src[0] & MIGRATE_PFN_MIGRATE), taken);
+		mig_end(&m);
+		if (!taken) {
+			assert_int_equal(folio_order(folio_of(0)), LEAF_ORDER);
+			assert_int_equal(folio_mapcount(folio_of(0)), LEAF_PAGES);
+			assert_int_equal(pos_in(as, 5).level, PGTABLE_LEVEL_PTE);
+		}
+		assert_int_equal(get_mm_counter(as, MM_ANONPAGES), taken ? 1 : LEAF_PAGES);
+		assert_true(octavo_validate());
+		device_down(to);
+	}
+}
+
 static void finalizes_what_was_not_exchanged(void *arg)
 {
 	struct migrate_vma *args = &m.args;
@@ -600,6 +636,7 @@ int main(void)
 		TEST(test_migrate_vma_folios_of_every_order),
 		TEST(test_migrate_vma_large_to_smaller),
 		TEST(test_migrate_vma_small_to_larger),
+		TEST(test_migrate_vma_fills_an_empty_table),
 		TEST(test_migrate_vma_misuse_is_fatal),
 		TEST(test_migrate_vma_fills_holes),
 		TEST(test_migrate_vma_passes_over_what_is_in_use),

@@ -244,17 +244,29 @@ static void insert_map(const struct insert *ins)
 	add_mm_counter(ins->vma->vm_mm, MM_ANONPAGES, (long)ins->nr);
 }
 
+/* At its level. Return: false: no memory, or there is something in the way; no lock is held then. */
+static bool insert_lock(struct insert *ins)
+{
+	struct mm_struct *mm = ins->vma->vm_mm;
+
+	return !pgtable_alloc_to(mm, ins->addr, ins->level, GFP_KERNEL, &ins->pos) &&
+	       pte_offset_lock(mm, ins->addr, ins->level, &ins->pos);
+}
+
 /* Context: the notifier range has begun. */
 static bool insert_locked(struct insert *ins)
 {
-	struct mm_struct *mm = ins->vma->vm_mm;
 	bool done;
 
-	if (anon_vma_prepare(ins->vma) ||
-	    pgtable_alloc_to(mm, ins->addr, ins->level, GFP_KERNEL, &ins->pos))
+	if (anon_vma_prepare(ins->vma) || !insert_lock(ins))
 		return false;
-	if (!pte_offset_lock(mm, ins->addr, ins->level, &ins->pos))
-		return false;
+	/* a table, which may be empty: then all of its entries are the folio's */
+	if (ins->level && pte_table(ins->pos.pte, ins->level)) {
+		pte_unlock(&ins->pos);
+		ins->level = PGTABLE_LEVEL_PTE;
+		if (!insert_lock(ins))
+			return false;
+	}
 	done = insert_clear(ins);
 	if (done)
 		insert_map(ins);
