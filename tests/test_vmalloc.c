@@ -240,6 +240,61 @@ static void test_vrealloc(void **state)
 	kmap_end();
 }
 
+/* All that can be had, full of somebody's data, is free again. */
+static void dirty_memory(void)
+{
+	struct page *page, *last = NULL;
+
+	while ((page = alloc_page(GFP_NOWAIT))) {
+		memset(page_address(page), 0xa5, PAGE_SIZE);
+		*(struct page **)page_address(page) = last;
+		last = page;
+	}
+	while ((page = last)) {
+		last = *(struct page **)page_address(page);
+		put_page(page);
+	}
+}
+
+/* What a user may map shows nobody else's data, grown as well. */
+COVERS("S4.20");
+static void test_vrealloc_user(void **state)
+{
+	void *p, *q;
+	u64 val;
+
+	kmap_boot();
+	dirty_memory();
+	p = vmalloc_user(PAGE_SIZE);
+	assert_non_null(p);
+	q = vrealloc(p, 6 * PAGE_SIZE, GFP_KERNEL);
+	assert_non_null(q);
+	assert_true(find_vm_area(q)->flags & VM_USERMAP);
+	for (unsigned long i = 0; i < 6 * PAGE_SIZE; i += sizeof(val)) {
+		assert_int_equal(kread((char *)q + i, &val), SIM_OK);
+		assert_int_equal(val, 0);
+	}
+	vfree(q);
+	kmap_end();
+}
+
+/* Its frames cannot be moved, whatever the caller says. */
+static void test_vmalloc_not_movable(void **state)
+{
+	const u64 bytes = (u64)(OCTAVO_TREE_ORDER > 6 ? 128 : 1) << 20;
+	const struct sim_config cfg = { .bytes = bytes, .cpus = 2, .movable_bytes = bytes / 2 };
+	void *p;
+
+	sim_reset();
+	assert_int_equal(sim_boot(&cfg), 0);
+	p = __vmalloc(4 * PAGE_SIZE, GFP_KERNEL | __GFP_MOVABLE);
+	assert_non_null(p);
+	for (unsigned long i = 0; i < 4; i++)
+		assert_int_not_equal(page_zone(vmalloc_to_page(kat(p, i))), ZONE_MOVABLE);
+	vfree(p);
+	kmap_end();
+}
+
 COVERS("S4.7");
 static void test_kvmalloc(void **state)
 {
@@ -531,6 +586,8 @@ int main(void)
 		TEST(test_vzalloc),
 		TEST(test_vmalloc_huge),
 		TEST(test_vrealloc),
+		TEST(test_vrealloc_user),
+		TEST(test_vmalloc_not_movable),
 		TEST(test_kvmalloc),
 		TEST(test_vmalloc_user_is_mappable),
 		TEST(test_flush_reset_perms),

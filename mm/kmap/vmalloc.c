@@ -129,7 +129,8 @@ static int fill(struct kmap *k, struct vm_struct *area, unsigned long pages, gfp
 	struct kmem_request rq = {
 		.runs = &area->runs,
 		.missing = pages,
-		.gfp = gfp,
+		/* its pages stay where they are */
+		.gfp = gfp & ~__GFP_MOVABLE,
 		.node = node,
 		.mappable = area->flags & VM_USERMAP,
 	};
@@ -282,6 +283,9 @@ void *vrealloc(const void *p, size_t size, gfp_t gfp)
 		area->used = size;
 		return (void *)(uintptr_t)p;
 	}
+	/* as vmalloc_user(): users see nothing that was somebody else's */
+	if (area->flags & VM_USERMAP)
+		gfp |= __GFP_ZERO;
 	new = alloc_by(size, gfp, area->flags & (VM_USERMAP | VM_NO_HUGE_VMAP), NUMA_NO_NODE,
 		       __builtin_return_address(0));
 	if (!new)
