@@ -401,6 +401,21 @@ static void test_zram_taken_away_while_written_back(void **state)
 	free(m.pages);
 }
 
+/* A device costs what is used of it, at its end too. */
+static void test_zram_of_absurd_size(void **state)
+{
+	const struct swapdev_zram_args args = { .bytes = 1ul << 45 };
+	struct swapdev *large;
+
+	/* the host may not have so many addresses */
+	if (swapdev_zram_create(&args, &large))
+		skip();
+	assert_int_equal(write_run(large, 1, 4, 1), 0);
+	assert_int_equal(write_run(large, 1ul << 20, 4, 2), 0);
+	assert_int_equal(read_run(large, 1, 4, 1), 0);
+	swapdev_destroy(large);
+}
+
 /* ---- misuse and failures ---- */
 
 static void test_zram_bad_parameters(void **state)
@@ -581,6 +596,7 @@ int main(void)
 		ZTEST(test_zram_errors_of_the_backing_device),
 		ZTEST(test_zram_backing_device_gone),
 		ZTEST(test_zram_taken_away_while_written_back),
+		ZTEST(test_zram_of_absurd_size),
 		ZTEST(test_zram_bad_parameters),
 		ZTEST(test_zram_no_such_slots),
 #if OCTAVO_FAULTS

@@ -238,13 +238,19 @@ static void zram_discard(struct swapdev *sd, unsigned long slot, u32 nr)
 	zram_forget(zram_of(sd), slot, nr);
 }
 
+/* Does any slot have contents? Context: nobody uses the device. */
+static bool zram_has_any(const struct zram *z)
+{
+	return READ_ONCE(z->stat.same) || READ_ONCE(z->stat.objects) || READ_ONCE(z->stat.backed);
+}
+
 static void zram_free(struct swapdev *sd)
 {
 	struct zram *z = zram_of(sd);
 
-	if (z->slot)
-		for (unsigned long i = 0; i < sd->nr_slots; i++)
-			zram_drop(z, z->slot[i]);
+	/* of a large device little may ever have been touched */
+	for (unsigned long i = 0; z->slot && i < sd->nr_slots && zram_has_any(z); i++)
+		zram_drop(z, z->slot[i]);
 	swapdev_unmap(z->slot, sd->nr_slots * sizeof(*z->slot));
 	zback_close(z);
 	for (u32 i = 0; z->ws && i < z->nr_ws; i++)
