@@ -321,7 +321,7 @@ static void test_migrate_vma_fills_an_empty_table(void **state)
 		/* a CPU was faster */
 		if (taken) {
 			mmap_read_unlock(as);
-			put64(9, 9);
+			put64(6, 9);
 			mmap_read_lock(as);
 		}
 		migrate_vma_pages(&m.args);
