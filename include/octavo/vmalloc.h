@@ -103,14 +103,14 @@ struct vm_struct {
 	u32 state;   /* enum vm_state; atomic */
 	u32 home;    /* (c) */
 
-	unsigned long nr_pages __cacheline;
+	unsigned long nr_pages;
 	const void *caller;
 	unsigned long used; /* (s) bytes asked for: vrealloc() */
 	void *private;	    /* (s) the block of vm_map_ram() */
 	struct vm_runs runs;
 
 	union {
-		struct vm_node node __cacheline;
+		struct vm_node node;
 		struct rcu_head rcu; /* when it is in no tree any more */
 	};
 };

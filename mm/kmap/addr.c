@@ -16,6 +16,10 @@
  */
 #include "kmap.h"
 
+/* The cache aligns whole areas to lines; the type must not, for lists point into them from elsewhere. */
+BUILD_BUG_ON(offsetof(struct vm_struct, nr_pages) != 64);
+BUILD_BUG_ON(offsetof(struct vm_struct, node) != 128);
+
 struct kmap_home *kmap_this_home(struct kmap *k)
 {
 	return &k->home[octavo_port_cpu() % k->nr_homes];
