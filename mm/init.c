@@ -51,6 +51,8 @@ bool octavo_validate(void)
 {
 	bool ok = true;
 
+	if (!octavo_state.up)
+		return true;
 	ok &= frame_validate();
 	ok &= memmap_validate();
 	ok &= slab_validate_all();

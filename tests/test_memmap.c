@@ -253,6 +253,16 @@ static void test_memmap_bad_lists_are_refused(void **state)
 	sim_log_to(NULL);
 }
 
+/* Before and after there is nothing that could be wrong. */
+static void test_memmap_no_machine_is_valid(void **state)
+{
+	assert_true(octavo_validate());
+	boot_small(64, 1);
+	shutdown_clean();
+	assert_true(octavo_validate());
+	assert_int_equal(octavo_shutdown(), 0);
+}
+
 static void test_memmap_second_init_is_busy(void **state)
 {
 	const struct octavo_region r = { .size = SECTIONS(1) };
@@ -490,6 +500,7 @@ int main(void)
 		TEST(test_memmap_neighbours_merge_whatever_their_order),
 		TEST(test_memmap_addresses_end_at_2_64),
 		TEST(test_memmap_bad_lists_are_refused),
+		TEST(test_memmap_no_machine_is_valid),
 		TEST(test_memmap_second_init_is_busy),
 		TEST(test_memmap_metadata_bytes_a_page),
 		TEST(test_memmap_carved_metadata_is_reserved),

@@ -113,7 +113,7 @@ int octavo_add_memory(u64 base, u64 size, u32 node, bool movable);
  */
 int octavo_remove_memory(u64 base, u64 size);
 
-/* Every invariant of every layer, when the machine is quiet. False: each broken one was logged. */
+/* Every invariant of every layer, when the machine is quiet. False: each broken one was logged. Without a machine: true. */
 bool octavo_validate(void);
 
 #endif /* OCTAVO_BOOT_H */
