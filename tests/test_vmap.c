@@ -331,10 +331,10 @@ static void test_vmap_no_pages(void **state)
 	kmap_boot();
 	good = new_page(0);
 	for (unsigned int at = 0; at < 8; at++)
-		for (unsigned long bad = 0; bad < 3; bad++) {
+		for (unsigned long bad = 0; bad < 2; bad++) {
 			for (unsigned int i = 0; i < 8; i++)
 				pages[i] = good;
-			pages[at] = bad ? pfn_to_page(bad == 1 ? 1ul << 39 : ~0ul) : NULL;
+			pages[at] = bad ? pfn_to_page(1ul << 39) : NULL;
 			assert_int_equal(vmap_pages(pages, 8, 0, PAGE_KERNEL, &addr), -EINVAL);
 			assert_int_equal(vmap_pages(pages, 8, VM_MAP_PUT_PAGES, PAGE_KERNEL, &addr),
 					 -EINVAL);

@@ -196,14 +196,17 @@ static __always_inline int check_pages(struct kmap_source *src, bool owned, stru
 {
 	struct page *const *pages = src->pages;
 	const unsigned long section = section_of(page_to_pfn(pages[0])), count = src->count;
-	unsigned long words = (unsigned long)pfn_to_page(section), at = 0, from = 0;
+	unsigned long words, at = 0, from = 0;
 
 	if (section == NO_SECTION)
 		return -EINVAL;
+	words = (unsigned long)pfn_to_page(section);
 	while (at + STEP <= count) {
 		struct page *const *p = pages + at;
 
-		if (p[STEP - 1] == p[0] + STEP - 1) {
+		/* numbers: they may be no pointers */
+		if ((unsigned long)p[STEP - 1] - (unsigned long)p[0] ==
+		    (STEP - 1) * sizeof(struct page)) {
 			const unsigned long end = check_run(src, at, from, owned, want);
 
 			if (end == BAD)
