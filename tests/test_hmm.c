@@ -367,6 +367,61 @@ static void test_hmm_evict(void **state)
 	hmm_down();
 }
 
+/* The number of the device's page that an entry names. */
+static unsigned long dev_number(unsigned long page)
+{
+	return (unsigned long)(place_page(swp_entry_place(pte_to_swp_entry(entry(page)))) -
+			       dev_map.words);
+}
+
+/* Folios of two pages, by numbers in any order: whole ones go, and once. */
+COVERS("S1.32");
+static void test_hmm_evict_chosen(void **state)
+{
+	static const unsigned char page[] = { 6, 7, 3, 0, 1, 2, 6, 7 };
+	unsigned long src[MIG_PAGES], was[MIG_PAGES], dst[MIG_PAGES] = { 0 };
+
+	hmm_up();
+	as->folio_orders = 1u << 1;
+	map_anon(0, 8);
+	for (unsigned long i = 0; i < 8; i++)
+		put64(i, 100 + i);
+	assert_int_equal(mig_run(&m, 0, 8, SEL_SYSTEM | SEL_COMPOUND, TO_PRIVATE, 1), 4);
+	for (unsigned long i = 0; i < 8; i++)
+		was[i] = src[i] = dev_number(page[i]);
+	assert_int_equal(migrate_device_pfns(&dev_map, src, 0), -EINVAL);
+	src[7] = DEV_PAGES;
+	was[7] = DEV_PAGES;
+	assert_int_equal(migrate_device_pfns(&dev_map, src, 8), -EINVAL);
+	assert_memory_equal(src, was, 8 * sizeof(*src));
+	src[7] = src[1];
+	assert_int_equal(migrate_device_pfns(&dev_map, src, 8), 0);
+	for (unsigned long i = 0; i < 8; i++) {
+		struct folio *folio;
+
+		if (i != 0 && i != 3) {
+			assert_int_equal(src[i], 0);
+			continue;
+		}
+		assert_int_equal(migrate_pfn_order(src[i]), 1);
+		folio = dst_alloc(TO_SYSTEM, 1);
+		assert_non_null(folio);
+		for (unsigned long k = 0; k < 2; k++)
+			memcpy(mem_of(folio_page(folio, k)), mem_of(mig_src_page(src, i + k)),
+			       PAGE_SIZE);
+		dst[i] = migrate_pfn(folio_page(folio, 0));
+	}
+	migrate_device_pages(src, dst, 8);
+	migrate_device_finalize(src, dst, 8);
+	for (unsigned long i = 0; i < 8; i++) {
+		assert_int_equal(pte_present(entry(i)), i < 2 || i > 5);
+		assert_int_equal(pte_is_device_private(entry(i)), i >= 2 && i <= 5);
+	}
+	for (unsigned long i = 0; i < 8; i++)
+		assert_int_equal(get64(i), 100 + i);
+	hmm_down();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,7 +429,7 @@ int main(void)
 		TEST(test_hmm_faults_in), TEST(test_hmm_arguments),
 		TEST(test_hmm_orders),	  TEST(test_hmm_private_memory),
 		TEST(test_hmm_exclusive), TEST(test_hmm_exclusive_ends),
-		TEST(test_hmm_evict),
+		TEST(test_hmm_evict),	  TEST(test_hmm_evict_chosen),
 	};
 
 	return cmocka_run_group_tests_name("hmm-" TEST_VARIANT, tests, NULL, NULL);

@@ -274,6 +274,18 @@ struct folio *migrate_folio_alloc_like(const struct folio *src, gfp_t gfp, unsig
  */
 int migrate_device_range(struct dev_pagemap *pgmap, unsigned long first, unsigned long *src,
 			 unsigned long nr);
+/**
+ * migrate_device_pfns() - eviction of chosen pages
+ * @pgmap: private or coherent
+ * @src: [nr] numbers of pages of it, from 0 on; filled, as by migrate_vma_setup()
+ * @nr: how many
+ *
+ * As migrate_device_range(). A folio goes if all its pages are there, one after the other; its element is the first's, and those
+ * of the others are 0. migrate_device_finalize() must follow.
+ *
+ * Context: sleeps. Return: 0; -EINVAL type, none, or a number beyond its end: @src is as it was.
+ */
+int migrate_device_pfns(struct dev_pagemap *pgmap, unsigned long *src, unsigned long nr);
 /* As migrate_vma_pages() and migrate_vma_finalize(). */
 void migrate_device_pages(unsigned long *src, unsigned long *dst, unsigned long nr);
 void migrate_device_finalize(unsigned long *src, unsigned long *dst, unsigned long nr);

@@ -33,36 +33,67 @@ static struct page *pagemap_page(struct dev_pagemap *pgmap, unsigned long at)
 						    : pfn_to_page(pgmap->pfn + at);
 }
 
-static void collect_device(struct dev_pagemap *pgmap, unsigned long first, unsigned long *src,
-			   unsigned long nr)
+/* How many of @nr numbers are one after the other, as the first ones of a folio's pages would be? */
+static unsigned long ascending(const unsigned long *number, unsigned long nr)
 {
-	for (unsigned long i = 0; i < nr; i++) {
-		struct folio *folio = device_folio(pagemap_page(pgmap, first + i));
+	unsigned long n = 1;
 
-		if (!folio)
-			continue;
-		if (!folio_test_anon(folio) || folio_nr_pages(folio) > nr - i) {
-			folio_unlock(folio);
-			folio_put(folio);
+	while (n < nr && number[n] == number[0] + n)
+		n++;
+	return n;
+}
+
+/* @src: numbers of pages, which become elements. */
+static void collect_device(struct dev_pagemap *pgmap, unsigned long *src, unsigned long nr)
+{
+	unsigned long pages;
+
+	for (unsigned long i = 0; i < nr; i += pages) {
+		struct folio *folio = device_folio(pagemap_page(pgmap, src[i]));
+
+		pages = 1;
+		if (folio && folio_test_anon(folio) &&
+		    folio_nr_pages(folio) <= ascending(src + i, nr - i)) {
+			pages = folio_nr_pages(folio);
+			memset(src + i, 0, pages * sizeof(*src));
+			src[i] = mpfn_of_folio(folio, MIGRATE_PFN_MIGRATE);
 			continue;
 		}
-		src[i] = mpfn_of_folio(folio, MIGRATE_PFN_MIGRATE);
-		i += folio_nr_pages(folio) - 1;
+		src[i] = 0;
+		if (folio) {
+			folio_unlock(folio);
+			folio_put(folio);
+		}
 	}
+}
+
+static bool may_evict(const struct dev_pagemap *pgmap)
+{
+	return pgmap->type == MEMORY_DEVICE_PRIVATE || pgmap->type == MEMORY_DEVICE_COHERENT;
+}
+
+int migrate_device_pfns(struct dev_pagemap *pgmap, unsigned long *src, unsigned long nr)
+{
+	struct migration m = { .src = src, .nr = nr, .owner = pgmap->owner };
+
+	if (!may_evict(pgmap) || !nr)
+		return -EINVAL;
+	for (unsigned long i = 0; i < nr; i++)
+		if (src[i] >= pgmap->nr)
+			return -EINVAL;
+	collect_device(pgmap, src, nr);
+	migrate_unmap(&m);
+	return 0;
 }
 
 int migrate_device_range(struct dev_pagemap *pgmap, unsigned long first, unsigned long *src,
 			 unsigned long nr)
 {
-	struct migration m = { .src = src, .nr = nr, .owner = pgmap->owner };
-
-	if ((pgmap->type != MEMORY_DEVICE_PRIVATE && pgmap->type != MEMORY_DEVICE_COHERENT) ||
-	    !nr || first >= pgmap->nr || nr > pgmap->nr - first)
+	if (!may_evict(pgmap) || first >= pgmap->nr || nr > pgmap->nr - first)
 		return -EINVAL;
-	memset(src, 0, nr * sizeof(*src));
-	collect_device(pgmap, first, src, nr);
-	migrate_unmap(&m);
-	return 0;
+	for (unsigned long i = 0; i < nr; i++)
+		src[i] = first + i;
+	return migrate_device_pfns(pgmap, src, nr);
 }
 
 void migrate_device_pages(unsigned long *src, unsigned long *dst, unsigned long nr)
