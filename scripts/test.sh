@@ -17,13 +17,17 @@ began=$SECONDS
 # name -> compiler, meson options, environment of the tests
 declare -A compiler options
 compiler=([gcc]=gcc [clang]=clang [asan]=gcc [tsan]=clang [msan]=clang)
+# Lines for reports, but no types and variables: nobody looks at these with a debugger, but the test of gdb at gcc's.
 options=(
 	[gcc]=""
-	[clang]=""
-	[asan]="-Db_sanitize=address,undefined"
-	[tsan]="-Db_sanitize=thread -Db_lundef=false"
-	[msan]="-Db_sanitize=memory -Db_lundef=false"
+	[clang]="-Dc_args=-g1"
+	[asan]="-Db_sanitize=address,undefined -Dc_args=-g1"
+	[tsan]="-Db_sanitize=thread -Db_lundef=false -Dc_args=-g1"
+	[msan]="-Db_sanitize=memory -Db_lundef=false -Dc_args=-g1"
 )
+# What no test needs is compiled by gcc and clang alone.
+declare -A targets
+targets=([gcc]="all meson-test-prereq" [clang]="all meson-test-prereq")
 export ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1"
 export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1"
 export MSAN_OPTIONS="halt_on_error=1:allow_addr2line=1"
@@ -94,11 +98,8 @@ run_lane() {
 		say "$(cat "build/$lane.skipped")"
 		return
 	fi
-	# what no test needs is compiled by gcc and clang alone
-	local targets=meson-test-prereq
-	[ -n "${options[$lane]}" ] || targets="all $targets"
 	# shellcheck disable=SC2086
-	if ! watch "$lane" building "build/$lane.log" ninja -j "$jobs" -C "$dir" $targets; then
+	if ! watch "$lane" building "build/$lane.log" ninja -j "$jobs" -C "$dir" ${targets[$lane]:-meson-test-prereq}; then
 		grep -aE -B1 -A20 'FAILED|error:' "build/$lane.log" | head -n 80
 		echo "$lane: does not build" >"build/$lane.broken"
 		return
