@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "space_machine.h"
@@ -458,6 +459,8 @@ static void do_mlock(struct mm_struct *mm, struct call *c, long *host, long *our
 	}
 }
 
+static bool forked;
+
 static void do_mincore(struct mm_struct *mm, struct call *c, long *host, long *ours)
 {
 	static unsigned char there[PAGES + 1], here[PAGES + 1];
@@ -470,7 +473,8 @@ static void do_mincore(struct mm_struct *mm, struct call *c, long *host, long *o
 	memset(here, 0, sizeof(here));
 	*host = err_of(mincore((void *)c->addr, c->len, there));
 	*ours = vm_mincore(mm, c->addr, c->len, here);
-	if (!*host && memcmp(there, here, sizeof(here)))
+	/* Linux does not copy zero pages for a child where nothing else is */
+	if (!forked && !*host && memcmp(there, here, sizeof(here)))
 		*ours = -1;
 }
 
@@ -541,6 +545,76 @@ static void run(u64 nr, bool touching)
 	space_end(mm);
 }
 
+#define GENERATIONS 2u
+
+/*
+ * Fork of this process is a fork of its address space, and the simulated machine comes along. So the child goes on with
+ * a child, and this process, when that is over, with its own, of which a child has taken part too.
+ */
+static void family(struct mm_struct *mm, u32 generation)
+{
+	const struct call c = { .name = "fork", .to = region };
+
+	for (u32 i = 0; i < 2; i++) {
+		struct mm_struct *child;
+		int err, status;
+		pid_t pid;
+
+		random_calls(mm, 50, true);
+		if (generation == GENERATIONS)
+			continue;
+		pid = fork();
+		assert_int_not_equal(pid, -1);
+		child = mm_fork(mm, &err);
+		assert_non_null(child);
+		seed += 0x1234567;
+		if (!pid) {
+			forked = true;
+			sim_mm_use(child);
+			/* with or without a parent */
+			if (i) {
+				sim_mm_forget(mm);
+				mmput(mm);
+			}
+			if (pipe(pipes))
+				_exit(1);
+			compare(child, &c, 0, true);
+			family(child, generation + 1);
+			_exit(!octavo_validate());
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		sim_mm_use(child);
+		for (u32 k = 0; k < 8; k++)
+			(void)sim_store64(region + SIZE(rnd(&seed, PAGES)), k);
+		sim_mm_use(mm);
+		sim_mm_forget(child);
+		mmput(child);
+		compare(mm, &c, 0, true);
+	}
+}
+
+/* What is private stays so, whoever of a family writes; what is not to be inherited is not. */
+static void test_mmap_host_fork(void **state)
+{
+	struct mm_struct *mm = like_host();
+
+	sim_mm_use(mm);
+	if (!host_is_new() || !find_region() || !read_maps("/proc/self/maps") || pipe(pipes)) {
+		space_end(mm);
+		skip();
+		return;
+	}
+	for (u64 i = 1; i <= 3; i++) {
+		seed = i * 0x9e3779b97f4a7c15ull;
+		family(mm, 0);
+	}
+	munmap((void *)region, SIZE(PAGES));
+	close(pipes[0]);
+	close(pipes[1]);
+	space_end(mm);
+}
+
 static void test_mmap_host_areas(void **state)
 {
 	run(20000, false);
@@ -556,6 +630,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_mmap_host_areas),
 		TEST(test_mmap_host_pages),
+		TEST(test_mmap_host_fork),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
