@@ -34,7 +34,7 @@ static int usage(FILE *to)
 	fprintf(to,
 		"  --json      one object a line: bench, case, value, unit, peer, peer_value, "
 		"ratio\n"
-		"  --quick     small sizes, 3 rounds: figures are not for quoting\n"
+		"  --quick     small sizes, one round: figures are not for quoting\n"
 		"  --rounds N  rounds a case, at least 3 (9)\n"
 		"  --thp       let vs-linux switch Linux's 64 KiB folios on for a while (root)\n"
 		"  --device KIND  what device is: sim (a simulated one), or cuda (a GPU, if there "

@@ -29,7 +29,7 @@ struct contestant {
 
 struct bench_options {
 	bool json;
-	bool quick; /* 3 rounds, small sizes: does it run at all */
+	bool quick; /* one round, small sizes: does it run at all */
 	bool thp;   /* may change Linux's settings of large folios for a while */
 	u32 rounds;
 	bool cuda; /* device: on a GPU */
