@@ -477,9 +477,10 @@ static void test_gup_longterm_pins_move_out_of_movable_memory(void **state)
 	const struct sim_config cfg = { .bytes = 128ul << 20,
 					.cpus = 2,
 					.movable_bytes = 64ul << 20 };
-	struct page *pages[16];
-	unsigned long at;
+	struct page *pages[16], *was[16];
+	unsigned long at, first = 16;
 	bool movable = false;
+	long got;
 
 	assert_int_equal(sim_boot(&cfg), 0);
 	mm = mm_alloc();
@@ -487,12 +488,23 @@ static void test_gup_longterm_pins_move_out_of_movable_memory(void **state)
 	at = map(16 * PAGE_SIZE, RW);
 	for (unsigned long i = 0; i < 16; i++)
 		write_user(mm, at + i * PAGE_SIZE, 100 + i);
-	assert_int_equal(get_user_pages_fast(mm, at, 16, 0, pages), 16);
-	for (int i = 0; i < 16; i++) {
-		movable |= page_zone(pages[i]) == ZONE_MOVABLE;
-		put_user_page(pages[i]);
+	assert_int_equal(get_user_pages_fast(mm, at, 16, 0, was), 16);
+	for (unsigned long i = 16; i-- > 0;) {
+		movable |= page_zone(was[i]) == ZONE_MOVABLE;
+		first = page_zone(was[i]) == ZONE_MOVABLE ? i : first;
+		put_user_page(was[i]);
 	}
 	assert_true(movable);
+	/* who may not wait gets what need not move, and nothing has */
+	got = pin_user_pages_fast(mm, at, 16, FOLL_WRITE | FOLL_LONGTERM | FOLL_NOWAIT, pages);
+	assert_int_equal(got, first ? (long)first : -EAGAIN);
+	unpin_user_pages(pages, first);
+	assert_int_equal(get_user_pages_fast(mm, at, 16, 0, pages), 16);
+	assert_memory_equal(pages, was, sizeof(pages));
+	for (int i = 0; i < 16; i++) {
+		assert_false(folio_maybe_dma_pinned(page_folio(pages[i])));
+		put_user_page(pages[i]);
+	}
 	assert_int_equal(pin_user_pages_fast(mm, at, 16, FOLL_WRITE | FOLL_LONGTERM, pages), 16);
 	for (unsigned long i = 0; i < 16; i++) {
 		assert_true(page_zone(pages[i]) < ZONE_MOVABLE);

@@ -16,9 +16,10 @@
 #include <octavo/folio.h>
 #include <octavo/mm_types.h>
 
-#define FOLL_WRITE  0x01u
-#define FOLL_FORCE  0x08u /* private memory against its protection: debuggers */
-#define FOLL_NOWAIT 0x10u /* do not sleep: fewer pages instead */
+#define FOLL_WRITE 0x01u
+#define FOLL_FORCE 0x08u /* private memory against its protection: debuggers */
+#define FOLL_NOWAIT \
+	0x10u /* do not sleep: fewer pages instead, also of those that a long-term pin would have to move */
 #define FOLL_LONGTERM \
 	0x100u /* pins that may last for ever: not on movable zones' frames, nor device memory */
 #define FOLL_FAST_ONLY 0x200u /* no slow path: fewer pages instead */

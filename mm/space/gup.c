@@ -277,22 +277,29 @@ static bool longterm_unpin(struct page **pages, unsigned long nr)
 	return ok;
 }
 
+/* How many pages, from the first on, may stay where they are. */
+static unsigned long longterm_first(struct page **pages, unsigned long nr)
+{
+	unsigned long i = 0;
+
+	while (i < nr && gup_longterm_ok(page_to_pfn(pages[i])))
+		i++;
+	return i;
+}
+
 /*
  * Leave no page where it must be able to move from. Return: 0: none is; else all pins are given up: -EAGAIN: what could be
  * moved is, pin again; -errno.
  */
 static int gup_longterm(struct page **pages, unsigned long nr)
 {
-	unsigned long i;
 	int err = 0;
 
-	for (i = 0; i < nr && gup_longterm_ok(page_to_pfn(pages[i])); i++)
-		;
-	if (i == nr)
+	if (longterm_first(pages, nr) == nr)
 		return 0;
 	if (!longterm_unpin(pages, nr))
 		err = -EFAULT;
-	for (i = 0; i < nr; i++) {
+	for (unsigned long i = 0; i < nr; i++) {
 		struct folio *folio = pages[i] ? page_folio(pages[i]) : NULL;
 
 		if (!folio)
@@ -320,6 +327,15 @@ static long gup_locked(struct gup *g)
 		nr = (g->addr - start) >> PAGE_SHIFT;
 		if (!(g->flags & FOLL_LONGTERM) || !nr)
 			break;
+		if (g->flags & FOLL_NOWAIT) {
+			/* moving sleeps: fewer pages instead */
+			unsigned long stay = longterm_first(pages, nr);
+
+			unpin_user_pages(pages + stay, nr - stay);
+			nr = stay;
+			err = -EAGAIN;
+			break;
+		}
 		err = gup_longterm(pages, nr);
 		if (!err)
 			break;
