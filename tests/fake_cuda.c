@@ -68,10 +68,14 @@ static struct allocation {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct cu_context_st context;
 static cu_deviceptr next_address = FIRST_ADDRESS;
-/* The thread's contexts, the current one last. */
+/*
+ * The thread's contexts, the current one last. In the threads' static memory: what a library that is loaded late would get from
+ * malloc() instead, the memory sanitizer takes for not initialised.
+ */
 #define MAX_CONTEXTS 4u
-static __thread cu_context contexts[MAX_CONTEXTS];
-static __thread unsigned int nr_contexts;
+#define EARLY	     __thread __attribute__((tls_model("initial-exec")))
+static EARLY cu_context contexts[MAX_CONTEXTS];
+static EARLY unsigned int nr_contexts;
 
 /* ---- calls ---- */
 

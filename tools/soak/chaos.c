@@ -67,6 +67,8 @@ void chaos_run(void)
 			soak_cycle_device((unsigned int)soak_below(&rnd, soak_nr_devices()));
 			soak_count(c, swapoffs, 1);
 		}
+		for (unsigned int i = 0; i < soak_nr_devices(); i++)
+			soak_device_on(i);
 		nanosleep(&pause, NULL);
 	}
 }

@@ -63,19 +63,28 @@ unsigned int soak_nr_devices(void)
 	return ARRAY_SIZE(devices);
 }
 
+void soak_device_on(unsigned int i)
+{
+	if (devices[i].type >= 0)
+		return;
+	devices[i].type = swapdev_on(devices[i].dev, devices[i].prio);
+	/* everything is in memory, which has just enough room for it: later */
+	if (devices[i].type < 0 && devices[i].type != -ENOMEM)
+		soak_fail("swapon again: %d", devices[i].type);
+}
+
 /* Everything of it comes in, or into the other one; or there is not enough memory for that, and it stays. */
 void soak_cycle_device(unsigned int i)
 {
-	int err = swapoff(devices[i].type);
+	int err = devices[i].type < 0 ? 0 : swapoff(devices[i].type);
 
 	if (err) {
 		if (err != -ENOMEM && err != -EIO && err != -EINTR && err != -EAGAIN)
 			soak_fail("swapoff: %d", err);
 		return;
 	}
-	devices[i].type = swapdev_on(devices[i].dev, devices[i].prio);
-	if (devices[i].type < 0)
-		soak_fail("swapon again: %d", devices[i].type);
+	devices[i].type = -ENODEV;
+	soak_device_on(i);
 }
 
 static void thread_enter(void *arg)
@@ -149,7 +158,7 @@ static void devices_down(void)
 		if (inject[i])
 			swapdev_inject_rates(inject[i], 0, 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(devices); i++) {
-		int err = swapoff(devices[i].type);
+		int err = devices[i].type < 0 ? 0 : swapoff(devices[i].type);
 
 		if (err)
 			soak_fail("swapoff in the end: %d", err);

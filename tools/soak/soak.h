@@ -71,8 +71,9 @@ void world_run(unsigned int cpu);
 struct mm_struct *world_shared_mm(u32 pages);
 void chaos_run(void);
 
-/* The devices: soak.c. Both ends of a swapoff, for chaos.c. */
+/* The devices: soak.c. Both ends of a swapoff, for chaos.c; and the second one, if there was no memory for it. */
 unsigned int soak_nr_devices(void);
 void soak_cycle_device(unsigned int i);
+void soak_device_on(unsigned int i);
 
 #endif /* OCTAVO_SOAK_H */
