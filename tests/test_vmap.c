@@ -509,15 +509,16 @@ static void fail_vmap(int mode)
 	struct folio *folio;
 	struct page *run;
 
-	kmap_boot();
-	folio = new_folio(2);
-	run = new_page(level_order(1));
 	for_each_fault(k, mode, ALLOCS, hit)
 	{
 		struct page **pages;
 		void *addr;
 
 		octavo_fault_disarm();
+		/* new addresses, whose tables are not there yet */
+		kmap_boot();
+		folio = new_folio(2);
+		run = new_page(level_order(1));
 		pages = array_of(n);
 		for (unsigned int i = 0; i < n; i++) {
 			pages[i] = i < LEAF_PAGES ? run + i : folio_page(folio, (i * 3) % 4);
@@ -541,10 +542,10 @@ static void fail_vmap(int mode)
 		assert_int_equal(page_count(run), 1);
 		kmap_idle();
 		assert_int_equal(kmap_stat().areas, 0);
+		folio_put(folio);
+		put_page(run);
+		kmap_end();
 	}
-	folio_put(folio);
-	put_page(run);
-	kmap_end();
 }
 
 COVERS("S4.6 S4.8");
