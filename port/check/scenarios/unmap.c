@@ -10,9 +10,8 @@
 #include <octavo/migrate.h>
 #include <octavo/mman.h>
 #include <octavo/reclaim.h>
-#include <octavo/swap.h>
 
-#include "user_space.h"
+#include "cached_space.h"
 
 #define SECOND (ADDR + PAGE_SIZE)
 
@@ -25,13 +24,6 @@ static SHARED struct {
 	u32 stored; /* by a driver */
 	u32 restricted;
 } u;
-
-static void no_io(struct swap_device *dev, struct swap_io *io)
-{
-	swap_io_done(io, -EIO);
-}
-
-static const struct swap_device_ops device = { .submit = no_io };
 
 static u64 *memory_of(unsigned long i)
 {
@@ -62,7 +54,7 @@ static void setup_space(unsigned int order)
 static void setup_cached(unsigned int order)
 {
 	setup_space(order);
-	CHECK(!swapon(&device, NULL, 16, 0, SWAP_FLAG_SYNC));
+	CHECK(!swapon(&no_io_device, NULL, 16, 0, SWAP_FLAG_SYNC));
 	folio_lock(s.folio);
 	CHECK(!folio_alloc_swap(s.folio));
 	u.slot = folio_swap_entry(s.folio, 0);
@@ -220,7 +212,7 @@ static void setup_leaf(void)
 	u.pfn = folio_pfn(s.folio);
 	u.nr = folio_nr_pages(s.folio);
 	folio_get(s.folio);
-	CHECK(!swapon(&device, NULL, 32, 0, SWAP_FLAG_SYNC));
+	CHECK(!swapon(&no_io_device, NULL, 32, 0, SWAP_FLAG_SYNC));
 	folio_lock(s.folio);
 	CHECK(!folio_alloc_swap(s.folio));
 	u.slot = folio_swap_entry(s.folio, 0);
@@ -287,26 +279,6 @@ static void stores_first(void)
 static void stores_second(void)
 {
 	CHECK(store(s.mm, SECOND, 8));
-}
-
-/* The word of a page of the area: in its page, or in that of its slot's. */
-static u64 word_at(struct mm_struct *mm, unsigned long addr)
-{
-	pte_t e = entry_of(mm, addr);
-	struct folio *folio;
-	u64 v;
-
-	if (pte_present(e))
-		return *(u64 *)pfn_to_virt(pte_pfn(e));
-	CHECK(pte_is_swap_slot(e));
-	folio = swap_cache_get_folio(pte_to_swp_entry(e));
-	CHECK(folio);
-	folio_lock(folio);
-	v = *(u64 *)pfn_to_virt(folio_pfn(folio) +
-				(unsigned long)swap_cache_index(folio, pte_to_swp_entry(e)));
-	folio_unlock(folio);
-	folio_put(folio);
-	return v;
 }
 
 static void both_stored(void)

@@ -6,22 +6,14 @@
 #include <octavo/gup.h>
 #include <octavo/mman.h>
 #include <octavo/reclaim.h>
-#include <octavo/swap.h>
 
-#include "user_space.h"
+#include "cached_space.h"
 
 static SHARED struct {
 	struct folio *folio[2]; /* a reference of each is the scenario's */
 	swp_entry_t slot[2];
 	struct page *got[CHECK_MAX_THREADS]; /* pinned and kept */
 } f;
-
-static void no_io(struct swap_device *dev, struct swap_io *io)
-{
-	swap_io_done(io, -EIO);
-}
-
-static const struct swap_device_ops device = { .submit = no_io };
 
 static unsigned long addr_of(unsigned int i)
 {
@@ -33,7 +25,7 @@ static void setup_two(void)
 {
 	setup();
 	CHECK(!mm_fault(s.mm, ADDR, FAULT_FLAG_WRITE));
-	CHECK(!swapon(&device, NULL, 16, 0, SWAP_FLAG_SYNC));
+	CHECK(!swapon(&no_io_device, NULL, 16, 0, SWAP_FLAG_SYNC));
 	for (unsigned int i = 0; i < 2; i++) {
 		f.folio[i] = page_folio(pfn_to_page(pte_pfn(entry_of(s.mm, addr_of(i)))));
 		*(u64 *)folio_address(f.folio[i]) = 77 + i;
@@ -56,23 +48,6 @@ static void unmaps(void)
 	try_to_unmap_folios(locked, nr, 0);
 	while (nr)
 		folio_unlock(locked[--nr]);
-}
-
-/* The word of a page: in memory, or in what the cache has for its slot. */
-static u64 word_at(struct mm_struct *mm, unsigned long addr)
-{
-	pte_t e = entry_of(mm, addr);
-	struct folio *folio;
-	u64 v;
-
-	if (pte_present(e))
-		return *(u64 *)pfn_to_virt(pte_pfn(e));
-	CHECK(pte_is_swap_slot(e));
-	folio = swap_cache_get_folio(pte_to_swp_entry(e));
-	CHECK(folio);
-	v = *(u64 *)folio_address(folio);
-	folio_put(folio);
-	return v;
 }
 
 /* Counts of each say what entries do, of @mms address spaces. */
