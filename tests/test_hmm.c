@@ -321,6 +321,17 @@ static void test_hmm_exclusive_ends(void **state)
 
 /* ---- eviction ---- */
 
+/* The element of a folio of the system's, with what elements @i and @i + 1 have. */
+static unsigned long copy_of_two(const unsigned long *src, unsigned long i)
+{
+	struct folio *folio = dst_alloc(TO_SYSTEM, 1);
+
+	assert_non_null(folio);
+	for (unsigned long k = 0; k < 2; k++)
+		memcpy(mem_of(folio_page(folio, k)), mem_of(mig_src_page(src, i + k)), PAGE_SIZE);
+	return migrate_pfn(folio_page(folio, 0));
+}
+
 COVERS("S1.32 S1.27");
 static void test_hmm_evict(void **state)
 {
@@ -348,13 +359,7 @@ static void test_hmm_evict(void **state)
 	for (unsigned long i = 1; i < 8; i++)
 		assert_int_equal(src[i], 0);
 	for (unsigned long i = 0; i < 8; i += 2) {
-		struct folio *folio = dst_alloc(TO_SYSTEM, 1);
-
-		assert_non_null(folio);
-		for (unsigned long k = 0; k < 2; k++)
-			memcpy(mem_of(folio_page(folio, k)), mem_of(mig_src_page(src, i + k)),
-			       PAGE_SIZE);
-		dst[i] = migrate_pfn(folio_page(folio, 0));
+		dst[i] = copy_of_two(src, i);
 	}
 	migrate_device_pages(src, dst, 8);
 	for (unsigned long i = 0; i < 8; i++)
@@ -397,19 +402,12 @@ static void test_hmm_evict_chosen(void **state)
 	src[7] = src[1];
 	assert_int_equal(migrate_device_pfns(&dev_map, src, 8), 0);
 	for (unsigned long i = 0; i < 8; i++) {
-		struct folio *folio;
-
 		if (i != 0 && i != 3) {
 			assert_int_equal(src[i], 0);
 			continue;
 		}
 		assert_int_equal(migrate_pfn_order(src[i]), 1);
-		folio = dst_alloc(TO_SYSTEM, 1);
-		assert_non_null(folio);
-		for (unsigned long k = 0; k < 2; k++)
-			memcpy(mem_of(folio_page(folio, k)), mem_of(mig_src_page(src, i + k)),
-			       PAGE_SIZE);
-		dst[i] = migrate_pfn(folio_page(folio, 0));
+		dst[i] = copy_of_two(src, i);
 	}
 	migrate_device_pages(src, dst, 8);
 	migrate_device_finalize(src, dst, 8);

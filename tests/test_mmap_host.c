@@ -527,13 +527,23 @@ static struct mm_struct *like_host(void)
 	return mm;
 }
 
-static void run(u64 nr, bool touching)
+/* NULL: this host is not to be compared with. */
+static struct mm_struct *host_begin(void)
 {
 	struct mm_struct *mm = like_host();
 
 	sim_mm_use(mm);
-	if (!host_is_new() || !find_region() || !read_maps("/proc/self/maps") || pipe(pipes)) {
-		space_end(mm);
+	if (host_is_new() && find_region() && read_maps("/proc/self/maps") && !pipe(pipes))
+		return mm;
+	space_end(mm);
+	return NULL;
+}
+
+static void run(u64 nr, bool touching)
+{
+	struct mm_struct *mm = host_begin();
+
+	if (!mm) {
 		skip();
 		return;
 	}
@@ -597,11 +607,9 @@ static void family(struct mm_struct *mm, u32 generation)
 /* What is private stays so, whoever of a family writes; what is not to be inherited is not. */
 static void test_mmap_host_fork(void **state)
 {
-	struct mm_struct *mm = like_host();
+	struct mm_struct *mm = host_begin();
 
-	sim_mm_use(mm);
-	if (!host_is_new() || !find_region() || !read_maps("/proc/self/maps") || pipe(pipes)) {
-		space_end(mm);
+	if (!mm) {
 		skip();
 		return;
 	}

@@ -33,16 +33,6 @@ static struct page *pagemap_page(struct dev_pagemap *pgmap, unsigned long at)
 						    : pfn_to_page(pgmap->pfn + at);
 }
 
-/* How many of @nr numbers are one after the other, as the first ones of a folio's pages would be? */
-static unsigned long ascending(const unsigned long *number, unsigned long nr)
-{
-	unsigned long n = 1;
-
-	while (n < nr && number[n] == number[0] + n)
-		n++;
-	return n;
-}
-
 /* @src: numbers of pages, which become elements. */
 static void collect_device(struct dev_pagemap *pgmap, unsigned long *src, unsigned long nr)
 {
@@ -53,7 +43,8 @@ static void collect_device(struct dev_pagemap *pgmap, unsigned long *src, unsign
 
 		pages = 1;
 		if (folio && folio_test_anon(folio) &&
-		    folio_nr_pages(folio) <= ascending(src + i, nr - i)) {
+		    folio_nr_pages(folio) <=
+			    words_ramp_run(src + i, src[i], 1, ~0ul, nr - i, NULL)) {
 			pages = folio_nr_pages(folio);
 			memset(src + i, 0, pages * sizeof(*src));
 			src[i] = mpfn_of_folio(folio, MIGRATE_PFN_MIGRATE);
