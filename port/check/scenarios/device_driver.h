@@ -223,6 +223,13 @@ static inline void mirror_add(void)
 	CHECK(!mmu_interval_notifier_insert(&m.mni, s.mm, ADDR, PAGE_SIZE, &mirror_ops));
 }
 
+/* A page at ADDR, and a mirror of it. */
+static inline void setup_mirror(void)
+{
+	setup_page();
+	mirror_add();
+}
+
 /* Fill the mirror, if nothing has changed. Return: whether it is filled. */
 static inline bool mirror_fill(unsigned long seq, u64 *words)
 {

@@ -97,12 +97,6 @@ SCENARIO(device_back_two) = {
 
 /* ---- a mirror ---- */
 
-static void setup_mirror(void)
-{
-	setup_page();
-	mirror_add();
-}
-
 /* One attempt to see the page, and to use it. */
 static void mirror(void)
 {

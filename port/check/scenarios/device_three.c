@@ -136,12 +136,6 @@ SCENARIO(device_collect_fault_split) = {
 
 /* ---- a mirror, migration, a CPU ---- */
 
-static void setup_mirror(void)
-{
-	setup_page();
-	mirror_add();
-}
-
 /* The page that the mirror may write to; NULL: none. */
 static u64 *mirror_words(unsigned long el)
 {
