@@ -400,17 +400,14 @@ static void test_forked(void **state)
 {
 	um_boot();
 	for (unsigned int keeps = 0; keeps < 2; keeps++) {
-		struct mm_struct *mm = table_mm();
 		struct vm_area_struct *child;
 		unsigned long index = um.vma->vm_pgoff + PMD_NR - 2;
 
-		memset(mm->cpu, 0, TABLE_CPUS * sizeof(struct mm_cpu));
 		row_begin(index);
 		for (u32 i = 0; i < 4; i++)
 			row_add(1);
 		row_fate(NO_SLOTS);
-		child = hand_fork(um.vma, mm);
-		add_mm_counter(mm, MM_ANONPAGES, 10);
+		child = um_fork(10);
 		/* the second is the parent's alone by now */
 		hand_zap(child, hand_addr(child, index + 2), hand_addr(child, index + 4));
 		if (keeps)
@@ -418,7 +415,7 @@ static void test_forked(void **state)
 		counters_note();
 		try_to_unmap_folios(row.folio, row.nr, 0);
 		assert_counters(8, 8);
-		assert_int_equal(get_mm_counter(mm, MM_SWAPENTS), keeps ? 0 : 6);
+		assert_int_equal(get_mm_counter(child->vm_mm, MM_SWAPENTS), keeps ? 0 : 6);
 		for (u32 i = 0; i < 4; i++) {
 			struct folio *folio = row.folio[i];
 			bool both = i != 1;
@@ -432,9 +429,7 @@ static void test_forked(void **state)
 		}
 		assert_int_equal(folio_mapcount(row.folio[4]), 4);
 		assert_true(octavo_validate());
-		um_zap(child);
-		hand_vma_free(child);
-		table_mm_end(mm);
+		um_fork_end(child);
 		row_end();
 	}
 	um_shutdown();
@@ -445,16 +440,12 @@ COVERS("S2.16");
 static void test_forked_lazily_freed(void **state)
 {
 	struct vm_area_struct *child;
-	struct mm_struct *mm;
 
 	um_boot();
-	mm = table_mm();
-	memset(mm->cpu, 0, TABLE_CPUS * sizeof(struct mm_cpu));
 	row_begin(um.vma->vm_pgoff);
 	for (u32 i = 0; i < 3; i++)
 		row_fate(LAZY);
-	child = hand_fork(um.vma, mm);
-	add_mm_counter(mm, MM_ANONPAGES, 6);
+	child = um_fork(6);
 	folio_get(row.folio[1]);
 	counters_note();
 	try_to_unmap_folios(row.folio, row.nr, 0);
@@ -465,9 +456,7 @@ static void test_forked_lazily_freed(void **state)
 	}
 	folio_put(row.folio[1]);
 	assert_true(octavo_validate());
-	um_zap(child);
-	hand_vma_free(child);
-	table_mm_end(mm);
+	um_fork_end(child);
 	row_end();
 	um_shutdown();
 }

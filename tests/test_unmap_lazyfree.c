@@ -180,12 +180,9 @@ static void unmap_shared(enum shared how)
 	unsigned long index = um.vma->vm_pgoff + PMD_NR - 3;
 	struct folio *folio = lazy(3, index);
 	bool gone = how == CLEAN || how == DIRTY_DROPPABLE;
-	struct mm_struct *mm = table_mm();
-	struct vm_area_struct *child = hand_fork(um.vma, mm);
+	struct vm_area_struct *child = um_fork(8);
 	u32 refs;
 
-	memset(mm->cpu, 0, TABLE_CPUS * sizeof(struct mm_cpu));
-	add_mm_counter(mm, MM_ANONPAGES, 8);
 	prepare_shared(how, folio, child, index);
 	take(&before, um.vma, index, 8);
 	take(&before_child, child, index, 8);
@@ -195,7 +192,7 @@ static void unmap_shared(enum shared how)
 	take(&after, um.vma, index, 8);
 	take(&after_child, child, index, 8);
 	assert_counters(gone ? 8 : 0, 0);
-	assert_int_equal(get_mm_counter(mm, MM_ANONPAGES), gone ? 0 : 8);
+	assert_int_equal(get_mm_counter(child->vm_mm, MM_ANONPAGES), gone ? 0 : 8);
 	assert_int_equal(folio_mapcount(folio), gone ? 0 : 16);
 	assert_int_equal(folio_ref_count(folio), gone ? 1 : refs);
 	/* swapped from now on, if it has contents */
@@ -212,9 +209,7 @@ static void unmap_shared(enum shared how)
 	if (how == HELD || how == HELD_DIRTY)
 		folio_put(folio);
 	um.vma->vm_flags &= ~VM_DROPPABLE;
-	um_zap(child);
-	hand_vma_free(child);
-	table_mm_end(mm);
+	um_fork_end(child);
 	end(folio);
 }
 
@@ -238,7 +233,6 @@ static void test_several_leaves(void **state)
 	for (unsigned int held = 0; held < 2; held++) {
 		unsigned long index = um.vma->vm_pgoff + PMD_NR;
 		struct folio *folio = anon(order);
-		struct mm_struct *mm = table_mm();
 		struct vm_area_struct *child;
 		struct pt_pos pos;
 
@@ -246,22 +240,19 @@ static void test_several_leaves(void **state)
 		hand_map_leaf(folio, um.vma, index);
 		folio_get(folio);
 		folio_clear_flag(folio, PG_swapbacked);
-		child = hand_fork(um.vma, mm);
-		memset(mm->cpu, 0, TABLE_CPUS * sizeof(struct mm_cpu));
-		add_mm_counter(mm, MM_ANONPAGES, 1l << order);
+		child = um_fork(1l << order);
 		if (held)
 			folio_get(folio);
 		assert_int_equal(try_to_unmap(folio, 0), !held);
 		assert_int_equal(folio_mapcount(folio), held ? 2 : 0);
-		assert_int_equal(get_mm_counter(mm, MM_ANONPAGES), held ? 1l << order : 0);
-		assert_false(pgtable_walk(mm, hand_addr(child, index), 0, &pos));
+		assert_int_equal(get_mm_counter(child->vm_mm, MM_ANONPAGES),
+				 held ? 1l << order : 0);
+		assert_false(pgtable_walk(child->vm_mm, hand_addr(child, index), 0, &pos));
 		assert_int_equal(pte_leaf(pos.pte, pos.level), held);
 		assert_int_equal(pte_none(pos.pte), !held);
 		if (held)
 			folio_put(folio);
-		um_zap(child);
-		hand_vma_free(child);
-		table_mm_end(mm);
+		um_fork_end(child);
 		end(folio);
 	}
 	um_shutdown();

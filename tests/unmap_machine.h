@@ -91,6 +91,25 @@ static inline void drop(struct folio *folio)
 	folio_put(folio);
 }
 
+/* A child's area with what um.vma maps, @pages pages. um_fork_end() ends it. */
+static inline struct vm_area_struct *um_fork(long pages)
+{
+	struct mm_struct *mm = table_mm();
+
+	memset(mm->cpu, 0, TABLE_CPUS * sizeof(struct mm_cpu));
+	add_mm_counter(mm, MM_ANONPAGES, pages);
+	return hand_fork(um.vma, mm);
+}
+
+static inline void um_fork_end(struct vm_area_struct *child)
+{
+	struct mm_struct *mm = child->vm_mm;
+
+	um_zap(child);
+	hand_vma_free(child);
+	table_mm_end(mm);
+}
+
 static inline pte_t entry_at(struct vm_area_struct *vma, unsigned long index)
 {
 	struct pt_pos pos;

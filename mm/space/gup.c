@@ -493,8 +493,7 @@ void unpin_user_page(struct page *page)
 		put_user_page(page);
 }
 
-/* Pages from pages[0] on that follow each other in one folio; *@folio NULL: one page of none. */
-static unsigned long gup_same_folio(struct page **pages, unsigned long nr, struct folio **folio)
+unsigned long gup_same_folio(struct page **pages, unsigned long nr, struct folio **folio)
 {
 	struct page *first = pages[0];
 

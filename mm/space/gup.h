@@ -56,6 +56,9 @@ static inline bool gup_longterm_ok(unsigned long pfn)
 	return pfn_zone(pfn) < ZONE_MOVABLE;
 }
 
+/* Pages from pages[0] on that follow each other in one folio; *@folio NULL: one page of none. */
+unsigned long gup_same_folio(struct page **pages, unsigned long nr, struct folio **folio);
+
 /* What one pin or reference of each of @nr pages is given back by. */
 static inline void gup_put_folio(struct folio *folio, unsigned long nr, u32 flags)
 {

@@ -351,11 +351,9 @@ static bool gup_still(const struct gup *g, const struct gup_run *run, u32 seq)
 static void gup_undo(struct page **pages, unsigned long nr, u32 flags)
 {
 	while (nr) {
-		struct folio *folio = page_folio(pages[0]);
-		unsigned long n = 1;
+		struct folio *folio;
+		unsigned long n = gup_same_folio(pages, nr, &folio);
 
-		while (n < nr && pages[n] == pages[0] + n && page_folio(pages[n]) == folio)
-			n++;
 		gup_put_folio(folio, n, flags);
 		pages += n;
 		nr -= n;
