@@ -38,13 +38,14 @@ struct scenario {
 	u32 cpus;	     /* of that machine, if more than threads */
 	u32 cpu_step;	     /* thread i is CPU i times this; 0: 1 */
 	u32 movable_frames;
-	int bound;   /* preemptions explored by default; 0: 2, -1: none */
-	int stale;   /* loads that may read an older store; 0: 2, -1: none */
-	int faults;  /* injected failures; 0: none */
-	u32 kinds;   /* OCTAVO_FAULT_... that faults are chosen from */
-	u32 flags;   /* SC_... */
-	u32 expects; /* for scenarios that must fail: EXPECT_... */
-	int variant; /* what check_variant() returns: several scenarios of the same functions */
+	int bound;	 /* preemptions explored by default; 0: 2, -1: none */
+	int stale;	 /* loads that may read an older store; 0: 2, -1: none */
+	int stale_below; /* the same with fewer preemptions than bound, if that is more; 0: as many */
+	int faults;	 /* injected failures; 0: none */
+	u32 kinds;	 /* OCTAVO_FAULT_... that faults are chosen from */
+	u32 flags;	 /* SC_... */
+	u32 expects;	 /* for scenarios that must fail: EXPECT_... */
+	int variant;	 /* what check_variant() returns: several scenarios of the same functions */
 };
 
 #define SC_REAL_RCU  0x1u  /* lib/rcu.c, not the model */

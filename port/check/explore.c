@@ -127,8 +127,24 @@ struct run {
 	const struct options *opt;
 	struct result *res;
 	double start, told;
-	int stale, faults, bound;
+	int faults, bound;
 };
+
+static int pick(int asked, int scenario, int usual)
+{
+	if (asked >= 0)
+		return asked;
+	return scenario < 0 ? 0 : scenario ? scenario : usual;
+}
+
+/* Stale reads of executions with at most @bound preemptions. */
+static int stale_at(const struct run *r, int bound)
+{
+	int stale = pick(r->opt->stale, r->sc->stale, 2);
+	bool below = r->opt->stale < 0 && bound < pick(-1, r->sc->bound, 2);
+
+	return below ? max(stale, r->sc->stale_below) : stale;
+}
 
 static void progress(struct run *r, int bound, u64 n)
 {
@@ -158,6 +174,7 @@ static bool out_of_time(struct run *r)
 static bool explore_bound(struct run *r, int bound)
 {
 	struct result *res = r->res;
+	int stale = stale_at(r, bound);
 	u64 n = 0;
 
 	E.strategy = DFS;
@@ -167,7 +184,7 @@ static bool explore_bound(struct run *r, int bound)
 	do {
 		enum outcome o;
 
-		budgets(bound, r->stale, r->faults);
+		budgets(bound, stale, r->faults);
 		o = run_once();
 		res->total++;
 		res->longest = max(res->longest, E.op);
@@ -195,9 +212,16 @@ static bool explore_bound(struct run *r, int bound)
 
 static void explore_dfs(struct run *r)
 {
-	for (int b = 0; b <= r->bound; b++)
+	u64 others = 0;
+
+	for (int b = 0; b <= r->bound; b++) {
 		if (!explore_bound(r, b))
 			return;
+		/* what the last bound does not have among its own */
+		if (b == r->bound - 1 && stale_at(r, b) > stale_at(r, r->bound))
+			others = r->res->executions;
+	}
+	r->res->executions += others;
 	r->res->complete = true;
 }
 
@@ -216,7 +240,7 @@ static void explore_random(struct run *r)
 		E.pct_low = 0;
 		for (u32 i = 0; i < E.pct_nr; i++)
 			E.pct_points[i] = 1 + (u32)(rng_next() % len);
-		budgets(PLENTY, r->stale ? PLENTY : 0, r->faults);
+		budgets(PLENTY, stale_at(r, 0) ? PLENTY : 0, r->faults);
 		switch (run_once()) {
 		case VIOLATION:
 			res->total++;
@@ -317,13 +341,6 @@ static void explore_replay(struct run *r)
 	schedule_print(E.dev, E.nr_dev, res->schedule, sizeof(res->schedule));
 }
 
-static int pick(int asked, int scenario, int usual)
-{
-	if (asked >= 0)
-		return asked;
-	return scenario < 0 ? 0 : scenario ? scenario : usual;
-}
-
 void explore(const struct scenario *sc, const struct options *opt, struct result *res)
 {
 	struct run r = { .sc = sc, .opt = opt, .res = res, .start = now() };
@@ -331,7 +348,6 @@ void explore(const struct scenario *sc, const struct options *opt, struct result
 	memset(res, 0, sizeof(*res));
 	res->bound = -1;
 	r.bound = pick(opt->bound, sc->bound, 2);
-	r.stale = pick(opt->stale, sc->stale, 2);
 	r.faults = opt->faults >= 0 ? opt->faults : sc->faults;
 	E.max_ops = 20000;
 	E.note_races = !(sc->flags & SC_NO_RACES);

@@ -191,6 +191,7 @@ SCENARIO(collapse_table) = {
 	.roles = { "collapse", "missing", "pinner" },
 	.rows = "S3.9",
 	.stale = -1,
+	.stale_below = 2,
 	.frames = 128,
 	.setup = setup_whole_table,
 	.finish = table_gone,

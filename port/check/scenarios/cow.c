@@ -112,6 +112,7 @@ SCENARIO(cow_fork) = { SCENARIO_NAME(cow_fork),
 		       .rows = "S2.30 S2.32",
 		       .frames = 128,
 		       .stale = -1,
+		       .stale_below = 2,
 		       .setup = setup_fork_again,
 		       .finish = second_child_too,
 		       .about = "two CPUs write to a page that a fork shared, and a third forks" };

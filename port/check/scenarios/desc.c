@@ -205,7 +205,7 @@ static void list_caches(void)
 	kmem_cache_for_each(one_is_enough, NULL);
 }
 
-#define FIRST .frames = 16, .stale = -1, .finish = first_done
+#define FIRST .frames = 16, .stale = -1, .stale_below = 1, .finish = first_done
 SCENARIO(movable_first) = { SCENARIO_NAME(movable_first), FIRST, .flags = SC_LEAKS | SC_SYMMETRIC,
 			    .about = "the first two of a kind at once",
 			    .threads = { first_movable, first_movable } };

@@ -54,6 +54,7 @@ SCENARIO(device_evict_fault_zap) = {
 	.setup = setup_on_device,
 	.finish = is_dropped,
 	.stale = -1,
+	.stale_below = 1,
 	.threads = { late_writer, evict, zapper },
 	.roles = { "writer", "driver", "owner" }
 };
@@ -130,6 +131,7 @@ SCENARIO(device_collect_fault_split) = {
 	.setup = setup_two_on_device,
 	.finish = second_is_back,
 	.stale = -1,
+	.stale_below = 1,
 	.threads = { collector, toucher_of_second, splitter },
 	.roles = { "driver", "reader", "splitter" }
 };
@@ -197,6 +199,7 @@ SCENARIO(device_hmm_migrate_store) = {
 	.setup = setup_mirror,
 	.finish = nothing_is_lost,
 	.stale = -1,
+	.stale_below = 1,
 	.threads = { mirror, to_device, writer },
 	.roles = { "device", "driver", "writer" }
 };

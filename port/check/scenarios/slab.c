@@ -108,6 +108,7 @@ SCENARIO(slab_cold) = { SCENARIO_NAME(slab_cold),
 			.about = "two CPUs of one home want the first object of a cache",
 			.setup = setup_cold,
 			.stale = -1,
+			.stale_below = 1,
 			.cpu_step = 2,
 			.threads = { alloc_free_one, alloc_free_one } };
 SCENARIO(slab_warm) = {

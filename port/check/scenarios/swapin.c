@@ -343,6 +343,7 @@ SCENARIO(swapin_slow_mprotect) = {
 	.rows = "S2.26",
 	.frames = 128,
 	.stale = -1,
+	.stale_below = 2,
 	.bound = 1,
 	.setup = setup_slow,
 	.finish = read_only,

@@ -57,6 +57,7 @@ static void each_has_its_own(void)
 SCENARIO(uaccess_fork) = {
 	SCENARIO_NAME(uaccess_fork),
 	.stale = -1,
+	.stale_below = 2,
 	.threads = { kernel_writes, forks, program_writes },
 	.roles = { "kernel", "fork", "program" },
 	.frames = 128,
