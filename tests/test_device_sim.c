@@ -166,6 +166,30 @@ static void test_device_sim_evicts_when_it_is_full(void **state)
 	dev_down();
 }
 
+/* Memory that no number of windows fills is all of the device's: what is at its end goes back too. */
+COVERS("S1.32");
+static void test_device_sim_evicts_what_is_at_the_end(void **state)
+{
+	static const unsigned long pages[] = { 1, LEAF_PAGES - 1, LEAF_PAGES + 1,
+					       2 * LEAF_PAGES + LEAF_PAGES / 2 + 3 };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++) {
+		unsigned long nr = pages[i];
+
+		dev_up((struct accel_config){ .pages = nr }, false);
+		map_anon(0, nr);
+		for (unsigned long page = 0; page < nr; page++)
+			put64(page, page);
+		assert_int_equal(accel_migrate(ctx, at(0), nr << PAGE_SHIFT), nr);
+		assert_int_equal(stat().pages_free, 0);
+		assert_int_equal(accel_evict(dev, nr), nr);
+		assert_int_equal(stat().pages_free, nr);
+		for (unsigned long page = 0; page < nr; page++)
+			assert_int_equal(get64(page), page);
+		dev_down();
+	}
+}
+
 /* ---- alone ---- */
 
 static void test_device_sim_exclusive_access(void **state)
@@ -317,6 +341,7 @@ int main(void)
 		TEST(test_device_sim_prefetches_holes),
 		TEST(test_device_sim_fault_brings_memory),
 		TEST(test_device_sim_evicts_when_it_is_full),
+		TEST(test_device_sim_evicts_what_is_at_the_end),
 		TEST(test_device_sim_exclusive_access),
 		TEST(test_device_sim_errors),
 		TEST(test_device_sim_entries_are_mapped_memory),

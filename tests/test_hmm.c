@@ -205,6 +205,33 @@ static void test_hmm_private_memory(void **state)
 	hmm_down();
 }
 
+/* Where nobody has access, a device has none to its own memory either; and has it again when the area says so. */
+COVERS("S1.38");
+static void test_hmm_private_memory_without_access(void **state)
+{
+	hmm_up();
+	as->folio_orders = 1u << LEAF_ORDER | 1u;
+	map_anon(0, 2 * LEAF_PAGES);
+	put64(0, 10);
+	put64(LEAF_PAGES, 11);
+	assert_int_equal(mig_run(&m, 0, 2 * LEAF_PAGES, SEL_SYSTEM | SEL_COMPOUND, TO_PRIVATE,
+				 MAX_FOLIO_ORDER),
+			 2);
+	assert_int_equal(vm_mprotect(as, at(0), LEAF_SIZE + PAGE_SIZE, PROT_NONE), 0);
+	for (unsigned long i = 0; i < 2; i++) {
+		assert_int_equal(look(i * LEAF_PAGES, 1, 0), 0);
+		assert_int_equal(el[0], 0);
+		assert_int_equal(look(i * LEAF_PAGES, 1, HMM_PFN_REQ_FAULT), -EPERM);
+	}
+	assert_int_equal(vm_mprotect(as, at(0), LEAF_SIZE + PAGE_SIZE, PROT_READ), 0);
+	for (unsigned long i = 0; i < 2; i++) {
+		assert_int_equal(look(i * LEAF_PAGES, 1, HMM_PFN_REQ_FAULT), 0);
+		assert_int_equal(el[0] & 0xf, HMM_PFN_VALID | HMM_PFN_PRIVATE);
+		assert_int_equal(get64(i * LEAF_PAGES), 10 + i);
+	}
+	hmm_down();
+}
+
 /* ---- exclusive access ---- */
 
 static struct page *take(unsigned long page, struct folio **folio, int *err)
@@ -423,11 +450,17 @@ static void test_hmm_evict_chosen(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_hmm_snapshot),  TEST(test_hmm_clean_is_not_writable),
-		TEST(test_hmm_faults_in), TEST(test_hmm_arguments),
-		TEST(test_hmm_orders),	  TEST(test_hmm_private_memory),
-		TEST(test_hmm_exclusive), TEST(test_hmm_exclusive_ends),
-		TEST(test_hmm_evict),	  TEST(test_hmm_evict_chosen),
+		TEST(test_hmm_snapshot),
+		TEST(test_hmm_clean_is_not_writable),
+		TEST(test_hmm_faults_in),
+		TEST(test_hmm_arguments),
+		TEST(test_hmm_orders),
+		TEST(test_hmm_private_memory),
+		TEST(test_hmm_private_memory_without_access),
+		TEST(test_hmm_exclusive),
+		TEST(test_hmm_exclusive_ends),
+		TEST(test_hmm_evict),
+		TEST(test_hmm_evict_chosen),
 	};
 
 	return cmocka_run_group_tests_name("hmm-" TEST_VARIANT, tests, NULL, NULL);

@@ -273,6 +273,40 @@ static void test_migrate_vma_small_to_larger(void **state)
 	}
 }
 
+/* A leaf needs a place in the larger folio where it can be one. */
+COVERS("S1.27 S1.41");
+static void test_migrate_vma_leaf_to_larger(void **state)
+{
+	unsigned long nr = 2 * LEAF_PAGES;
+	enum mig_to to;
+
+	for_each_kind(to) for (unsigned long first = 0; first <= LEAF_PAGES;
+			       first += LEAF_PAGES / 2)
+	{
+		bool fits = first != LEAF_PAGES / 2;
+
+		device_up(to);
+		map_anon(0, 3 * LEAF_PAGES);
+		/* which is all of one family, and in the middle there is a leaf */
+		put64(0, 1);
+		as->folio_orders = 1u << LEAF_ORDER;
+		put64(LEAF_PAGES, 1);
+		as->folio_orders = 1;
+		fill_pages(0, 3 * LEAF_PAGES);
+		assert_int_equal(pos_in(as, LEAF_PAGES).level, MAX_LEAF_LEVEL);
+		assert_int_equal(mig_setup(&m, first, nr, SEL_SYSTEM | SEL_COMPOUND), 0);
+		assert_int_equal(m.args.cpages, LEAF_PAGES + 1);
+		assert_true(mig_give(&m, 0, to, LEAF_ORDER + 1));
+		migrate_vma_pages(&m.args);
+		mig_end(&m);
+		assert_true(is_kind(folio_of(LEAF_PAGES), fits ? to : TO_SYSTEM));
+		assert_int_equal(folio_order(folio_of(LEAF_PAGES)), LEAF_ORDER + fits);
+		assert_int_equal(pos_in(as, LEAF_PAGES).level, MAX_LEAF_LEVEL);
+		expect_contents(0, 3 * LEAF_PAGES);
+		device_down(to);
+	}
+}
+
 COVERS("S1.28");
 static void test_migrate_vma_fills_holes(void **state)
 {
@@ -347,16 +381,48 @@ static void finalizes_what_was_not_exchanged(void *arg)
 	migrate_vma_finalize(args);
 }
 
+static void gives_one_twice(void *arg)
+{
+	assert_int_equal(mig_setup(&m, 0, 4, SEL_SYSTEM), 0);
+	assert_true(mig_give(&m, 0, *(enum mig_to *)arg, 0));
+	m.dst[2] = m.dst[0];
+	migrate_vma_pages(&m.args);
+}
+
+static void gives_a_source(void *arg)
+{
+	assert_int_equal(mig_setup(&m, 0, 4, SEL_SYSTEM), 0);
+	m.dst[3] = migrate_pfn(migrate_pfn_to_page(m.src[1]));
+	migrate_vma_pages(&m.args);
+}
+
+static void exchanges_twice(void *arg)
+{
+	assert_int_equal(mig_setup(&m, 0, 4, SEL_SYSTEM), 0);
+	assert_true(mig_give(&m, 0, *(enum mig_to *)arg, 0));
+	migrate_vma_pages(&m.args);
+	migrate_vma_pages(&m.args);
+}
+
 static void test_migrate_vma_misuse_is_fatal(void **state)
 {
+	static const struct {
+		void (*fn)(void *arg);
+		const char *text;
+	} cases[] = {
+		{ finalizes_what_was_not_exchanged, "never exchanged" },
+		{ gives_one_twice, "no new one" },
+		{ gives_a_source, "no new one" },
+		{ exchanges_twice, "no new one" },
+	};
 	enum mig_to to;
 
-	for_each_kind(to)
+	for_each_kind(to) for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++)
 	{
 		device_up(to);
-		map_anon(0, 1);
-		put64(0, 1);
-		expect_panic(finalizes_what_was_not_exchanged, &to, "never exchanged");
+		map_anon(0, 4);
+		fill_pages(0, 4);
+		expect_panic(cases[i].fn, &to, cases[i].text);
 		free(dev_mem);
 		dev_mem = NULL;
 	}
@@ -626,6 +692,22 @@ static void test_migrate_vma_fails_at_every_step(void **state)
 	}
 }
 
+/* Who has a reference of an anon_vma can have another: pieces of a source that is split need one each. */
+COVERS("S1.27 S1.29");
+static void test_migrate_vma_splits_without_a_tryget(void **state)
+{
+	for (u32 k = 1, hit = 1; hit; k++) {
+		device_up(TO_SYSTEM);
+		as->folio_orders = 1u << 2;
+		map_anon(0, 4);
+		fill_pages(0, 4);
+		octavo_fault_arm(k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_TRYGET);
+		mig_run(&m, 0, 4, SEL_SYSTEM | SEL_COMPOUND, TO_SYSTEM, 0);
+		hit = octavo_fault_disarm();
+		expect_contents(0, 4);
+		device_down(TO_SYSTEM);
+	}
+}
 #endif
 
 int main(void)
@@ -636,6 +718,7 @@ int main(void)
 		TEST(test_migrate_vma_folios_of_every_order),
 		TEST(test_migrate_vma_large_to_smaller),
 		TEST(test_migrate_vma_small_to_larger),
+		TEST(test_migrate_vma_leaf_to_larger),
 		TEST(test_migrate_vma_fills_an_empty_table),
 		TEST(test_migrate_vma_misuse_is_fatal),
 		TEST(test_migrate_vma_fills_holes),
@@ -646,6 +729,7 @@ int main(void)
 		TEST(test_migrate_vma_of_shared_folios),
 #if OCTAVO_FAULTS
 		TEST(test_migrate_vma_fails_at_every_step),
+		TEST(test_migrate_vma_splits_without_a_tryget),
 #endif
 	};
 

@@ -346,6 +346,8 @@ static void test_zone_device_refused(void **state)
 	assert_null(zone_device_folio_init(pgmap.words, &pgmap, MAX_FOLIO_ORDER + 1, &err));
 	assert_int_equal(err, -EINVAL);
 	assert_int_equal(zone_device_page_init(pgmap.words, &pgmap, MAX_FOLIO_ORDER + 1), -EINVAL);
+	/* no number of pages at all */
+	assert_int_equal(zone_device_page_init(pgmap.words, &pgmap, ~0u), -EINVAL);
 	assert_int_equal(pgmap.ref, 0);
 	/* a bad frame in the range, wherever it is; those beside it are good */
 	assert_int_equal(memory_failure(pgmap.pfn + 3), MF_IGNORED);
@@ -459,6 +461,14 @@ static void puts_too_many(void *arg)
 	pgmap_put(&pgmap, 1);
 }
 
+static void unmaps_what_never_was(void *arg)
+{
+	struct dev_pagemap refused = { .type = pgmap.type, .pfn = pgmap.pfn + 1, .nr = ~0ul };
+
+	assert_int_equal(memremap_pages(&refused), -EINVAL);
+	memunmap_pages(&refused);
+}
+
 static void unmaps_twice(void *arg)
 {
 	memunmap_pages(&pgmap);
@@ -508,6 +518,7 @@ static void test_zone_device_misuse_is_fatal(void **state)
 		{ before, "no range of pagemap" },
 		{ puts_too_many, "live references" },
 		{ unmaps_twice, "is going already" },
+		{ unmaps_what_never_was, "never came up" },
 		{ frees_mapped, "freed while mapped" },
 		{ frees_locked, "freed while locked" },
 		{ shares_less_than_none, "fewer files than none" },

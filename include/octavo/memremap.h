@@ -92,7 +92,8 @@ int memremap_pages(struct dev_pagemap *pgmap);
  * memunmap_pages() - it goes
  * @pgmap: of a memremap_pages() that succeeded
  *
- * From now on no new folio is made; waits until the last one is gone. Fatal if some of the memory then is not idle.
+ * From now on no new folio is made; waits until the last one is gone. Fatal if some of the memory then is not idle, if it never came
+ * up, or is going already.
  * Context: sleeps; not in an RCU section.
  */
 void memunmap_pages(struct dev_pagemap *pgmap);
@@ -230,10 +231,11 @@ struct migrate_vma {
 int migrate_vma_setup(struct migrate_vma *args);
 /**
  * migrate_vma_pages() - exchange
- * @args: dst filled: for each element that is to move, the first page of a locked folio with one reference, which are
- *	the core's from here on
+ * @args: dst filled: for each element that is to move, the first page of a new locked folio with one reference, which are
+ *	the core's from here on; fatal if it is a source, or was exchanged before
  *
- * Of the order of the source; smaller, and the source is split; or larger, if sources fill it that belong together. A hole's folio is
+ * Of the order of the source; smaller, and the source is split; or larger, if sources fill it that belong together, each where it
+ * can be mapped as it is. A hole's folio is
  * mapped at once, so its contents must be there. An element without MIGRATE afterwards stays where it is.
  *
  * Context: as setup.

@@ -54,6 +54,8 @@ void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
 
 /* Inc-not-zero; under RCU. */
 bool anon_vma_tryget(struct anon_vma *anon_vma);
+/* For who has one, or the lock of a family that it is in. */
+void anon_vma_get(struct anon_vma *anon_vma);
 void put_anon_vma(struct anon_vma *anon_vma);
 void anon_vma_lock_write(struct anon_vma *anon_vma);
 void anon_vma_unlock_write(struct anon_vma *anon_vma);

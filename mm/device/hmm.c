@@ -70,6 +70,9 @@ static unsigned long private_element(const struct hmm_walk *w, pte_t e, unsigned
 
 	if (!pgmap || pgmap->owner != w->range->owner)
 		return 0;
+	/* such an entry cannot say that nobody has access: the area does */
+	if (!(READ_ONCE(w->vma->vm_flags) & VM_ACCESS_FLAGS))
+		return 0;
 	if (swp_type(entry) == SWP_DEVICE_PRIVATE_WRITE)
 		flags |= HMM_PFN_WRITE;
 	return idx << HMM_PFN_SHIFT | flags;

@@ -209,9 +209,11 @@ static int physical_add(struct dev_pagemap *pgmap, unsigned long *place)
 {
 	int err = frame_add_device(pgmap->pfn, pgmap->nr, pgmap->nid);
 
+	if (err)
+		return err;
 	pgmap->words = pfn_to_page(pgmap->pfn);
 	*place = pgmap->pfn;
-	return err;
+	return 0;
 }
 
 /* ---- pagemaps ---- */
@@ -290,6 +292,8 @@ void memunmap_pages(struct dev_pagemap *pgmap)
 {
 	struct device_state *st = &octavo_state.device;
 
+	if (unlikely(!pgmap->words))
+		octavo_panic("memunmap_pages: pagemap %p never came up", (void *)pgmap);
 	pgmap_kill(pgmap);
 	wait_for_last(pgmap);
 	zone_device_check_idle(pgmap->words, pgmap->nr);

@@ -9,7 +9,8 @@
  * 3. Larger: only if sources fill it, each moving, and side by side in one anon_vma and order of addresses. Then it is what one
  *    folio would be that had been mapped there from the start: one mapping, one index, exclusivity by page; and each source's
  *    entries become those of its part, one by one. With a gap in it the folio would have pages that nobody has,
- *    for ever; or pages of two families of areas, of which a reverse-map walk finds one. So then all of them stay.
+ *    for ever; or pages of two families of areas, of which a reverse-map walk finds one. So then all of them stay. So they do
+ *    if one may be mapped above the last level, and its part of the larger one could not be: entries can't be split at the end.
  *
  * 4. Where nothing was, or the zero page, a folio is mapped at once, and the contents have to be in it. What
  *    cannot be, because there is something now, or no memory for tables, leaves the element without MIGRATE, and
@@ -39,6 +40,9 @@ static struct folio *dst_folio(const struct migration *m, unsigned long i)
 		return NULL;
 	if (!folio || !folio_test_locked(folio) || folio_page_idx(folio, page))
 		octavo_panic("migrate_vma: element %lu is not the first page of a locked folio", i);
+	/* a source, another element's, or exchanged already: its entries and another's would become one folio's */
+	if (folio_test_anon(folio) && READ_ONCE(folio->mapping) && !folio_mapped(folio))
+		octavo_panic("migrate_vma: element %lu is a folio that is no new one", i);
 	for (unsigned long k = 1; k < folio_nr_pages(folio) && i + k < m->nr; k++)
 		if (m->dst[i + k])
 			octavo_panic("migrate_vma: element %lu is in a folio already", i + k);
@@ -73,13 +77,8 @@ static void split_hole(const struct migration *m, unsigned long i, unsigned int 
 /* Every piece's mapping has a reference, as the whole's had one: migrate_vma.c. */
 static void split_anon_vma(struct anon_vma *anon_vma, unsigned long pieces)
 {
-	bool got = true;
-
-	rcu_read_lock();
-	while (got && --pieces)
-		got = anon_vma_tryget(anon_vma);
-	rcu_read_unlock();
-	BUG_ON(!got);
+	while (--pieces)
+		anon_vma_get(anon_vma);
 }
 
 /* Return: false: it is as it was, and stays. */
@@ -138,6 +137,13 @@ static bool continues(const struct folio *first, const struct folio *folio, unsi
 	       READ_ONCE(folio->index) == READ_ONCE(first->index) + at;
 }
 
+/* What may be mapped above the last level needs a place where it can be. @at: in the larger one. */
+static bool leaves_fit(const struct folio *folio, unsigned long at)
+{
+	return folio_order(folio) < level_order(MAX_LEAF_LEVEL) ||
+	       IS_ALIGNED(at, 1ul << level_order(MAX_LEAF_LEVEL));
+}
+
 /* Do the sources from @i on fill @nr pages? */
 static bool fill(const struct migration *m, unsigned long i, unsigned long nr)
 {
@@ -150,7 +156,7 @@ static bool fill(const struct migration *m, unsigned long i, unsigned long nr)
 		if (!(mpfn & MIGRATE_PFN_MIGRATE) || !first != !(mpfn & MIGRATE_PFN_VALID))
 			return false;
 		folio = mpfn_folio(mpfn);
-		if (folio && !continues(first, folio, at))
+		if (folio && !(continues(first, folio, at) && leaves_fit(folio, at)))
 			return false;
 		at += 1ul << migrate_pfn_order(mpfn);
 	}

@@ -65,10 +65,11 @@ static bool has_poison(unsigned long place, unsigned long nr)
 static int range_begin(struct page *page, struct dev_pagemap *pgmap, unsigned int order,
 		       unsigned long *place)
 {
-	unsigned long nr = 1ul << order, at;
+	unsigned long nr, at;
 
 	if (order > MAX_FOLIO_ORDER)
 		return -EINVAL;
+	nr = 1ul << order;
 	if (!pgmap_tryget(pgmap, nr))
 		return -ENODEV;
 	at = (unsigned long)(page - pgmap->words);

@@ -120,8 +120,7 @@ bool anon_vma_tryget(struct anon_vma *anon_vma)
 	return true;
 }
 
-/* For who has one, or the lock of a family that it is in. */
-static void anon_vma_get(struct anon_vma *anon_vma)
+void anon_vma_get(struct anon_vma *anon_vma)
 {
 	/* relaxed: the caller's own reference orders everything */
 	u32 old = fetch_add_relaxed(&anon_vma->refcount, 1u);

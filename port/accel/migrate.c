@@ -391,13 +391,14 @@ static unsigned long evict_window(struct accel *dev, unsigned long first, unsign
 
 unsigned long accel_evict(struct accel *dev, unsigned long nr)
 {
-	unsigned long moved = 0, size = min(WINDOW, dev->mem.nr);
+	unsigned long windows = DIV_ROUND_UP(dev->mem.nr, WINDOW), moved = 0;
 
-	/* once around */
-	for (unsigned long i = 0; i < dev->mem.nr / size && moved < nr; i++) {
+	/* once around; the last one may be smaller */
+	for (unsigned long i = 0; i < windows && moved < nr; i++) {
 		unsigned long at = __atomic_fetch_add(&dev->hand, 1, __ATOMIC_RELAXED);
 
-		moved += evict_window(dev, at % (dev->mem.nr / size) * size, size);
+		at = at % windows * WINDOW;
+		moved += evict_window(dev, at, min(WINDOW, dev->mem.nr - at));
 	}
 	accel_count(dev, evicted, moved);
 	return moved;
