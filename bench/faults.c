@@ -23,15 +23,10 @@ struct faults {
 /* One of the contestants. */
 struct crowd {
 	const struct faults *of;
-	enum linux_op op; /* of the peer */
-	bool alone;	  /* each CPU while the other does nothing */
-	bool shared;	  /* one address space */
+	struct bench_turns (*turns)(const struct crowd *c);
+	enum { TOGETHER, ALONE, SCALING } figure;
+	bool shared; /* one address space */
 };
-
-static double per_page(double ns, const struct faults *f)
-{
-	return ns / (double)(f->windows * FAULT_WINDOW >> PAGE_SHIFT);
-}
 
 static void fault_windows(u32 cpu, void *ctx)
 {
@@ -48,31 +43,25 @@ static void fault_windows(u32 cpu, void *ctx)
 }
 
 /* Two windows as far from each other as those of the peer. */
-static double fault_round(void *ctx)
+static struct bench_turns our_turns(const struct crowd *c)
 {
-	const struct crowd *c = ctx;
 	struct faults f = *c->of;
-	double ns;
+	struct bench_turns t;
 
 	for (u32 i = 0; i < 2; i++) {
 		f.space[i] = i && c->shared ? f.space[0] : bench_space_make(0, FAULT_APART * 2);
 		f.at[i] = f.space[i].addr + (c->shared ? i * FAULT_APART : 0);
-		/* the first fault of an address space is slow: it makes the anon_vma and tables */
-		bench_check(!vm_madvise(f.space[i].mm, f.at[i], PAGE_SIZE, MADV_POPULATE_WRITE),
-			    "MADV_POPULATE_WRITE");
 	}
-	ns = bench_two(c->alone, fault_windows, &f);
+	t = bench_turns(fault_windows, &f);
 	if (!c->shared)
 		bench_space_end(&f.space[1]);
 	bench_space_end(&f.space[0]);
-	return per_page(ns, &f);
+	return t;
 }
 
-static double linux_round(void *ctx)
+static struct bench_turns linux_turns(const struct crowd *c)
 {
-	const struct crowd *c = ctx;
-
-	return linux_run(c->op, 0, c->of->windows * FAULT_WINDOW);
+	return linux_faults(c->shared, c->of->windows);
 }
 
 static void clear_windows(u32 cpu, void *ctx)
@@ -86,57 +75,51 @@ static void clear_windows(u32 cpu, void *ctx)
 		}
 }
 
-static double clear_round(void *ctx)
+static struct bench_turns clear_turns(const struct crowd *c)
 {
-	const struct crowd *c = ctx;
 	struct faults f = *c->of;
 
-	return per_page(bench_two(c->alone, clear_windows, &f), &f);
+	return bench_turns(clear_windows, &f);
 }
 
-/* The work of two CPUs in the time of one: 2 if neither waits. */
-static double scaling(unsigned int on_two, unsigned int on_one)
+static double crowd_round(void *ctx)
 {
-	return 2 * bench_medians[on_one] / bench_medians[on_two];
+	const struct crowd *c = ctx;
+	const struct bench_turns t = c->turns(c);
+	const double *ns = c->figure == TOGETHER ? t.together : t.alone;
+	unsigned long pages = c->of->windows * (FAULT_WINDOW >> PAGE_SHIFT);
+
+	if (!t.together[0])
+		return -1;
+	return c->figure == SCALING ? bench_turns_scaling(&t) : (ns[0] + ns[1]) / 2 / (double)pages;
 }
 
-/* In one row, so that all take turns: what the machine lets two CPUs do changes from one second to the next. */
-static void rows_of(const struct faults *f, bool shared, bool peer)
+static void row_of(const struct faults *f, const char *name, int figure, bool shared, bool peer)
 {
-	struct crowd c[] = {
-		{ .of = f, .shared = shared },
-		{ .of = f, .alone = true, .shared = shared },
-		{ .of = f, .op = shared ? LINUX_FAULT_THREADS : LINUX_FAULT_PROCESSES },
-		{ .of = f, .op = LINUX_FAULT },
-	};
-	const char *what = shared ? "one-mm" : "two-mm";
-	char name[64];
+	struct crowd c[] = { { f, our_turns, figure, shared },
+			     { f, clear_turns, figure, shared },
+			     { f, linux_turns, figure, shared } };
 
-	snprintf(name, sizeof(name), "fault/cpus2/%s", what);
-	bench_row(name, "ns",
-		  (struct contestant[]){ { "octavo", fault_round, &c[0] },
-					 { "cpus1", fault_round, &c[1] },
-					 { "clear", clear_round, &c[0] },
-					 { "clear-cpus1", clear_round, &c[1] },
-					 { peer ? "linux" : NULL, linux_round, &c[2] },
-					 { "linux-cpus1", linux_round, &c[3] },
+	bench_row(name, figure == SCALING ? "x" : "ns",
+		  (struct contestant[]){ { "octavo", crowd_round, &c[0] },
+					 { "clear", crowd_round, &c[1] },
+					 { peer ? "linux" : NULL, crowd_round, &c[2] },
 					 { 0 } });
-	snprintf(name, sizeof(name), "fault/scaling/%s", what);
-	bench_value(name, "x", scaling(0, 1), peer ? "linux" : NULL, peer ? scaling(4, 5) : 0);
-	snprintf(name, sizeof(name), "fault/scaling/%s-beside", what);
-	bench_value(name, "x", scaling(0, 1), "clear", scaling(2, 3));
 }
 
 void bench_fault_rows(bool peer)
 {
-	struct faults f = { .windows = bench_opt.quick ? 16 : 512 };
+	struct faults f = { .windows = bench_opt.quick ? 16 : 256 };
 
 	for (u32 i = 0; i < 2; i++) {
 		f.host[i] = aligned_alloc(PAGE_SIZE, FAULT_WINDOW);
 		bench_check(f.host[i] != NULL, "memory for windows");
 	}
-	rows_of(&f, false, peer);
-	rows_of(&f, true, peer);
+	row_of(&f, "fault/cpus1", ALONE, false, peer);
+	row_of(&f, "fault/cpus2/two-mm", TOGETHER, false, peer);
+	row_of(&f, "fault/cpus2/one-mm", TOGETHER, true, peer);
+	row_of(&f, "fault/scaling/two-mm", SCALING, false, peer);
+	row_of(&f, "fault/scaling/one-mm", SCALING, true, peer);
 	for (u32 i = 0; i < 2; i++)
 		free(f.host[i]);
 }

@@ -261,6 +261,52 @@ double bench_two(bool alone, void (*op)(u32 cpu, void *ctx), void *ctx)
 	return alone ? (run_on(0, 0, op, ctx) + run_on(1, 1, op, ctx)) / 2 : run_on(0, 1, op, ctx);
 }
 
+void bench_turns_take(struct bench_turns *t, pthread_barrier_t *gate, u32 cpu,
+		      void (*op)(u32 cpu, void *ctx), void *ctx)
+{
+	const u32 turns = bench_opt.quick ? 1 : 8;
+	double sum[2] = { 0 }; /* together, alone */
+
+	op(cpu, ctx);
+	for (u32 i = 0; i < 3 * turns; i++) {
+		const u32 whose = i % 3; /* 0: everybody's */
+		double start;
+
+		pthread_barrier_wait(gate);
+		if (whose && whose != cpu + 1)
+			continue;
+		start = bench_now();
+		op(cpu, ctx);
+		sum[whose != 0] += bench_now() - start;
+	}
+	t->together[cpu] = sum[0] / turns;
+	t->alone[cpu] = sum[1] / turns;
+}
+
+struct turns {
+	struct bench_turns t;
+	pthread_barrier_t gate;
+	void (*op)(u32 cpu, void *ctx);
+	void *ctx;
+};
+
+static void turns_cpu(unsigned int cpu, void *arg)
+{
+	struct turns *s = arg;
+
+	bench_turns_take(&s->t, &s->gate, cpu, s->op, s->ctx);
+}
+
+struct bench_turns bench_turns(void (*op)(u32 cpu, void *ctx), void *ctx)
+{
+	struct turns s = { .op = op, .ctx = ctx };
+
+	pthread_barrier_init(&s.gate, NULL, 2);
+	sim_run(2, true, turns_cpu, &s);
+	pthread_barrier_destroy(&s.gate);
+	return s.t;
+}
+
 void bench_check(bool ok, const char *what)
 {
 	if (!ok) {

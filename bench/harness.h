@@ -9,6 +9,7 @@
 #ifndef OCTAVO_BENCH_HARNESS_H
 #define OCTAVO_BENCH_HARNESS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -84,6 +85,27 @@ double bench_parallel(u32 cpus, void (*op)(u32 cpu, void *ctx), void *ctx);
  * its core with a stranger and another may not.
  */
 double bench_two(bool alone, void (*op)(u32 cpu, void *ctx), void *ctx);
+
+/*
+ * What two CPUs take for the same work in turns: both at once, the first alone, the second alone, and again. What a virtual
+ * machine lets two CPUs do changes from one second to the next; so it is the same for all three.
+ */
+struct bench_turns {
+	double together[2], alone[2]; /* ns a turn, of each CPU */
+};
+
+/* One CPU's part of it; @gate is for two. A first turn is not measured. */
+void bench_turns_take(struct bench_turns *t, pthread_barrier_t *gate, u32 cpu,
+		      void (*op)(u32 cpu, void *ctx), void *ctx);
+
+/* Both parts, on two of our CPUs. */
+struct bench_turns bench_turns(void (*op)(u32 cpu, void *ctx), void *ctx);
+
+/* The work of two CPUs in the time of one: 2 if neither waits for the other. */
+static inline double bench_turns_scaling(const struct bench_turns *t)
+{
+	return t->alone[0] / t->together[0] + t->alone[1] / t->together[1];
+}
 
 /* A fixed sequence. */
 static inline u64 bench_rand(u64 *s)

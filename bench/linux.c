@@ -39,8 +39,9 @@ struct ask {
 };
 
 struct answer {
-	double ns;  /* a page */
-	double cpu; /* seconds that this process has used so far, its children too */
+	double ns;		  /* a page */
+	struct bench_turns turns; /* of faults */
+	double cpu;		  /* seconds that this process has used so far, its children too */
 };
 
 static int chan = -1;
@@ -150,18 +151,18 @@ static double mprotect_ns(char *p, u64 bytes)
 
 /* Shared by threads or processes. */
 struct crowd {
-	pthread_barrier_t start;
+	pthread_barrier_t gate;
 	u64 windows;
-	double ns[2];
+	struct bench_turns turns;
 };
 
 struct member {
 	struct crowd *crowd;
 	char *window;
-	int cpu;
+	u32 cpu;
 };
 
-static void pin(int cpu)
+static void pin(u32 cpu)
 {
 	cpu_set_t set;
 
@@ -170,79 +171,75 @@ static void pin(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-static void *touch_windows(void *arg)
+static void touch_windows(u32 cpu, void *ctx)
 {
-	const struct member *m = arg;
-	double t;
+	const struct member *m = ctx;
 
-	pin(m->cpu);
-	/* tables are there, as they are for ours */
-	*(volatile char *)m->window = 1;
-	pthread_barrier_wait(&m->crowd->start);
-	t = bench_now();
+	(void)cpu;
 	for (u64 n = 0; n < m->crowd->windows; n++) {
 		for (u64 off = 0; off < FAULT_WINDOW; off += PAGE_SIZE)
 			((volatile char *)m->window)[off] = 1;
 		madvise(m->window, FAULT_WINDOW, MADV_DONTNEED);
 	}
-	m->crowd->ns[m->cpu] = bench_now() - t;
+}
+
+static void *take_turns(void *arg)
+{
+	struct member *m = arg;
+
+	pin(m->cpu);
+	bench_turns_take(&m->crowd->turns, &m->crowd->gate, m->cpu, touch_windows, m);
 	return NULL;
 }
 
-static bool touch_in_thread(const struct member *m)
+static bool turns_of_threads(struct member *m)
 {
 	pthread_t thread;
 
-	if (pthread_create(&thread, NULL, touch_windows, (void *)m))
+	if (pthread_create(&thread, NULL, take_turns, &m[1]))
 		return false;
-	touch_windows((void *)(m - 1));
+	take_turns(&m[0]);
 	return !pthread_join(thread, NULL);
 }
 
-static bool touch_in_process(const struct member *m)
+static bool turns_of_processes(struct member *m)
 {
 	pid_t pid = fork();
 	int status;
 
 	if (pid == 0) {
-		touch_windows((void *)m);
+		take_turns(&m[1]);
 		_exit(0);
 	}
 	if (pid < 0)
 		return false;
-	touch_windows((void *)(m - 1));
+	take_turns(&m[0]);
 	return waitpid(pid, &status, 0) == pid && status == 0;
 }
 
-/* Mean time of two CPUs: together, or each alone. */
-static double faults_ns(enum linux_op op, char *p, u64 bytes)
+static struct bench_turns faults(const struct ask *a)
 {
-	const bool alone = op == LINUX_FAULT;
+	struct bench_turns turns = { 0 };
+	char *base = (char *)(1ul << 40), *p = region(a, 2 * FAULT_APART, base);
 	struct crowd *c =
 		mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct member m[2] = { { c, p, 0 }, { c, p + FAULT_APART, 1 } };
 	pthread_barrierattr_t attr;
-	double ns = -1;
-	bool ok = true;
 
-	if (c == MAP_FAILED)
-		return -1;
-	c->windows = bytes / FAULT_WINDOW;
-	pthread_barrierattr_init(&attr);
-	pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-	pthread_barrier_init(&c->start, &attr, alone ? 1 : 2);
-	if (op == LINUX_FAULT_THREADS)
-		ok = touch_in_thread(&m[1]);
-	else if (op == LINUX_FAULT_PROCESSES)
-		ok = touch_in_process(&m[1]);
-	else
-		for (unsigned int i = 0; i < 2; i++)
-			touch_windows(&m[i]);
-	pin(0);
-	if (ok)
-		ns = (c->ns[0] + c->ns[1]) / 2;
-	munmap(c, sizeof(*c));
-	return ns;
+	if (p && c != MAP_FAILED) {
+		c->windows = a->bytes / FAULT_WINDOW;
+		pthread_barrierattr_init(&attr);
+		pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+		pthread_barrier_init(&c->gate, &attr, 2);
+		if (a->op == LINUX_FAULT_THREADS ? turns_of_threads(m) : turns_of_processes(m))
+			turns = c->turns;
+		pin(0);
+	}
+	if (p)
+		munmap(base, 2 * FAULT_APART);
+	if (c != MAP_FAILED)
+		munmap(c, sizeof(*c));
+	return turns;
 }
 
 /* ---- in the peer: calls ---- */
@@ -269,54 +266,48 @@ static double page_ns(char *p, u64 bytes, bool in)
 
 static double perform(const struct ask *a)
 {
-	bool faults = a->op >= LINUX_FAULT && a->op <= LINUX_FAULT_PROCESSES;
-	u64 bytes = faults ? 2 * FAULT_APART : a->bytes;
-	char *base = (char *)(1ul << 40), *p = region(a, bytes, base);
+	char *base = (char *)(1ul << 40), *p = region(a, a->bytes, base);
 	double ns = -1, t;
 
 	if (!p)
 		return -1;
-	if (faults) {
-		ns = faults_ns(a->op, p, a->bytes);
-	} else {
+	t = bench_now();
+	if (!populate(p, a->bytes))
+		return -1;
+	t = bench_now() - t;
+	switch (a->op) {
+	case LINUX_POPULATE:
+		ns = t;
+		break;
+	case LINUX_ZAP:
 		t = bench_now();
-		if (!populate(p, a->bytes))
-			return -1;
-		t = bench_now() - t;
-		switch (a->op) {
-		case LINUX_POPULATE:
-			ns = t;
-			break;
-		case LINUX_ZAP:
-			t = bench_now();
-			madvise(p, a->bytes, MADV_DONTNEED);
-			ns = bench_now() - t;
-			break;
-		case LINUX_FORK:
-		case LINUX_COW:
-			ns = fork_ns(p, a->bytes, a->op == LINUX_COW);
-			break;
-		case LINUX_MPROTECT:
-			ns = mprotect_ns(p, a->bytes);
-			break;
-		case LINUX_MREMAP:
-			ns = mremap_ns(p, a->bytes, base + (1ul << 36));
-			break;
-		case LINUX_MREMAP_ODD:
-			ns = mremap_ns(p, a->bytes, base + (1ul << 36) + PAGE_SIZE);
-			break;
-		case LINUX_PAGEOUT:
-		case LINUX_PAGEIN:
-			ns = page_ns(p, a->bytes, a->op == LINUX_PAGEIN);
-			break;
-		case LINUX_PIN:
-			ns = pin_ns(p, a->bytes);
-			break;
-		default:
-			break;
-		}
+		madvise(p, a->bytes, MADV_DONTNEED);
+		ns = bench_now() - t;
+		break;
+	case LINUX_FORK:
+	case LINUX_COW:
+		ns = fork_ns(p, a->bytes, a->op == LINUX_COW);
+		break;
+	case LINUX_MPROTECT:
+		ns = mprotect_ns(p, a->bytes);
+		break;
+	case LINUX_MREMAP:
+		ns = mremap_ns(p, a->bytes, base + (1ul << 36));
+		break;
+	case LINUX_MREMAP_ODD:
+		ns = mremap_ns(p, a->bytes, base + (1ul << 36) + PAGE_SIZE);
+		break;
+	case LINUX_PAGEOUT:
+	case LINUX_PAGEIN:
+		ns = page_ns(p, a->bytes, a->op == LINUX_PAGEIN);
+		break;
+	case LINUX_PIN:
+		ns = pin_ns(p, a->bytes);
+		break;
+	default:
+		break;
 	}
-	munmap(base, bytes);
+	munmap(base, a->bytes);
 	return ns < 0 ? ns : ns / (double)(a->bytes / PAGE_SIZE);
 }
 
@@ -327,8 +318,12 @@ static void serve(int fd)
 	pin(0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (recv(fd, &a, sizeof(a), 0) == (ssize_t)sizeof(a) && a.op != LINUX_QUIT) {
-		struct answer ans = { .ns = perform(&a) };
+		struct answer ans = { 0 };
 
+		if (a.op == LINUX_FAULT_THREADS || a.op == LINUX_FAULT_PROCESSES)
+			ans.turns = faults(&a);
+		else
+			ans.ns = perform(&a);
 		ans.cpu = cpu_seconds();
 		if (send(fd, &ans, sizeof(ans), 0) != (ssize_t)sizeof(ans))
 			break;
@@ -368,16 +363,30 @@ void linux_stop(void)
 	bench_peer_seconds = 0;
 }
 
+/* False: there is no peer. */
+static bool linux_ask(const struct ask *a, struct answer *ans)
+{
+	if (chan < 0 || send(chan, a, sizeof(*a), 0) != (ssize_t)sizeof(*a) ||
+	    recv(chan, ans, sizeof(*ans), 0) != (ssize_t)sizeof(*ans))
+		return false;
+	bench_peer_seconds = ans->cpu;
+	return true;
+}
+
 double linux_run(enum linux_op op, unsigned int order, u64 bytes)
 {
-	struct ask a = { op, order, bytes };
 	struct answer ans;
 
-	if (chan < 0 || send(chan, &a, sizeof(a), 0) != (ssize_t)sizeof(a) ||
-	    recv(chan, &ans, sizeof(ans), 0) != (ssize_t)sizeof(ans))
-		return -1;
-	bench_peer_seconds = ans.cpu;
-	return ans.ns;
+	return linux_ask(&(struct ask){ op, order, bytes }, &ans) ? ans.ns : -1;
+}
+
+struct bench_turns linux_faults(bool threads, u64 windows)
+{
+	const struct ask a = { .op = threads ? LINUX_FAULT_THREADS : LINUX_FAULT_PROCESSES,
+			       .bytes = windows * FAULT_WINDOW };
+	struct answer ans;
+
+	return linux_ask(&a, &ans) ? ans.turns : (struct bench_turns){ 0 };
 }
 
 bool linux_has_zram(void)

@@ -6,7 +6,7 @@
 #ifndef OCTAVO_BENCH_LINUX_H
 #define OCTAVO_BENCH_LINUX_H
 
-#include <octavo/types.h>
+#include "harness.h"
 
 enum linux_op {
 	LINUX_POPULATE,
@@ -16,8 +16,7 @@ enum linux_op {
 	LINUX_MPROTECT,
 	LINUX_MREMAP,
 	LINUX_MREMAP_ODD,
-	LINUX_FAULT, /* windows of pages touched and given back, on each of two CPUs alone; bytes: of a CPU */
-	LINUX_FAULT_THREADS,
+	LINUX_FAULT_THREADS, /* linux_faults() */
 	LINUX_FAULT_PROCESSES,
 	LINUX_PIN,
 	LINUX_PAGEOUT,
@@ -25,7 +24,7 @@ enum linux_op {
 	LINUX_QUIT,
 };
 
-/* Of LINUX_FAULT...: so small that it stays in a CPU's own cache; and from one CPU's to the other's. */
+/* Of linux_faults(): so small that it stays in a CPU's own cache; and from one CPU's to the other's. */
 #define FAULT_WINDOW (256ul << 10)
 #define FAULT_APART  (16ul << 20)
 
@@ -45,5 +44,8 @@ bool linux_has_zram(void);
 
 /* One round. Return: ns a page; negative if it cannot be done here. */
 double linux_run(enum linux_op op, unsigned int order, u64 bytes);
+
+/* Two CPUs, as threads or as processes, touch the pages of @windows windows each and give them back. All 0: it cannot be done here. */
+struct bench_turns linux_faults(bool threads, u64 windows);
 
 #endif /* OCTAVO_BENCH_LINUX_H */
