@@ -431,8 +431,10 @@ int as_mremap_check(struct as_model *m, int p, unsigned long addr, unsigned long
 		return -EFAULT;
 	if (flags & MREMAP_DONTUNMAP && pg->flags & (AS_DONTEXPAND | AS_PFN))
 		return -EINVAL;
-	if (old_len > area_end - addr)
+	if ((old_len < new_len ? old_len : new_len) > area_end - addr)
 		return -EFAULT;
+	if (addr + old_len < addr || addr + old_len > m->end)
+		return -EINVAL;
 	grows = new_len > old_len && !(flags & MREMAP_DONTUNMAP);
 	if (grows && pg->flags & (AS_DONTEXPAND | AS_PFN))
 		return -EFAULT;

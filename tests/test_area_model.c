@@ -443,7 +443,7 @@ static long m_mremap(struct call *c)
 	}
 	if (!old)
 		return -EINVAL;
-	if (m[i].end - at < old)
+	if (m[i].end - at < min(old, new))
 		return -EFAULT;
 	src = m[i];
 	if (more && src.flags & VM_LOCKED && !(c->flags & MREMAP_DONTUNMAP) &&

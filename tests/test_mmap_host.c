@@ -400,11 +400,12 @@ static void do_mremap(struct mm_struct *mm, struct call *c, long *host, long *ou
 		flags = 0;
 	/*
 	 * Versions differ in what a move of a range over several areas means, and in the order of checks for old length 0; not in
-	 * what it is to become smaller in place.
+	 * what it is to become smaller.
 	 */
 	max = min(area_rest(mm, c->addr), host_rest(c->addr));
 	c->len = ALIGN(c->len, PAGE_SIZE);
-	if ((c->len > max && (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) || c->arg > c->len)) ||
+	if ((c->len > max && (flags & MREMAP_DONTUNMAP || c->arg >= c->len ||
+			      (flags & MREMAP_FIXED && c->arg > max))) ||
 	    !c->len || c->len > SIZE(2 * PAGES))
 		c->len = max;
 	if (flags & MREMAP_DONTUNMAP)

@@ -122,13 +122,62 @@ static void test_mremap_shrink_over_areas(void **state)
 	expect_areas(mm, { 0, 3, VM_READ | VM_WRITE }, { 12, 14, VM_READ | VM_WRITE });
 	check_fill(0, 3);
 	assert_int_equal(vm_committed_as(), SIZE(5));
-	/* but somewhere else only what is one area */
-	assert_int_equal(remap(mm, 0, 14, 2, FIXED, 20), -EFAULT);
 	/* and not from where nothing is, nor beyond the end of addresses */
 	assert_int_equal(remap(mm, 4, 10, 2, 0, 0), -EFAULT);
 	assert_int_equal(vm_mremap(mm, PG(0), mm->task_size, SIZE(1), 0, 0), -EINVAL);
 	assert_int_equal(vm_mremap(mm, PG(0), -PAGE_SIZE, SIZE(1), 0, 0), -EINVAL);
 	expect_areas(mm, { 0, 3, VM_READ | VM_WRITE }, { 12, 14, VM_READ | VM_WRITE });
+	space_end(mm);
+}
+
+/* So it is on the way to another place, if what moves is of one area; or nothing changes, but the target may be gone. */
+static void test_mremap_move_shrinks_over_areas(void **state)
+{
+	static struct space_image before, after;
+	struct mm_struct *mm = space_boot();
+
+	sim_mm_use(mm);
+	map(mm, 0, 4, RW);
+	map(mm, 4, 4, PROT_READ);
+	map(mm, 10, 4, RW);
+	fill(mm, 0, 4);
+	space_image(mm, &before);
+	assert_int_equal(remap(mm, 0, 14, 5, FIXED, 20), -EFAULT);
+	assert_int_equal(vm_mremap(mm, PG(20), SIZE(14), SIZE(2), FIXED, PG(40)), -EFAULT);
+	assert_int_equal(vm_mremap(mm, PG(0), mm->task_size, SIZE(1), FIXED, PG(0) - PAGE_SIZE),
+			 -EINVAL);
+#if OCTAVO_FAULTS
+	for (u32 step = 1;; step++) {
+		long ret;
+
+		range_tree_unreserve(&mm->vmas);
+		octavo_fault_arm(step, true, OCTAVO_FAULT_SLAB);
+		ret = remap(mm, 1, 11, 2, FIXED, 20);
+		if (!octavo_fault_disarm()) {
+			assert_int_equal(ret, PG(20));
+			break;
+		}
+		assert_int_equal(ret, -ENOMEM);
+		space_image(mm, &after);
+		assert_memory_equal(&before, &after, sizeof(before));
+		check_fill(0, 4);
+		assert_true(octavo_validate());
+	}
+#else
+	(void)after;
+	assert_int_equal(remap(mm, 1, 11, 2, FIXED, 20), PG(20));
+#endif
+	expect_areas(mm, { 0, 1, VM_READ | VM_WRITE }, { 12, 14, VM_READ | VM_WRITE },
+		     { 20, 22, VM_READ | VM_WRITE });
+	assert_int_equal(get_byte(0), 100);
+	assert_int_equal(get_byte(20), 101);
+	assert_int_equal(get_byte(21), 102);
+	assert_int_equal(vm_committed_as(), SIZE(5));
+	/* and without a place of the caller's the end goes as it does in place */
+	map(mm, 1, 2, PROT_READ);
+	assert_int_equal(remap(mm, 0, 13, 1, MOVE, 0), PG(0));
+	expect_areas(mm, { 0, 1, VM_READ | VM_WRITE }, { 13, 14, VM_READ | VM_WRITE },
+		     { 20, 22, VM_READ | VM_WRITE });
 	space_end(mm);
 }
 
@@ -366,6 +415,7 @@ int main(void)
 		TEST(test_mremap_errors),
 		TEST(test_mremap_size),
 		TEST(test_mremap_shrink_over_areas),
+		TEST(test_mremap_move_shrinks_over_areas),
 		TEST(test_mremap_moves),
 		TEST(test_mremap_pgoff),
 		TEST(test_mremap_dontunmap),

@@ -107,10 +107,11 @@ int vm_mprotect(struct mm_struct *mm, unsigned long addr, unsigned long len, uns
  *         MREMAP_DONTUNMAP: what is left behind is empty memory
  * @new_addr: place, or hint with MREMAP_DONTUNMAP alone
  *
- * To become smaller in place is vm_munmap() of the end, whatever is there. Else the old range is in one area.
+ * To become smaller, in place or on the way to @new_addr, is vm_munmap() of the end, whatever is there. The rest of the old range is
+ * in one area.
  *
  * Return: the address. -EINVAL flags, unaligned, @new_len 0, ranges that overlap, @old_len 0 of private memory; -EFAULT nothing
- * is at @addr, the range is not in one area, or it may not grow; -EAGAIN locked memory beyond its limit; -ENOMEM no room, limits,
+ * is at @addr, what stays of the range is not in one area, or it may not grow; -EAGAIN locked memory beyond its limit; -ENOMEM no room, limits,
  * too many areas, no memory; -EPERM below mmap_min_addr; what vm_ops->may_split or mremap said. Nothing has changed
  * then, but that MREMAP_FIXED may have unmapped its target, if memory for tables or the owner's consent was missing.
  */

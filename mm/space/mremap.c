@@ -16,7 +16,8 @@ struct mremap_call {
 	struct mm_struct *mm;
 	unsigned long addr, old_len, new_len, flags, new_addr;
 	struct vm_area_struct *vma;
-	unsigned long charged;		   /* pages promised for this call */
+	struct vma_unmap end;  /* what follows the part that moves and is to be unmapped */
+	unsigned long charged; /* pages promised for this call */
 	unsigned long populate, populated; /* to be brought in: from, bytes */
 };
 
@@ -53,6 +54,12 @@ static unsigned long growth(const struct mremap_call *c)
 	return c->new_len > c->old_len ? c->new_len - c->old_len : 0;
 }
 
+/* Bytes of the old range that are there afterwards. */
+static unsigned long kept(const struct mremap_call *c)
+{
+	return min(c->old_len, c->new_len);
+}
+
 /* Can the area have another size, or a copy? */
 static int check_area(const struct mremap_call *c)
 {
@@ -66,7 +73,8 @@ static int check_area(const struct mremap_call *c)
 		return -EFAULT;
 	if (c->flags & MREMAP_DONTUNMAP && vma->vm_flags & (VM_DONTEXPAND | VM_PFNMAP))
 		return -EINVAL;
-	if (c->old_len > vma->vm_end - c->addr)
+	/* what is not to be kept need not be of this area */
+	if (kept(c) > vma->vm_end - c->addr)
 		return -EFAULT;
 	if (!growth(c) || c->flags & MREMAP_DONTUNMAP)
 		return 0;
@@ -177,6 +185,15 @@ static long find_place(const struct mremap_call *c)
 	return get_unmapped_area(c->mm, 0, c->new_len, false, PAGE_SIZE);
 }
 
+/* What is behind the part that moves is unmapped, whatever is there: [@start, @end). */
+static int prepare_end(struct mremap_call *c, unsigned long start, unsigned long end)
+{
+	c->end.any = false;
+	if (!c->old_len || start >= end)
+		return 0;
+	return unmap_prepare(&c->end, c->mm, start, end, 1);
+}
+
 /* As it was before vma_isolate(), where areas can be merged at all. That needs a store, which is reserved. */
 static void undo_isolate(struct mremap_call *c)
 {
@@ -213,7 +230,7 @@ static void drop_new_area(struct mm_struct *mm, struct vm_area_struct *new)
 /* Entries to the new area, and the owner's consent. On failure all are where they were. */
 static int move_entries(const struct mremap_call *c, struct vm_area_struct *new)
 {
-	unsigned long len = min(c->old_len, c->new_len), moved;
+	unsigned long len = kept(c), moved;
 	int err = 0;
 
 	if (!len)
@@ -247,7 +264,7 @@ static void merge_around(struct mm_struct *mm, unsigned long addr)
 	vma_modify(vma, vma->vm_start, vma->vm_end, vma->vm_flags);
 }
 
-/* The last step. Reserved: two stores. */
+/* The last step. Reserved: three stores. */
 static void finish_move(struct mremap_call *c, struct vm_area_struct *new)
 {
 	unsigned long pages = c->new_len >> PAGE_SHIFT;
@@ -266,8 +283,9 @@ static void finish_move(struct mremap_call *c, struct vm_area_struct *new)
 		vm_acct_memory((long)(pages - c->charged));
 	if (c->flags & MREMAP_DONTUNMAP)
 		leave_empty(c);
-	else if (c->old_len && unmap_range(c->mm, c->addr, c->addr + c->old_len))
+	else if (c->old_len && unmap_range(c->mm, c->addr, c->addr + kept(c)))
 		octavo_panic("mremap: no memory to unmap a whole area at %lx", c->addr);
+	unmap_commit(&c->end);
 	merge_around(c->mm, c->new_addr);
 	if (c->flags & MREMAP_DONTUNMAP)
 		merge_around(c->mm, c->addr);
@@ -304,8 +322,12 @@ static int move_isolated(struct mremap_call *c)
 
 static int move(struct mremap_call *c)
 {
+	unsigned long end = c->addr + c->old_len;
 	long place;
 	int err;
+
+	if (end < c->addr || end > c->mm->task_size)
+		return -EINVAL;
 
 	/* a copy, two cuts of the old place and one of the new */
 	if (c->mm->map_count + 4 > c->mm->max_map_count)
@@ -317,10 +339,15 @@ static int move(struct mremap_call *c)
 	/* the part that moves becomes an area of its own, or is one; and one store to undo that */
 	err = range_tree_prealloc(&c->mm->vmas, 3);
 	if (!err && c->old_len)
-		err = vma_isolate(c->vma, c->addr, c->addr + c->old_len);
+		err = vma_isolate(c->vma, c->addr, c->addr + kept(c));
 	if (err)
 		return err;
-	err = move_isolated(c);
+	err = prepare_end(c, c->addr + kept(c), end);
+	if (!err) {
+		err = move_isolated(c);
+		if (err)
+			unmap_abort(&c->end);
+	}
 	if (err)
 		undo_isolate(c);
 	return err;
