@@ -217,8 +217,8 @@ cu_result cuCtxPopCurrent_v2(cu_context *from)
 
 /* ---- modules ---- */
 
-cu_result cuModuleLoadDataEx(cu_module *module, const void *image, unsigned int nr, int *options,
-			     void **values)
+cu_result cuModuleLoadDataEx(cu_module *module, const void *image, unsigned int nr,
+			     cu_jit_option *options, void **values)
 {
 	cu_result r = enter_context();
 

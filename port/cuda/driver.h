@@ -9,6 +9,7 @@
 
 typedef int cu_result; /* 0: done */
 typedef int cu_device;
+typedef int cu_jit_option;		 /* none is given */
 typedef unsigned long long cu_deviceptr; /* not for CPUs */
 typedef struct cu_context_st *cu_context;
 typedef struct cu_module_st *cu_module;
@@ -37,8 +38,8 @@ typedef struct cu_stream_st *cu_stream;
 	F(cuDevicePrimaryCtxRelease, (cu_device device))                                          \
 	F(cuCtxPushCurrent_v2, (cu_context context))                                              \
 	F(cuCtxPopCurrent_v2, (cu_context * context))                                             \
-	F(cuModuleLoadDataEx,                                                                     \
-	  (cu_module * module, const void *image, unsigned int nr, int *options, void **values))  \
+	F(cuModuleLoadDataEx, (cu_module * module, const void *image, unsigned int nr,            \
+			       cu_jit_option *options, void **values))                            \
 	F(cuModuleGetFunction, (cu_function * function, cu_module module, const char *name))      \
 	F(cuModuleUnload, (cu_module module))                                                     \
 	F(cuStreamCreate, (cu_stream * stream, unsigned int flags))                               \

@@ -3,7 +3,8 @@
  * kernels.c - what the GPU runs on words, in PTX 6.0 for every GPU from Maxwell (sm_50) on.
  *
  * Each begins alike: the number of the thread is that of the word, threads beyond the last have nothing to do.
- * What LLVM makes of the same kernels in OpenCL for sm_50 has the same instructions.
+ * What LLVM makes of the same kernels in OpenCL for sm_50 has the same instructions. tests/test_ptx.c has NVIDIA's assembler
+ * read it, if there is one.
  */
 #include "driver.h"
 
