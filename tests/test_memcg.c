@@ -329,6 +329,60 @@ static void test_put_together(void **state)
 	down();
 }
 
+static struct {
+	const struct reclaim_upcalls *was;
+	unsigned int times;
+	u64 pages;
+} told;
+
+static void counts_uncharge(u32 set, u64 nr)
+{
+	told.times++;
+	told.pages += nr;
+	told.was->uncharge(set, nr);
+}
+
+/* A run of folios of one group, large or not, and the group hears of it once. */
+static void test_put_together_told_once(void **state)
+{
+	enum { N = 40 };
+	static struct reclaim_upcalls counting;
+	struct mem_cgroup *other;
+	struct mm_struct *mm[2];
+	struct folio *folios[N];
+
+	up(0);
+	other = make(NULL);
+	mm[0] = as;
+	mm[1] = mm_in(other);
+	told.was = octavo_state.upcalls.reclaim;
+	counting = *told.was;
+	counting.uncharge = counts_uncharge;
+	octavo_state.upcalls.reclaim = &counting;
+	for (unsigned int runs = 1; runs <= 4; runs++) {
+		u64 pages = 0;
+
+		for (unsigned int i = 0; i < N; i++) {
+			unsigned int order = i % 3 == 0 ? 2 : i % 5 == 1 ? 3 : 0;
+
+			folios[i] = memcg_folio_alloc(mm[i * runs / N % 2], GFP_KERNEL, order);
+			assert_non_null(folios[i]);
+			pages += 1ul << order;
+		}
+		told.times = 0;
+		told.pages = 0;
+		folios_put_refs(folios, NULL, N);
+		assert_int_equal(told.times, runs);
+		assert_int_equal(told.pages, pages);
+		assert_int_equal(stat_of(group).usage + stat_of(other).usage, 0);
+		assert_true(octavo_validate());
+	}
+	octavo_state.upcalls.reclaim = told.was;
+	mmput(mm[1]);
+	assert_int_equal(mem_cgroup_end(other), 0);
+	down();
+}
+
 static void test_as_many_groups_as_there_can_be(void **state)
 {
 	struct mem_cgroup *all[64];
@@ -427,6 +481,7 @@ int main(void)
 		TEST(test_joining),
 		TEST(test_a_group_outlives_its_end),
 		TEST(test_put_together),
+		TEST(test_put_together_told_once),
 		TEST(test_as_many_groups_as_there_can_be),
 #if OCTAVO_FAULTS
 		TEST(test_creation_fails_at_every_step),

@@ -363,46 +363,68 @@ static void free_small(void **dead, unsigned long n, u32 set)
 	/* fewer go to the magazine, where the next allocation looks; more go to their trees together */
 	if (n >= FRAME_BULK) {
 		free_together(dead, n, set);
-	} else {
-		for (unsigned long i = 0; i < n; i++) {
-			struct folio *folio = dead[i];
-			memdesc_t md = page_memdesc_relaxed(folio_page(folio, 0));
-
-			folio_free_frames(folio, check_free(folio, md));
-		}
+		return;
 	}
-	/* acquire: as in folio_free_told(). Last, as there */
-	if (unlikely(set))
-		smp_load_acquire(&octavo_state.upcalls.reclaim)->uncharge(set, n);
+	for (unsigned long i = 0; i < n; i++) {
+		struct folio *folio = dead[i];
+		memdesc_t md = page_memdesc_relaxed(folio_page(folio, 0));
+
+		folio_free_frames(folio, check_free(folio, md));
+	}
 }
 
-/* Larger ones, and a device's, are freed one by one. */
-#define FLAGS_FREED_ALONE (FOLIO_CLASS_MASK | 1u << PG_zone_device)
+/* Told of, and for no other reason than that it is charged. */
+static inline bool freed_with_set(u32 flags)
+{
+	return (flags & FLAGS_TOLD_AT_FREE) == 1u << PG_charged;
+}
+
+/* Return: its pages. */
+static __noinline unsigned long free_large(struct folio *folio)
+{
+	unsigned long nr = folio_nr_pages(folio);
+	memdesc_t md = page_memdesc_relaxed(folio_page(folio, 0));
+
+	folio_free_frames(folio, check_free(folio, md));
+	return nr;
+}
 
 /*
- * The first folio's count has just become 0, and it is of a set: it is freed together with those of the same set that follow it. Return: how many
- * were put, the first among them.
+ * The first folio's count has just become 0, and it is of a set: it is freed together with those of the same set that follow it, and the
+ * set hears of all of them at once. Return: how many were put, the first among them.
  */
 static __noinline unsigned long put_of_set(struct folio *const *folios, const u32 *refs,
 					   unsigned long n)
 {
 	const u32 set = folio_set_nr(folios[0]);
-	unsigned long nr = 1, i;
+	unsigned long nr = 0, large = 0, i;
 	void *dead[FOLIO_BULK];
 
-	dead[0] = folios[0];
-	for (i = 1; i < n && nr < FOLIO_BULK; i++) {
+	if (folio_class(folios[0]) == FOLIO_CLASS_SMALL)
+		dead[nr++] = folios[0];
+	else
+		large = free_large(folios[0]);
+	n = min(n, (unsigned long)FOLIO_BULK);
+	for (i = 1; i < n; i++) {
 		struct folio *folio = folios[i];
-
 		/* while there is our reference none of this changes */
-		if ((READ_ONCE(folio->flags) & (FLAGS_FREED_ALONE | 1u << PG_charged)) !=
-			    1u << PG_charged ||
-		    folio_set_nr(folio) != set)
+		u32 flags = READ_ONCE(folio->flags);
+
+		if (folio_set_nr(folio) != set)
+			break;
+		if (likely((flags & (FLAGS_TOLD_AT_FREE | FOLIO_CLASS_MASK)) == 1u << PG_charged)) {
+			if (__folio_drop(folio, refs ? refs[i] : 1))
+				dead[nr++] = folio;
+			continue;
+		}
+		if (!freed_with_set(flags))
 			break;
 		if (__folio_drop(folio, refs ? refs[i] : 1))
-			dead[nr++] = folio;
+			large += free_large(folio);
 	}
 	free_small(dead, nr, set);
+	/* acquire: as in folio_free_told(). Last, as there: until then what they are charged for keeps the set */
+	smp_load_acquire(&octavo_state.upcalls.reclaim)->uncharge(set, nr + large);
 	return i;
 }
 
@@ -413,14 +435,16 @@ void folios_put_refs(struct folio *const *folios, const u32 *refs, unsigned long
 
 	for (unsigned long i = 0; i < n; i++) {
 		struct folio *folio = folios[i];
+		u32 flags;
 
 		if (!__folio_drop(folio, refs ? refs[i] : 1))
 			continue;
-		if (unlikely(READ_ONCE(folio->flags) & (FOLIO_CLASS_MASK | FLAGS_TOLD_AT_FREE))) {
-			if (READ_ONCE(folio->flags) & FLAGS_FREED_ALONE)
-				__folio_put(folio);
-			else
+		flags = READ_ONCE(folio->flags);
+		if (unlikely(flags & (FOLIO_CLASS_MASK | FLAGS_TOLD_AT_FREE))) {
+			if (freed_with_set(flags))
 				i += put_of_set(folios + i, refs ? refs + i : NULL, n - i) - 1;
+			else
+				__folio_put(folio);
 			continue;
 		}
 		dead[nr++] = folio;
