@@ -133,15 +133,16 @@ bool do_access(struct op *o)
 	return true;
 }
 
-/* Pages from @addr on that get_user_pages() must give, and may give. */
+/* Pages from @addr on that get_user_pages() (or @ask) must give, and may give. */
 static void gup_expected(const struct op *o, unsigned long addr, unsigned long nr, bool write,
+			 enum as_gup (*ask)(struct as_model *, int, unsigned long, bool),
 			 unsigned long *must, unsigned long *may)
 {
 	unsigned long n = 0;
 
 	*must = nr;
 	for (; n < nr; n++, addr += PAGE_SIZE) {
-		enum as_gup g = as_gup(&as.m, o->p, addr, write);
+		enum as_gup g = ask(&as.m, o->p, addr, write);
 
 		if (g == AS_GUP_NO)
 			break;
@@ -176,16 +177,28 @@ static bool copy_words(const struct op *o, unsigned long addr, unsigned long n, 
 	return true;
 }
 
+/* Stacks have grown for a copy, or for the first byte that was not copied. */
+static void copy_grows(const struct op *o, unsigned long page, unsigned long nr)
+{
+	as_view(o->p);
+	for (; nr--; page += PAGE_SIZE) {
+		const struct as_page *pg = as_page(&as.m, o->p, page);
+
+		if (pg && !pg->flags && as.view[as_nr(&as.m, page)].flags)
+			as_access(&as.m, o->p, page, AS_LOAD, NULL);
+	}
+}
+
 bool do_copy(struct op *o)
 {
 	static u64 buf[5 * 512];
 	bool write = o->bits & 1;
 	unsigned long addr = (o->addr & PAGE_MASK) + (o->bits >> 4) % 512 * 8;
-	unsigned long n = (o->len / 8 % (4 * 512) + 1) * 8, pages, must, may, left, done;
+	unsigned long n = (o->len / 8 % (4 * 512) + 1) * 8, asked, pages, must, may, left, done;
 
 	describe("copy_%s(%#lx, %#lx)", write ? "to" : "from", addr, n);
-	pages = (((addr & ~PAGE_MASK) + n - 1) >> PAGE_SHIFT) + 1;
-	gup_expected(o, addr & PAGE_MASK, pages, write, &must, &may);
+	asked = (((addr & ~PAGE_MASK) + n - 1) >> PAGE_SHIFT) + 1;
+	gup_expected(o, addr & PAGE_MASK, asked, write, as_copy, &must, &may);
 	for (unsigned long i = 0; i < n / 8; i++)
 		buf[i] = write ? run.next_word++ : ~0ull;
 	if (write)
@@ -198,6 +211,7 @@ bool do_copy(struct op *o)
 	pages = done ? (((addr & ~PAGE_MASK) + done - 1) >> PAGE_SHIFT) + 1 : 0;
 	if (pages > may || (pages < must && !as_excused()))
 		return as_wrong("copy: %lu pages, expected %lu to %lu", pages, must, may);
+	copy_grows(o, addr & PAGE_MASK, asked);
 	return !done || copy_words(o, addr, done, (char *)buf, write);
 }
 
@@ -249,7 +263,7 @@ bool do_pin(struct op *o)
 	if (!nr || addr >= as.m.end)
 		return true;
 	nr = min(nr, (as.m.end - addr) >> PAGE_SHIFT);
-	gup_expected(o, addr, nr, write, &must, &may);
+	gup_expected(o, addr, nr, write, as_gup, &must, &may);
 	if (flags & FOLL_NOFAULT)
 		must = 0;
 	if (fast)

@@ -176,6 +176,23 @@ enum as_gup as_gup(struct as_model *m, int p, unsigned long addr, bool write)
 	return write || pg->flags & AS_R ? AS_GUP_YES : AS_GUP_EITHER;
 }
 
+enum as_gup as_copy(struct as_model *m, int p, unsigned long addr, bool write)
+{
+	struct as_page *pg = as_page(m, p, addr);
+
+	if (pg && !pg->flags) {
+		unsigned long s = stack_above(m, &m->p[p], as_nr(m, addr));
+
+		pg = s ? &m->p[p].pg[s] : NULL;
+		return pg && pg->flags & (write ? AS_W : AS_ACCESS) ? AS_GUP_YES : AS_GUP_NO;
+	}
+	if (!pg || page_access(pg, write ? AS_STORE : AS_LOAD))
+		return AS_GUP_NO;
+	if (pg->flags & (AS_IO | AS_PFN))
+		return pg->data ? AS_GUP_EITHER : AS_GUP_NO;
+	return AS_GUP_YES;
+}
+
 /* ---- mmap, munmap ---- */
 
 static uint32_t prot_flags(unsigned long prot)
@@ -651,7 +668,10 @@ unsigned long as_brk(struct as_model *m, int p, unsigned long brk)
 			return pr->brk;
 		for (; old < new; old += AS_PAGE)
 			as_page(m, p, old)->flags = AS_MAPPED | AS_R | AS_W | pr->def;
-	} else {
+	} else if (new < old) {
+		/* not where nothing is any more */
+		if (all_free(m, p, new, old - new))
+			return pr->brk;
 		unmap(m, p, new, old);
 	}
 	return pr->brk = brk;

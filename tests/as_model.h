@@ -138,6 +138,8 @@ int as_may_access(struct as_model *m, int p, unsigned long addr, enum as_access 
 /* What get_user_pages() says of a page. */
 enum as_gup { AS_GUP_NO, AS_GUP_YES, AS_GUP_EITHER };
 enum as_gup as_gup(struct as_model *m, int p, unsigned long addr, bool write);
+/* The same for copies by the kernel, which may do what the program may, and let its stacks grow. */
+enum as_gup as_copy(struct as_model *m, int p, unsigned long addr, bool write);
 
 /* ---- calls: the arguments and results of Linux; address as long, or -errno ---- */
 

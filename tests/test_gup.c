@@ -56,6 +56,51 @@ static void test_gup_copies_what_was_stored(void **state)
 	finish();
 }
 
+/* Copies may do what the program may: read what it may only write to or execute, let its stack grow; look-ups may not. */
+static void test_gup_copies_as_the_program_would(void **state)
+{
+	static const unsigned long prots[] = { PROT_WRITE, PROT_EXEC, PROT_NONE };
+	unsigned long at, low, gap = min(256ul, TASK_SIZE_MAX >> (PAGE_SHIFT + 7)) * PAGE_SIZE;
+	struct page *page;
+	char buf[64];
+
+	start();
+	for (int i = 0; i < 3; i++) {
+		at = map(2 * PAGE_SIZE, prots[i]);
+		memset(buf, 1, sizeof(buf));
+		assert_int_equal(copy_from_user(mm, buf, at + PAGE_SIZE - 8, 64),
+				 prots[i] ? 0 : 64);
+		assert_int_equal(buf[63], prots[i] ? 0 : 1);
+		assert_int_equal(copy_to_user(mm, at, buf, 8), prots[i] == PROT_WRITE ? 0 : 8);
+		assert_int_equal(get_user_pages_remote(mm, at + PAGE_SIZE, 1, 0, &page), -EFAULT);
+	}
+	at = mm->task_size / 4 & PAGE_MASK;
+	assert_int_equal(vm_mmap(mm, at, PAGE_SIZE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, NULL, 0),
+			 at);
+	assert_int_equal(get_user_pages_fast(mm, at - PAGE_SIZE, 1, FOLL_WRITE, &page), -EFAULT);
+	assert_int_equal(access_remote_vm(mm, at - 8, buf, 8, 0), 0);
+	assert_int_equal(find_vma(mm, at)->vm_start, at);
+	/* over both ends of what it has grown by; to where nothing is yet; with nothing to copy from */
+	low = at - 3 * PAGE_SIZE;
+	assert_int_equal(copy_to_user(mm, low + PAGE_SIZE - 32, buf, 64), 0);
+	assert_int_equal(find_vma(mm, at)->vm_start, low);
+	assert_int_equal(copy_from_user(mm, buf, low - 32, 64), 0);
+	assert_int_equal(clear_user(mm, low - 2 * PAGE_SIZE, 4 * PAGE_SIZE), 0);
+	low -= 2 * PAGE_SIZE;
+	assert_int_equal(find_vma(mm, at)->vm_start, low);
+	/* not into its gap, nor beyond its limit */
+	assert_int_equal(
+		vm_mmap(mm, low - gap - 2 * PAGE_SIZE, PAGE_SIZE, RW, ANON | MAP_FIXED, NULL, 0),
+		low - gap - 2 * PAGE_SIZE);
+	assert_int_equal(copy_to_user(mm, low - 2 * PAGE_SIZE, buf, 8), 8);
+	mm->limits.stack = at + PAGE_SIZE - low;
+	assert_int_equal(copy_to_user(mm, low - 8, buf, 8), 8);
+	mm->limits.stack = ~0ul;
+	assert_int_equal(copy_to_user(mm, low - 8, buf, 16), 0);
+	assert_int_equal(find_vma(mm, at)->vm_start, low - PAGE_SIZE);
+	finish();
+}
+
 static void test_gup_fast_takes_what_is_mapped(void **state)
 {
 	struct page *pages[64];
@@ -576,6 +621,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_gup_copies_what_was_stored),
+		TEST(test_gup_copies_as_the_program_would),
 		TEST(test_gup_fast_takes_what_is_mapped),
 		TEST(test_gup_fast_takes_runs_of_large_folios),
 		TEST(test_gup_fast_takes_part_of_a_leaf),

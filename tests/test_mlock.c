@@ -300,6 +300,13 @@ static void test_brk(void **state)
 	assert_int_equal(get_byte(4), 9);
 	assert_int_equal(vm_brk(mm, PG(2) + 5), PG(2) + 5);
 	expect_areas(mm, { 1, 3, RWF });
+	/* there is no way back over what somebody else has unmapped, but to where something is */
+	assert_int_equal(vm_brk(mm, PG(6)), PG(6));
+	unmap(mm, 4, 2);
+	assert_int_equal(vm_brk(mm, PG(4)), PG(6));
+	assert_int_equal(vm_brk(mm, PG(5) + 1), PG(5) + 1);
+	assert_int_equal(vm_brk(mm, PG(2) + 5), PG(2) + 5);
+	expect_areas(mm, { 1, 3, RWF });
 	/* the next area keeps a page away, a stack more; limits; addresses that are none */
 	map(mm, 8, 1, PROT_NONE);
 	assert_int_equal(vm_brk(mm, PG(8)), PG(2) + 5);

@@ -71,7 +71,8 @@ void unpin_user_page_range_dirty_lock(struct page *page, unsigned long nr_pages,
  * copy_from_user() - read user memory
  * @mm: whose
  *
- * By references on the pages, so whatever happens to the mapping meanwhile. Context: sleeps.
+ * By references on the pages, so whatever happens to the mapping meanwhile. As if a program of @mm did it: what it may only write to
+ * or execute can be read, and its stacks grow. Frames without words cannot be copied. Context: mmap_lock not held, sleeps.
  * Return: bytes that could NOT be copied, from the first one on that could not.
  */
 unsigned long copy_from_user(struct mm_struct *mm, void *to, unsigned long from, unsigned long n);

@@ -26,6 +26,12 @@ static int grow_brk(struct mm_struct *mm, unsigned long old, unsigned long new)
 	return map_anon(mm, old, new, flags);
 }
 
+/* Back from @old to @new. Where nothing is, somebody has unmapped the heap, and does not expect less of it to be there. */
+static int shrink_brk(struct mm_struct *mm, unsigned long old, unsigned long new)
+{
+	return find_vma_intersection(mm, new, old) ? unmap_range(mm, new, old) : -ENOMEM;
+}
+
 unsigned long vm_brk(struct mm_struct *mm, unsigned long brk)
 {
 	unsigned long old, new, ret;
@@ -38,7 +44,7 @@ unsigned long vm_brk(struct mm_struct *mm, unsigned long brk)
 	if (brk < mm->start_brk || brk > mm->task_size || brk - mm->start_brk > mm->limits.data)
 		err = -ENOMEM;
 	else if (new < old)
-		err = unmap_range(mm, new, old);
+		err = shrink_brk(mm, old, new);
 	else if (new > old)
 		err = grow_brk(mm, old, new);
 	if (!err) {

@@ -172,7 +172,7 @@ static int gup_check_vma(const struct vm_area_struct *vma, u32 flags)
 		/* only where a write makes a private copy */
 		return flags & FOLL_FORCE && is_cow_mapping(f) ? 0 : -EFAULT;
 	}
-	if (f & VM_READ)
+	if (f & VM_READ || (flags & FOLL_CPU && f & VM_ACCESS_FLAGS))
 		return 0;
 	return flags & FOLL_FORCE && f & VM_MAYREAD ? 0 : -EFAULT;
 }
@@ -353,7 +353,7 @@ static long gup_locked(struct gup *g)
 static int gup_init(struct gup *g, struct mm_struct *mm, unsigned long start, unsigned long nr,
 		    u32 flags, struct page **pages)
 {
-	if (flags & ~(GUP_PUBLIC_FLAGS | FOLL_GET | FOLL_PIN | FOLL_REMOTE) || !pages)
+	if (flags & ~(GUP_PUBLIC_FLAGS | FOLL_GET | FOLL_PIN | FOLL_REMOTE | FOLL_CPU) || !pages)
 		return -EINVAL;
 	if (flags & FOLL_LONGTERM && !(flags & FOLL_PIN))
 		return -EINVAL;
@@ -386,8 +386,8 @@ static long gup_unlocked(struct gup *g)
 	return ret;
 }
 
-static long gup_any_fast(struct mm_struct *mm, unsigned long start, unsigned long nr, u32 flags,
-			 struct page **pages)
+long gup_pages(struct mm_struct *mm, unsigned long start, unsigned long nr, u32 flags,
+	       struct page **pages)
 {
 	unsigned long fast;
 	struct gup g;
@@ -409,7 +409,7 @@ long get_user_pages_fast(struct mm_struct *mm, unsigned long start, unsigned lon
 {
 	if (gup_flags & ~GUP_PUBLIC_FLAGS)
 		return -EINVAL;
-	return gup_any_fast(mm, start, nr_pages, gup_flags | FOLL_GET, pages);
+	return gup_pages(mm, start, nr_pages, gup_flags | FOLL_GET, pages);
 }
 
 long pin_user_pages_fast(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
@@ -417,7 +417,7 @@ long pin_user_pages_fast(struct mm_struct *mm, unsigned long start, unsigned lon
 {
 	if (gup_flags & ~GUP_PUBLIC_FLAGS)
 		return -EINVAL;
-	return gup_any_fast(mm, start, nr_pages, gup_flags | FOLL_PIN, pages);
+	return gup_pages(mm, start, nr_pages, gup_flags | FOLL_PIN, pages);
 }
 
 static long gup_under_lock(struct mm_struct *mm, unsigned long start, unsigned long nr,

@@ -9,6 +9,9 @@
 
 #include "space.h"
 
+/* Read what a CPU could read: also what may only be written to or executed. */
+#define FOLL_CPU 0x100000u
+
 /* Pages are asked for by address and answered in an array. */
 struct gup {
 	struct mm_struct *mm;
@@ -24,6 +27,10 @@ struct gup {
  * Context: any but non-maskable interrupts; never sleeps. Return: pages taken; @g has moved on by so many.
  */
 unsigned long gup_fast(struct gup *g);
+
+/* get_user_pages_fast() with FOLL_GET, pin_user_pages_fast() with FOLL_PIN; FOLL_CPU as well. */
+long gup_pages(struct mm_struct *mm, unsigned long start, unsigned long nr, u32 flags,
+	       struct page **pages);
 
 /* get_user_pages() that gives mmap_lock up for what has to be waited for, and has it again when it returns. @wait: of one call. */
 long get_user_pages_wait(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,

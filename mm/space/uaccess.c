@@ -50,8 +50,20 @@ static long uaccess_get(struct mm_struct *mm, unsigned long at, unsigned long nr
 	if (remote)
 		return write ? pin_user_pages_remote(mm, at, nr, flags, pages)
 			     : get_user_pages_remote(mm, at, nr, flags, pages);
-	return write ? pin_user_pages_fast(mm, at, nr, flags, pages)
-		     : get_user_pages_fast(mm, at, nr, flags, pages);
+	return gup_pages(mm, at, nr, flags | (write ? FOLL_PIN : FOLL_GET) | FOLL_CPU, pages);
+}
+
+/* A stack grows to where its owner accesses it, also by way of the kernel. Return: false: it does not, or there is none. */
+static bool stack_grows(struct mm_struct *mm, unsigned long addr)
+{
+	const struct vm_area_struct *next;
+	bool stack;
+
+	mmap_read_lock(mm);
+	next = find_vma(mm, addr);
+	stack = next && next->vm_start > addr && next->vm_flags & VM_GROWSDOWN;
+	mmap_read_unlock(mm);
+	return stack && !expand_stack(mm, addr);
 }
 
 /* Return: bytes done. */
@@ -76,6 +88,8 @@ static unsigned long uaccess(struct mm_struct *mm, unsigned long addr, char *buf
 		got = uaccess_get(mm, at, want, flags, remote, pages);
 		/* near the end of the address space fewer pages may still be there */
 		if (got == -EFAULT && want > 1)
+			got = uaccess_get(mm, at, 1, flags, remote, pages);
+		if (got == -EFAULT && !remote && stack_grows(mm, at))
 			got = uaccess_get(mm, at, 1, flags, remote, pages);
 		if (got <= 0)
 			break;
