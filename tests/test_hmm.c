@@ -300,6 +300,56 @@ static void test_hmm_exclusive(void **state)
 	hmm_down();
 }
 
+/* What a device has, private or for itself for a while, is unlocked like the rest of an area; and when the area goes. */
+COVERS("S1.38");
+static void test_hmm_unlocks_what_a_device_has(void **state)
+{
+	struct folio *folio;
+	unsigned int order;
+	int err;
+
+	for (unsigned int how = 0; how < 6; how++) {
+		unsigned long nr;
+
+		order = how < 2 ? 0 : how < 4 ? 2 : LEAF_ORDER;
+		nr = 1ul << order;
+		hmm_up();
+		as->folio_orders = 1u << order;
+		map_anon(0, nr);
+		put64(0, 5);
+		assert_int_equal(vm_mlock(as, at(0), nr << PAGE_SHIFT, 0), 0);
+		assert_true(folio_test_flag(folio_at(0), PG_mlocked));
+		assert_int_equal(mig_run(&m, 0, nr, SEL_SYSTEM | SEL_COMPOUND, TO_PRIVATE, order),
+				 1);
+		folio = page_folio(place_page(swp_entry_place(pte_to_swp_entry(entry(0)))));
+		assert_int_equal(folio_order(folio), order);
+		assert_true(folio_test_flag(folio, PG_mlocked));
+		folio_get(folio);
+		if (how & 1) {
+			assert_int_equal(vm_munmap(as, at(0), nr << PAGE_SHIFT), 0);
+			assert_false(folio_test_flag(folio, PG_mlocked));
+			folio_put(folio);
+		} else {
+			assert_int_equal(vm_munlock(as, at(0), nr << PAGE_SHIFT), 0);
+			assert_false(folio_test_flag(folio, PG_mlocked));
+			folio_put(folio);
+			assert_int_equal(get64(0), 5);
+			assert_false(folio_test_flag(folio_at(0), PG_mlocked));
+		}
+		hmm_down();
+	}
+	hmm_up();
+	map_anon(0, 1);
+	assert_int_equal(vm_mlock(as, at(0), PAGE_SIZE, 0), 0);
+	assert_non_null(take(0, &folio, &err));
+	assert_true(folio_test_flag(folio, PG_mlocked));
+	assert_int_equal(vm_munlock(as, at(0), PAGE_SIZE), 0);
+	assert_false(folio_test_flag(folio, PG_mlocked));
+	folio_unlock(folio);
+	folio_put(folio);
+	hmm_down();
+}
+
 /* Who moves, splits or unmaps the folio ends it, and what the device wrote is there. */
 COVERS("S1.40");
 static void test_hmm_exclusive_ends(void **state)
@@ -457,6 +507,7 @@ int main(void)
 		TEST(test_hmm_orders),
 		TEST(test_hmm_private_memory),
 		TEST(test_hmm_private_memory_without_access),
+		TEST(test_hmm_unlocks_what_a_device_has),
 		TEST(test_hmm_exclusive),
 		TEST(test_hmm_exclusive_ends),
 		TEST(test_hmm_evict),

@@ -470,6 +470,11 @@ static void test_zap_unlocks(void **state)
 	assert_true(folio_test_flag(p->folio, PG_mlocked));
 	zap(area_of(as, 0), 0, 1, true);
 	assert_false(folio_test_flag(p->folio, PG_mlocked));
+	p = place_leaf(area_of(as, TABLE_PAGES), TABLE_PAGES, 0);
+	assert_int_equal(vm_mlock(as, at(TABLE_PAGES), TABLE_PAGES << PAGE_SHIFT, 0), 0);
+	assert_true(folio_test_flag(p->folio, PG_mlocked));
+	zap(area_of(as, TABLE_PAGES), TABLE_PAGES, TABLE_PAGES, true);
+	assert_false(folio_test_flag(p->folio, PG_mlocked));
 	range_down();
 }
 

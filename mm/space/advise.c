@@ -300,6 +300,30 @@ static void mlock_folio(struct folio *folio, unsigned long nr, bool lock)
 		folio_clear_flag(folio, PG_mlocked);
 }
 
+/*
+ * The folio that an entry maps, and how many pages of it the entry and those after it, up to @max, do. What a device has is mapped, too.
+ * Return: NULL: none.
+ */
+static struct folio *mlock_mapped(const pte_t *ptep, pte_t e, unsigned int level, unsigned long max,
+				  unsigned long *nr)
+{
+	struct folio_subrange sr;
+	struct mapped m;
+
+	*nr = level ? max : 1;
+	if (pte_present(e)) {
+		m = pte_mapped(e);
+		if (m.folio && !level)
+			*nr = folio_run(m.folio, ptep, e, max);
+		return m.folio;
+	}
+	if (!pte_is_device_private(e) && !pte_is_device_exclusive(e))
+		return NULL;
+	sr = level ? device_leaf(e, level) : device_run(ptep, e, max);
+	*nr = min(sr.nr, max);
+	return sr.folio;
+}
+
 void mlock_range(struct vm_area_struct *vma, unsigned long start, unsigned long end, bool lock)
 {
 	struct pt_span span;
@@ -309,18 +333,11 @@ void mlock_range(struct vm_area_struct *vma, unsigned long start, unsigned long 
 
 		for (unsigned long i = 0; i < pages; i += nr) {
 			pte_t *ptep = span.ptep + (span.level ? 0 : i);
-			pte_t e = ptep_get(ptep);
-			struct mapped m;
+			struct folio *folio =
+				mlock_mapped(ptep, ptep_get(ptep), span.level, pages - i, &nr);
 
-			nr = span.level ? pages : 1;
-			if (!pte_present(e))
-				continue;
-			m = pte_mapped(e);
-			if (!m.folio)
-				continue;
-			if (!span.level)
-				nr = folio_run(m.folio, ptep, e, pages - i);
-			mlock_folio(m.folio, nr, lock);
+			if (folio)
+				mlock_folio(folio, nr, lock);
 		}
 		pt_span_unlock(&span);
 		start = span.end;

@@ -82,6 +82,13 @@ static inline void zap_anon_run(struct zap *z, struct folio_subrange sr, pte_t *
 	folio_remove_rmap(sr, z->vma, PGTABLE_LEVEL_PTE);
 }
 
+/* What a locked area had is not locked any more for who still has it. */
+static inline void zap_unlocks(const struct zap *z, struct folio *folio)
+{
+	if (unlikely(z->locked && folio_test_flag(folio, PG_mlocked)))
+		folio_clear_flag(folio, PG_mlocked);
+}
+
 /* Entries of any kind. Return: how many went, 1 to @max. */
 static inline unsigned long zap_other(struct zap *z, unsigned long addr, pte_t *ptep, pte_t e,
 				      unsigned long max)
@@ -102,8 +109,7 @@ static inline unsigned long zap_other(struct zap *z, unsigned long addr, pte_t *
 		zap_anon_run(z, sr, ptep);
 	else
 		zap_file_run(z, sr, addr, ptep);
-	if (unlikely(z->locked && folio_test_flag(m.folio, PG_mlocked)))
-		folio_clear_flag(m.folio, PG_mlocked);
+	zap_unlocks(z, m.folio);
 	z->full |= tlb_remove_folio(z->tlb, m.folio, sr.nr);
 	return sr.nr;
 }
@@ -176,6 +182,7 @@ static unsigned long zap_device(struct zap *z, pte_t *ptep, struct folio_subrang
 	clear_ptes(ptep, nr);
 	z->rss[MM_ANONPAGES] -= sr.nr;
 	folio_remove_rmap(sr, z->vma, level);
+	zap_unlocks(z, sr.folio);
 	z->full |= tlb_remove_folio(z->tlb, sr.folio, nr);
 	return nr;
 }
@@ -267,6 +274,7 @@ static void zap_leaf(struct zap *z, const struct pt_span *span)
 	}
 	z->rss[mapped_counter(&m)] -= (long)nr;
 	folio_remove_rmap(mapped_subrange(m.folio, pte_pfn(e), nr), z->vma, span->level);
+	zap_unlocks(z, m.folio);
 	z->full |= tlb_remove_folio(z->tlb, m.folio, 1);
 }
 
