@@ -193,6 +193,78 @@ static void test_gup_fast_takes_runs_of_large_folios(void **state)
 	finish();
 }
 
+/* References of neighbours in large folios, small ones, and the zero page, which has none. */
+static void test_put_user_pages_by_runs(void **state)
+{
+	enum { SMALL = 40, ZERO = 2 };
+	struct page *pages[64 + SMALL + ZERO];
+	unsigned long at[3], nr = 1ul << LARGE, got = 0;
+
+	start();
+	at[0] = map_folios(LARGE, 2);
+	mm->folio_orders = 1;
+	at[1] = map(SMALL * PAGE_SIZE, RW);
+	at[2] = map(ZERO * PAGE_SIZE, RW);
+	assert_int_equal(get_user_pages_fast(mm, at[0] + PAGE_SIZE, 2 * nr - 1, FOLL_WRITE, pages),
+			 2 * nr - 1);
+	got = 2 * nr - 1;
+	assert_int_equal(get_user_pages_fast(mm, at[2], ZERO, 0, pages + got), ZERO);
+	assert_null(page_folio(pages[got]));
+	got += ZERO;
+	assert_int_equal(get_user_pages_fast(mm, at[1], SMALL, FOLL_WRITE, pages + got), SMALL);
+	got += SMALL;
+	/* one of them twice, and not in order */
+	pages[got] = pages[1];
+	get_page(pages[got++]);
+	put_user_pages(pages, got);
+	assert_int_equal(folio_ref_count(folio_at(at[0])), nr);
+	assert_int_equal(folio_ref_count(folio_at(at[0] + nr * PAGE_SIZE)), nr);
+	for (unsigned long i = 0; i < SMALL; i++)
+		assert_int_equal(folio_ref_count(folio_at(at[1] + i * PAGE_SIZE)), 1);
+	put_user_pages(pages, 0);
+	finish();
+}
+
+/* Small folios side by side, more than are looked up at once, and what is left of a large one between them. */
+static void test_unpin_range_of_small_folios(void **state)
+{
+	enum { ORDER = 7, NR = 1 << ORDER, LEFT = 64 };
+	struct folio *folio, *last = NULL;
+	struct page *page;
+
+	start();
+	folio = folio_alloc(GFP_KERNEL, ORDER, FOLIO_ANON);
+	assert_non_null(folio);
+	page = folio_page(folio, 0);
+	folio_lock(folio);
+	assert_int_equal(folio_split(folio, 3, 0, GFP_KERNEL), 0);
+	for (unsigned long i = 0; i < NR; i += 8)
+		if (i != LEFT)
+			assert_int_equal(folio_split(page_folio(page + i), 0, 0, GFP_KERNEL), 0);
+	for (unsigned long i = 0; i < NR; i++) {
+		folio = page_folio(page + i);
+		if (folio_test_locked(folio))
+			folio_unlock(folio);
+		assert_true(folio_try_pin(folio, 1));
+	}
+	unpin_user_page_range_dirty_lock(page, 3, false);
+	assert_false(folio_test_flag(page_folio(page), PG_dirty));
+	unpin_user_page_range_dirty_lock(page + 3, NR - 3, true);
+	for (unsigned long i = 0; i < NR; i++) {
+		folio = page_folio(page + i);
+		if (folio == last)
+			continue;
+		if (last)
+			folio_put(last);
+		assert_int_equal(folio_ref_count(folio), 1);
+		assert_false(folio_maybe_dma_pinned(folio));
+		assert_int_equal(folio_test_flag(folio, PG_dirty), i >= 3);
+		last = folio;
+	}
+	folio_put(last);
+	finish();
+}
+
 COVERS("S3.9 S3.26 S1.41");
 static void test_gup_fast_takes_part_of_a_leaf(void **state)
 {
@@ -624,6 +696,8 @@ int main(void)
 		TEST(test_gup_copies_as_the_program_would),
 		TEST(test_gup_fast_takes_what_is_mapped),
 		TEST(test_gup_fast_takes_runs_of_large_folios),
+		TEST(test_put_user_pages_by_runs),
+		TEST(test_unpin_range_of_small_folios),
 		TEST(test_gup_fast_takes_part_of_a_leaf),
 		TEST(test_gup_errors),
 		TEST(test_gup_zero_page_has_no_reference),

@@ -60,6 +60,8 @@ long pin_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned l
 
 /* What get_user_pages() returned; the zero page is left alone. */
 void put_user_page(struct page *page);
+/* Neighbours in one folio together, small folios looked up together. Context: as folio_put(). */
+void put_user_pages(struct page **pages, unsigned long nr_pages);
 /* What pin_user_pages() returned. Context: as folio_put(). */
 void unpin_user_page(struct page *page);
 void unpin_user_pages(struct page **pages, unsigned long nr_pages);

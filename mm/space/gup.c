@@ -15,6 +15,7 @@
  */
 #include <octavo/errno.h>
 #include <octavo/migrate.h>
+#include <octavo/string.h>
 
 #include "fault.h"
 #include "gup.h"
@@ -246,6 +247,103 @@ static int gup_slow(struct gup *g)
 	return 0;
 }
 
+/* ---- giving back ---- */
+
+void put_user_page(struct page *page)
+{
+	if (!is_zero_pfn(page_to_pfn(page)))
+		put_page(page);
+}
+
+void unpin_user_page(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (folio)
+		folio_unpin(folio, 1);
+	else
+		put_user_page(page);
+}
+
+unsigned long gup_same_folio(struct page **pages, unsigned long nr, struct folio **folio)
+{
+	struct page *first = pages[0];
+
+	*folio = page_folio(first);
+	if (!*folio)
+		return 1;
+	nr = min(nr, folio_nr_pages(*folio) - folio_page_idx(*folio, first));
+	return words_ramp_run((const unsigned long *)pages, (unsigned long)first, sizeof(*first),
+			      ~0ul, nr, NULL);
+}
+
+static void dirty_lock(struct folio *folio)
+{
+	if (folio_test_flag(folio, PG_dirty))
+		return;
+	folio_lock(folio);
+	folio_set_flag(folio, PG_dirty);
+	folio_unlock(folio);
+}
+
+/* @flags: FOLL_PIN or FOLL_GET: what is given back. */
+static void give_back_run(struct folio *folio, struct page *page, unsigned long n, u32 flags,
+			  bool make_dirty)
+{
+	if (!folio) {
+		put_user_page(page);
+		return;
+	}
+	if (make_dirty)
+		dirty_lock(folio);
+	gup_put_folio(folio, n, flags);
+}
+
+#define GIVE_BACK_BATCH 32ul
+
+/*
+ * Pages of small folios from pages[0] on. All are looked up before the first is given back: no load begins before a
+ * locked operation ahead of it is done, and one page after another each would wait for memory alone.
+ * Return: how many; 0: pages[0] is none.
+ */
+static inline unsigned long give_back_small(struct page **pages, unsigned long nr, u32 flags,
+					    bool make_dirty)
+{
+	const u32 refs = flags & FOLL_PIN ? GUP_PIN_COUNTING_BIAS : 1;
+	struct folio *folios[GIVE_BACK_BATCH];
+	unsigned long n;
+
+	nr = min(nr, GIVE_BACK_BATCH);
+	for (n = 0; n < nr; n++) {
+		memdesc_t md = page_memdesc(pages[n]);
+
+		if (!memdesc_is_folio(md) || folio_class(memdesc_ptr(md)) != FOLIO_CLASS_SMALL)
+			break;
+		folios[n] = memdesc_ptr(md);
+	}
+	for (unsigned long i = 0; make_dirty && i < n; i++)
+		dirty_lock(folios[i]);
+	for (unsigned long i = 0; i < n; i++)
+		folio_put_refs(folios[i], refs);
+	return n;
+}
+
+static __always_inline void give_back(struct page **pages, unsigned long nr, u32 flags,
+				      bool make_dirty)
+{
+	while (nr) {
+		unsigned long n = give_back_small(pages, nr, flags, make_dirty);
+		struct folio *folio;
+
+		if (!n) {
+			n = gup_same_folio(pages, nr, &folio);
+			give_back_run(folio, pages[0], n, flags, make_dirty);
+		}
+		pages += n;
+		nr -= n;
+	}
+}
+
 /* ---- long-term pins ---- */
 
 /*
@@ -257,11 +355,12 @@ static bool longterm_unpin(struct page **pages, unsigned long nr)
 	struct folio *last = NULL;
 	bool ok = true;
 
-	for (unsigned long i = 0; i < nr; i++) {
+	for (unsigned long i = 0, n; i < nr; i += n) {
 		struct page *page = pages[i];
-		struct folio *folio = page_folio(page);
+		struct folio *folio;
 
-		pages[i] = NULL;
+		n = gup_same_folio(pages + i, nr - i, &folio);
+		memset(pages + i, 0, n * sizeof(*pages));
 		if (folio && !gup_longterm_ok(page_to_pfn(page))) {
 			if (folio != last) {
 				folio_get(folio);
@@ -272,7 +371,7 @@ static bool longterm_unpin(struct page **pages, unsigned long nr)
 			/* plain pages do not move, and these are a device's */
 			ok = false;
 		}
-		unpin_user_page(page);
+		give_back_run(folio, page, n, FOLL_PIN, false);
 	}
 	return ok;
 }
@@ -475,101 +574,32 @@ long pin_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned l
 	return gup_remote(mm, start, nr_pages, gup_flags, FOLL_PIN, pages);
 }
 
-/* ---- giving back ---- */
+/* ---- giving back: the calls ---- */
 
-void put_user_page(struct page *page)
+void put_user_pages(struct page **pages, unsigned long nr_pages)
 {
-	if (!is_zero_pfn(page_to_pfn(page)))
-		put_page(page);
-}
-
-void unpin_user_page(struct page *page)
-{
-	struct folio *folio = page_folio(page);
-
-	if (folio)
-		folio_unpin(folio, 1);
-	else
-		put_user_page(page);
-}
-
-unsigned long gup_same_folio(struct page **pages, unsigned long nr, struct folio **folio)
-{
-	struct page *first = pages[0];
-
-	*folio = page_folio(first);
-	if (!*folio)
-		return 1;
-	nr = min(nr, folio_nr_pages(*folio) - folio_page_idx(*folio, first));
-	return words_ramp_run((const unsigned long *)pages, (unsigned long)first, sizeof(*first),
-			      ~0ul, nr, NULL);
-}
-
-static void dirty_lock(struct folio *folio)
-{
-	if (folio_test_flag(folio, PG_dirty))
-		return;
-	folio_lock(folio);
-	folio_set_flag(folio, PG_dirty);
-	folio_unlock(folio);
-}
-
-static void unpin_run(struct folio *folio, struct page *page, unsigned long n, bool make_dirty)
-{
-	if (!folio) {
-		put_user_page(page);
-		return;
-	}
-	if (make_dirty)
-		dirty_lock(folio);
-	folio_unpin(folio, (u32)n);
-}
-
-#define UNPIN_BATCH 32ul
-
-/*
- * Pages of small folios from pages[0] on. All are looked up before the first is given back: no load begins before a
- * locked operation ahead of it is done, and one page after another each would wait for memory alone.
- * Return: how many; 0: pages[0] is none.
- */
-static inline unsigned long unpin_small(struct page **pages, unsigned long nr, bool make_dirty)
-{
-	struct folio *folios[UNPIN_BATCH];
-	unsigned long n;
-
-	nr = min(nr, UNPIN_BATCH);
-	for (n = 0; n < nr; n++) {
-		memdesc_t md = page_memdesc(pages[n]);
-
-		if (!memdesc_is_folio(md) || folio_class(memdesc_ptr(md)) != FOLIO_CLASS_SMALL)
-			break;
-		folios[n] = memdesc_ptr(md);
-	}
-	for (unsigned long i = 0; make_dirty && i < n; i++)
-		dirty_lock(folios[i]);
-	for (unsigned long i = 0; i < n; i++)
-		folio_put_refs(folios[i], GUP_PIN_COUNTING_BIAS);
-	return n;
+	give_back(pages, nr_pages, FOLL_GET, false);
 }
 
 void unpin_user_pages_dirty_lock(struct page **pages, unsigned long nr_pages, bool make_dirty)
 {
-	while (nr_pages) {
-		unsigned long n = unpin_small(pages, nr_pages, make_dirty);
-		struct folio *folio;
-
-		if (!n) {
-			n = gup_same_folio(pages, nr_pages, &folio);
-			unpin_run(folio, pages[0], n, make_dirty);
-		}
-		pages += n;
-		nr_pages -= n;
-	}
+	give_back(pages, nr_pages, FOLL_PIN, make_dirty);
 }
 
 void unpin_user_pages(struct page **pages, unsigned long nr_pages)
 {
-	unpin_user_pages_dirty_lock(pages, nr_pages, false);
+	give_back(pages, nr_pages, FOLL_PIN, false);
+}
+
+/* Consecutive pages of small folios. Return: how many, at least one. */
+static unsigned long unpin_range_small(struct page *page, unsigned long nr, bool make_dirty)
+{
+	struct page *pages[GIVE_BACK_BATCH];
+
+	nr = min(nr, GIVE_BACK_BATCH);
+	for (unsigned long i = 0; i < nr; i++)
+		pages[i] = page + i;
+	return give_back_small(pages, nr, FOLL_PIN, make_dirty);
 }
 
 void unpin_user_page_range_dirty_lock(struct page *page, unsigned long nr_pages, bool make_dirty)
@@ -578,9 +608,14 @@ void unpin_user_page_range_dirty_lock(struct page *page, unsigned long nr_pages,
 		struct folio *folio = page_folio(page);
 		unsigned long n = 1;
 
-		if (folio)
-			n = min(nr_pages, folio_nr_pages(folio) - folio_page_idx(folio, page));
-		unpin_run(folio, page, n, make_dirty);
+		if (folio && folio_class(folio) == FOLIO_CLASS_SMALL) {
+			n = unpin_range_small(page, nr_pages, make_dirty);
+		} else {
+			if (folio)
+				n = min(nr_pages,
+					folio_nr_pages(folio) - folio_page_idx(folio, page));
+			give_back_run(folio, page, n, FOLL_PIN, make_dirty);
+		}
 		page += n;
 		nr_pages -= n;
 	}

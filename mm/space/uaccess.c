@@ -97,12 +97,12 @@ static unsigned long uaccess(struct mm_struct *mm, unsigned long addr, char *buf
 			unsigned long len = min(PAGE_SIZE - off, n - done);
 
 			uaccess_page(pages[i], off, buf ? buf + done : NULL, len, op);
-			if (op == UACCESS_FROM)
-				put_user_page(pages[i]);
-			else
-				unpin_user_page(pages[i]);
 			done += len;
 		}
+		if (op == UACCESS_FROM)
+			put_user_pages(pages, (unsigned long)got);
+		else
+			unpin_user_pages(pages, (unsigned long)got);
 	}
 	return done;
 }
