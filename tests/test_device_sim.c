@@ -3,6 +3,7 @@
  * test_device_sim.c - an accelerator that shares an address space: it computes on user addresses, memory goes to it and comes
  * back, CPUs and device see what the other has written.
  */
+#include <octavo/fault.h>
 #include <octavo/migrate.h>
 
 #include "device_sim.h"
@@ -287,6 +288,30 @@ static void test_device_sim_errors(void **state)
 	dev_down();
 }
 
+#if OCTAVO_FAULTS
+/* Memory that could not be had for one page can be had for the next: which does not make the piece there larger than fits. */
+COVERS("S1.27 S1.42");
+static void test_device_sim_no_memory_for_a_moment(void **state)
+{
+	for (u32 k = 1, hit = 1; hit; k++) {
+		dev_up((struct accel_config){ .pages = 64 }, false);
+		as->folio_orders = 1u << 2;
+		map_anon(0, 8);
+		for (unsigned long i = 0; i < 8; i++)
+			put64(i, i);
+		/* the first piece is to be a page, for which there is no descriptor */
+		accel_inject(dev, ACCEL_NO_LARGE, 2);
+		octavo_fault_arm(k, OCTAVO_FAULT_ONCE, OCTAVO_FAULT_SLAB);
+		assert_true(accel_migrate(ctx, at(0), 8 << PAGE_SHIFT) >= 0);
+		hit = octavo_fault_disarm();
+		assert_true(octavo_validate() && accel_validate(dev));
+		for (unsigned long i = 0; i < 8; i++)
+			assert_int_equal(get64(i), i);
+		dev_down();
+	}
+}
+#endif
+
 /* ---- what else touches page tables ---- */
 
 COVERS("S1.24 S1.35 S1.36 S1.38");
@@ -342,6 +367,9 @@ int main(void)
 		TEST(test_device_sim_fault_brings_memory),
 		TEST(test_device_sim_evicts_when_it_is_full),
 		TEST(test_device_sim_evicts_what_is_at_the_end),
+#if OCTAVO_FAULTS
+		TEST(test_device_sim_no_memory_for_a_moment),
+#endif
 		TEST(test_device_sim_exclusive_access),
 		TEST(test_device_sim_errors),
 		TEST(test_device_sim_entries_are_mapped_memory),

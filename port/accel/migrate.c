@@ -196,10 +196,11 @@ static unsigned long give_one(struct window *w, unsigned long i, bool to_device)
 		n = 1;
 		if (!folio) {
 			w->no_memory = true;
+			wanted = 0;
 			continue;
 		}
 		n = folio_nr_pages(folio);
-		/* later pieces are of this order, or they would not be aligned */
+		/* later pieces are of this order at most, as after a page that got none, or they would not be aligned */
 		wanted = folio_order(folio);
 		give(w, i, i + k, folio);
 		w->gathered |= n > nr;
