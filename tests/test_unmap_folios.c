@@ -24,19 +24,24 @@ static void row_begin(unsigned long index)
 	row.next = index;
 }
 
-/* A locked one, with the caller's reference, which is mapped behind the others. */
-static struct folio *row_map(struct folio *folio)
+/* A locked one, with the caller's reference, which is mapped behind the others, by @e and on. */
+static struct folio *row_map_as(struct folio *folio, pte_t e)
 {
 	unsigned long nr = folio_nr_pages(folio);
 
 	assert_true(row.nr < ROW_MAX);
-	hand_map(folio, 0, nr, um.vma, row.next, hand_pte(folio, 0));
+	hand_map(folio, 0, nr, um.vma, row.next, e);
 	folio_get(folio);
 	row.folio[row.nr] = folio;
 	row.index[row.nr++] = row.next;
 	row.next += nr;
 	row.pages += nr;
 	return folio;
+}
+
+static struct folio *row_map(struct folio *folio)
+{
+	return row_map_as(folio, hand_pte(folio, 0));
 }
 
 static struct folio *row_add(unsigned int order)
@@ -165,6 +170,75 @@ static void test_each_is_dirty_by_itself(void **state)
 				     SIM_OK);
 	sim_mm_forget(um.mm);
 	row_end();
+	um_shutdown();
+}
+
+/* ---- one flush ---- */
+
+enum {
+	ALIKE,
+	ONE_PINNED,
+	ONE_PROTECTED,
+	ALL_PROTECTED,
+	ONE_MARKED,
+	TWO_TABLES,
+	ONE_BY_ONE,
+	NR_ROWS
+};
+
+static pte_t row_pte(unsigned int how, u32 i, struct folio *folio)
+{
+	pte_t e = hand_pte(folio, 0);
+
+	if (how == ALL_PROTECTED || (how == ONE_PROTECTED && i == 1))
+		return pte_modify(e, PAGE_NONE);
+	return how == ONE_MARKED && i == 1 ? pte_mkuffd_wp(e) : e;
+}
+
+/* One for all that are under one lock and mapped alike; who is not begins anew, and who stays costs no other. */
+COVERS("S2.15 S2.18 S2.29");
+static void test_one_flush(void **state)
+{
+	static const unsigned char order[] = { 0, 2, 1, 0 };
+	static const unsigned char flushes[] = { 1, 1, 3, 1, 3, 3, 8 };
+	struct sim_mmu_stat was, is;
+
+	BUILD_BUG_ON(ARRAY_SIZE(flushes) != NR_ROWS);
+	um_boot();
+	for (unsigned int how = 0; how < NR_ROWS; how++) {
+		u64 val;
+
+		row_begin(um.vma->vm_pgoff + 2 * PMD_NR - (how == TWO_TABLES ? 3 : 8));
+		for (u32 i = 0; i < ARRAY_SIZE(order); i++) {
+			struct folio *folio = cached(order[i]);
+
+			row_map_as(folio, row_pte(how, i, folio));
+		}
+		if (how == ONE_PINNED)
+			assert_true(folio_try_pin(row.folio[1], 1));
+		sim_mm_use(um.mm);
+		if (how != ALL_PROTECTED)
+			assert_int_equal(sim_load64(hand_addr(um.vma, row.index[3]), &val), 0);
+		sim_mmu_stat(&was);
+		try_to_unmap_folios(row.folio, row.nr, how == ONE_BY_ONE ? TTU_SINGLE : 0);
+		sim_mmu_stat(&is);
+		assert_int_equal(is.flushes - was.flushes, flushes[how]);
+		assert_true(sim_mmu_check(um.mm));
+		sim_mm_forget(um.mm);
+		for (u32 i = 0; i < row.nr; i++) {
+			if (how == ONE_PINNED && i == 1)
+				for (unsigned long j = 0; j < 4; j++)
+					assert_int_equal(entry_at(um.vma, row.index[i] + j).v,
+							 hand_pte(row.folio[i], j).v);
+			else if (how == ONE_MARKED && i == 1)
+				assert_false(folio_mapped(row.folio[i]));
+			else
+				assert_gone(i, 1);
+		}
+		if (how == ONE_PINNED)
+			folio_unpin(row.folio[1], 1);
+		row_end();
+	}
 	um_shutdown();
 }
 
@@ -540,6 +614,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_what_follows_goes_at_once),
 		TEST(test_each_is_dirty_by_itself),
+		TEST(test_one_flush),
 		TEST(test_what_does_not_follow),
 		TEST(test_not_more_than_a_table),
 		TEST(test_each_has_its_own_fate),

@@ -146,6 +146,10 @@ static inline void ptes_invalidate(pte_t *ptep, unsigned long nr)
 {
 	const pte_t *eights = ptep + (nr & ~7ul), *end = ptep + nr;
 
+	if (likely(nr == 1)) {
+		ptep_invalidate(ptep);
+		return;
+	}
 	for (; ptep != eights; ptep += 8) {
 		ptep_invalidate(ptep);
 		ptep_invalidate(ptep + 1);

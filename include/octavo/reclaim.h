@@ -47,7 +47,7 @@ bool try_to_unmap(struct folio *folio, u32 flags);
  * @flags: TTU_...
  *
  * Those in a row whose pages follow on one another in one area, up to a page table's worth (512 pages), go at once: one look for
- * areas, one notifier range for each, one hold of a table's lock. What stops one of them does not stop the others. folio_mapped()
+ * areas, one notifier range for each, one hold of a table's lock, one flush. What stops one of them does not stop the others. folio_mapped()
  * says which have stayed.
  *
  * Context: sleeps; no lock of an anon_vma held.

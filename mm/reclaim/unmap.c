@@ -9,8 +9,9 @@
  * 2. A run that stays ends the walk: the folio is still mapped then, and going on would only make faults. What went
  *    before it is gone, and correct in itself: entries, counts, references.
  *
- * 3. Translations are flushed once a run, under its ptl, before anything is decided. Nothing is put off (docs/unmap.md says why),
- *    so nobody who finds an entry of swap form has to ask whether a CPU still goes by what was there before.
+ * 3. Translations are flushed once a run, or once for the runs of neighbours (unmap_neighbours.c), under the ptl, before anything is
+ *    decided. Nothing is put off beyond that (docs/unmap.md says why), so nobody who finds an entry of swap form has to ask whether a CPU still
+ *    goes by what was there before.
  *
  * 4. Locked memory is found under the ptl: who sets VM_LOCKED goes through the tables after it, and finds what we did, or
  *    we see the flag.
@@ -20,9 +21,9 @@
 #include "unmap.h"
 
 /* What is mapped whole by the area is marked, so that nobody tries again. S2.14 */
-bool unmap_area_keeps(const struct ttu *t, const struct folio_vma_walk *w)
+__cold bool unmap_locked(const struct ttu *t, const struct folio_vma_walk *w)
 {
-	if (likely(!(READ_ONCE(w->vma->vm_flags) & VM_LOCKED)) || t->flags & TTU_IGNORE_MLOCK)
+	if (t->flags & TTU_IGNORE_MLOCK)
 		return false;
 	if (w->sr.nr == folio_nr_pages(w->folio) && !folio_test_flag(w->folio, PG_mlocked))
 		folio_set_flag(w->folio, PG_mlocked);
@@ -47,10 +48,10 @@ enum unmap_next unmap_kind(struct ttu *t, const struct unmap_run *run)
 	u32 flags = READ_ONCE(run->sr.folio->flags);
 
 	if (flags & 1u << PG_swapbacked)
-		return flags & 1u << PG_swapcache ? unmap_to_swap(t, run) : UNMAP_STOP;
+		return flags & 1u << PG_swapcache ? unmap_to_swap(t, run, false) : UNMAP_STOP;
 	/* lazily freed memory is never cached: its contents are not wanted */
 	VM_WARN_ON(flags & 1u << PG_swapcache);
-	return flags & 1u << PG_swapcache ? UNMAP_STOP : unmap_lazyfree(t, run);
+	return flags & 1u << PG_swapcache ? UNMAP_STOP : unmap_lazyfree(t, run, false);
 }
 
 static enum unmap_next leaf_kind(struct ttu *t, const struct unmap_run *run,
@@ -80,7 +81,10 @@ static enum unmap_next ttu_batch(struct folio_unmap *u, const struct folio_vma_w
 	run = unmap_run_of(w);
 	if (run.level != PGTABLE_LEVEL_PTE)
 		return leaf_kind(t, &run, w);
-	return batch_poisoned(t, w->folio) ? unmap_poisoned(t, &run) : unmap_kind(t, &run);
+	if (batch_poisoned(t, w->folio))
+		return unmap_poisoned(t, &run);
+	return u->todo & (u->todo - 1) ? unmap_neighbours(t, &run, w->pos.pte)
+				       : unmap_kind(t, &run);
 }
 
 static bool ttu_refill(struct folio_unmap *u, struct vm_area_struct *vma, unsigned long addr)

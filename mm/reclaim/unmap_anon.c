@@ -70,9 +70,9 @@ static __always_inline void part_gone(struct ttu *t, const struct unmap_run *par
 	unmap_run_end(part);
 }
 
-enum unmap_next unmap_to_swap(struct ttu *t, const struct unmap_run *run)
+enum unmap_next unmap_to_swap(struct ttu *t, const struct unmap_run *run, bool begun)
 {
-	pte_t seen = unmap_run_begin(run);
+	pte_t seen = begun ? unmap_run_seen(run) : unmap_run_begin(run);
 	const struct unmap_run *part;
 	struct unmap_run mem;
 	bool exclusive;

@@ -32,18 +32,17 @@ static bool others_hold(const struct folio *folio, u32 nr)
 
 /* ---- one run ---- */
 
-enum unmap_next unmap_lazyfree(struct ttu *t, const struct unmap_run *run)
+enum unmap_next unmap_lazyfree(struct ttu *t, const struct unmap_run *run, bool begun)
 {
 	struct folio *folio = run->sr.folio;
 	bool held, dirty;
 	pte_t seen;
 
-	/* under the ptl of an entry that all others come from: it can become this number, and then it stays */
-	if ((u32)folio_mapcount(folio) != run->nr) {
-		t->several |= 1u << t->u.at;
+	if (!begun && !unmap_run_is_all(run)) {
+		t->several |= t->u.todo & -t->u.todo;
 		return UNMAP_STOP;
 	}
-	seen = unmap_run_begin(run);
+	seen = begun ? unmap_run_seen(run) : unmap_run_begin(run);
 	held = others_hold(folio, run->nr);
 	/* after the references: it was dirtied before one of them was dropped, release, or not at all */
 	dirty = (pte_dirty(seen) || folio_test_flag(folio, PG_dirty)) &&

@@ -5,8 +5,8 @@
  * 1. An entry that is being taken away is not cleared but made invalid, in place: hardware cannot use it, nor set bits in it, and
  *    it still says everything. So nothing has to be remembered for the way back, and that is exact, entry by entry.
  *
- * 2. The flush comes next, once for the run, before anything is decided or stored, and before the ptl is given up: who finds
- *    other entries there may rely on what they say, and has nothing pending to ask about.
+ * 2. The flush comes next, once for the run, or for several that were taken one after the other, before anything is decided or stored, and before
+ *    the ptl is given up: who finds other entries there may rely on what they say, and has nothing pending to ask about.
  *
  * 3. Counts and references go last, and by number. With the last mapping of a large folio the count goes from its number of
  *    entries to 0 in few steps, and nobody sees it half mapped for longer than needed. S2.37.
@@ -18,27 +18,13 @@
 #include "unmap_run.h"
 #include "rmap_internal.h"
 
-/* All bits that hardware or a program may have set differently in the entries of one batch. */
-static u64 noise(void)
-{
-	return ~pte_wrprotect(pte_mkold(pte_mkclean(__pte(~(u64)0)))).v;
-}
-
 pte_t unmap_run_begin(const struct unmap_run *run)
 {
 	unsigned long size = run->nr * level_size(run->level);
-	pte_t e;
 
-	if (run->usable)
-		ptes_invalidate(run->ptep, run->nr);
+	unmap_run_take(run);
 	flush_tlb_range(run->vma->vm_mm, run->addr, run->addr + size, run->level);
-	e = ptep_get(run->ptep);
-	if (run->nr == 1)
-		return e;
-	VM_BUG_ON(words_ramp_run(&run->ptep->v, e.v, pte_advance_pfn(__pte(0), 1).v, ~noise(),
-				 run->nr, NULL) != run->nr);
-	/* one that is dirty says it for all */
-	return pte_dirty(e) ? e : __pte(e.v | (words_or(&run->ptep->v, 0, run->nr) & noise()));
+	return unmap_run_seen(run);
 }
 
 void unmap_run_cancel(const struct unmap_run *run)
@@ -67,30 +53,33 @@ static __cold void unmap_end_exclusive(struct folio_vma_walk *w)
 /* What an area maps of one folio. Return: may anything else map it, and is it to go? */
 static __always_inline bool unmap_folio(struct folio_unmap *u, struct folio_vma_walk *w)
 {
-	enum unmap_next next = UNMAP_GO_ON;
+	while (folio_mapped(w->folio)) {
+		enum unmap_next next;
 
-	while (next != UNMAP_STOP && w->next < w->end && folio_mapped(w->folio) &&
-	       folio_vma_walk_next(w)) {
+		if (w->next >= w->end || !folio_vma_walk_next(w))
+			return true;
 		if (unlikely(pte_is_device_exclusive(w->pos.pte))) {
 			unmap_end_exclusive(w);
 			continue;
 		}
 		next = u->batch(u, w);
-		if (next == UNMAP_AGAIN) {
+		if (next == UNMAP_STOP)
+			return false;
+		if (unlikely(next == UNMAP_AGAIN)) {
 			folio_vma_walk_again(w);
 			if (!u->refill(u, w->vma, w->addr))
-				next = UNMAP_STOP;
+				return false;
 		}
 	}
-	return next != UNMAP_STOP && folio_mapped(w->folio);
+	return false;
 }
 
 /* @end: the first index that is none of the folios'. */
 static __always_inline void unmap_area(struct folio_unmap *u, struct vm_area_struct *vma,
 				       unsigned long end)
 {
-	u32 todo = u->left, at = (u32)__builtin_ctz(todo);
-	struct folio_vma_walk w = folio_vma_walk(u->folios[at], vma, u->walk_flags);
+	struct folio_vma_walk w =
+		folio_vma_walk(u->folios[__builtin_ctz(u->left)], vma, u->walk_flags);
 	struct mmu_notifier_range range;
 
 	end = vma->vm_start + ((min(end - vma->vm_pgoff, vma_pages(vma))) << PAGE_SHIFT);
@@ -101,15 +90,15 @@ static __always_inline void unmap_area(struct folio_unmap *u, struct vm_area_str
 	range.owner = u->owner;
 	/* It may sleep, so it does not fail. */
 	mmu_notifier_invalidate_range_start(&range);
+	u->todo = u->left;
 	for (;;) {
-		u->at = at;
+		/* others than this one are the batches' to take, too */
 		if (!unmap_folio(u, &w))
-			u->left &= ~(1u << at);
-		todo &= todo - 1;
-		if (!todo)
+			u->left &= ~(u->todo & -u->todo);
+		u->todo &= u->todo - 1;
+		if (!u->todo)
 			break;
-		at = (u32)__builtin_ctz(todo);
-		folio_vma_walk_on(&w, u->folios[at]);
+		folio_vma_walk_on(&w, u->folios[__builtin_ctz(u->todo)]);
 	}
 	folio_vma_walk_done(&w);
 	mmu_notifier_invalidate_range_end(&range);

@@ -4,7 +4,8 @@
  *
  * A run is a batch of folio_vma_walk_next(), or a part of one. It goes or stays as a whole:
  *
- *	unmap_run_begin()	hardware cannot use the entries any more, and no translation of them is left
+ *	unmap_run_begin()	hardware cannot use the entries any more, and no translation of them is left. For several runs:
+ *				unmap_run_take() each, one flush, unmap_run_seen() each
  *	...			what can fail, and can be taken back
  *	unmap_run_share()	exclusive pages: not any more, unless they are pinned
  *
@@ -74,7 +75,45 @@ static inline struct unmap_run unmap_run_rest(const struct unmap_run *run, unsig
 	return at ? unmap_run_part(run, at, run->nr - at) : *run;
 }
 
-/* Return: the first entry, dirty if any of them is: none of them changes any more. */
+/* All bits that hardware or a program may have set differently in the entries of one run. */
+static inline u64 unmap_run_noise(void)
+{
+	return ~pte_wrprotect(pte_mkold(pte_mkclean(__pte(~(u64)0)))).v;
+}
+
+/* Does what is there look like a run that begins with @e? */
+static inline bool unmap_run_is(const struct unmap_run *run, pte_t e)
+{
+	const u64 alike = ~unmap_run_noise();
+
+	if (run->nr == 1)
+		return !((ptep_get(run->ptep).v ^ e.v) & alike);
+	return words_ramp_run(&run->ptep->v, e.v, pte_advance_pfn(__pte(0), 1).v, alike, run->nr,
+			      NULL) == run->nr;
+}
+
+/* The first half of unmap_run_begin(): translations are left, for a flush that serves several runs. */
+static inline void unmap_run_take(const struct unmap_run *run)
+{
+	if (run->usable)
+		ptes_invalidate(run->ptep, run->nr);
+}
+
+/* The second half, after the flush. Return: the first entry, dirty if any of them is: none of them changes any more. */
+static inline pte_t unmap_run_seen(const struct unmap_run *run)
+{
+	pte_t e = ptep_get(run->ptep);
+
+	if (run->nr == 1)
+		return e;
+	VM_BUG_ON(!unmap_run_is(run, e));
+	/* one that is dirty says it for all */
+	return pte_dirty(e)
+		       ? e
+		       : __pte(e.v | (words_or(&run->ptep->v, 0, run->nr) & unmap_run_noise()));
+}
+
+/* Return: as unmap_run_seen(). */
 pte_t unmap_run_begin(const struct unmap_run *run);
 void unmap_run_cancel(const struct unmap_run *run);
 
@@ -143,7 +182,7 @@ struct folio_unmap {
 	/* folio_unmap_walk()'s own */
 	struct folio **folios;
 	u32 left; /* a bit for each that something may still map, and nothing has stopped */
-	u32 at;	  /* whose turn it is */
+	u32 todo; /* of these, whose turn it is in this area, and all whose it will be: a batch may see to them */
 };
 
 /*

@@ -13,6 +13,8 @@ static SHARED struct {
 	struct folio *folio[2]; /* a reference of each is the scenario's */
 	swp_entry_t slot[2];
 	struct page *got[CHECK_MAX_THREADS]; /* pinned and kept */
+	u64 written;	/* what was read of the second when nothing mapped it; 0: something did */
+	bool stored[2]; /* by drivers */
 } f;
 
 static unsigned long addr_of(unsigned int i)
@@ -150,6 +152,113 @@ SCENARIO(unmap_folios_fault) = {
 	.rows = "S2.15 S2.18",
 	.threads = { unmaps, stores_both },
 	.roles = { "unmap", "stores" },
+};
+
+/* What a write to the second's slot would have read. */
+static void unmaps_and_reads(void)
+{
+	unmaps();
+	if (folio_trylock(f.folio[1])) {
+		if (!folio_mapped(f.folio[1]))
+			f.written = *(u64 *)folio_address(f.folio[1]);
+		folio_unlock(f.folio[1]);
+	}
+}
+
+static void stores_second_twice(void)
+{
+	CHECK(store(s.mm, addr_of(1), 8));
+	CHECK(store(s.mm, addr_of(1), 9));
+}
+
+/* Whoever has stored behind that has brought it back. */
+static void nothing_is_lost(void)
+{
+	bool gone = !pte_present(entry_of(s.mm, addr_of(1)));
+
+	CHECK(word_at(s.mm, addr_of(0)) == 77 && word_at(s.mm, addr_of(1)) == 9);
+	CHECK(!gone || !f.written || f.written == 9);
+	settled(NULL);
+}
+
+SCENARIO(unmap_folios_store) = {
+	SCENARIO_NAME(unmap_folios_store),
+	UNMAP,
+	.stale = 1,
+	.setup = setup_two,
+	.finish = nothing_is_lost,
+	.about = "two folios are unmapped at once, and the second read, while a program has a "
+		 "translation of it",
+	.rows = "S2.15",
+	.threads = { unmaps_and_reads, stores_second_twice },
+	.roles = { "unmap", "stores 1" },
+};
+
+/* ---- lazily freed ---- */
+
+static void setup_two_lazy(void)
+{
+	setup();
+	CHECK(!mm_fault(s.mm, ADDR, FAULT_FLAG_WRITE));
+	for (unsigned int i = 0; i < 2; i++) {
+		f.folio[i] = page_folio(pfn_to_page(pte_pfn(entry_of(s.mm, addr_of(i)))));
+		*(u64 *)folio_address(f.folio[i]) = 77 + i;
+		folio_get(f.folio[i]);
+	}
+	CHECK(!vm_madvise(s.mm, ADDR, 2 * PAGE_SIZE, MADV_FREE));
+}
+
+/* A driver: a reference, a store, a dirty mark, and gone. */
+static void drives(unsigned int i)
+{
+	struct page *page;
+
+	if (get_user_pages_fast(s.mm, addr_of(i), 1, FOLL_WRITE | FOLL_FAST_ONLY, &page) != 1)
+		return;
+	*(u64 *)page_address(page) = 5;
+	f.stored[i] = true;
+	folio_set_flag(page_folio(page), PG_dirty);
+	put_user_page(page);
+}
+
+static void drives_first(void)
+{
+	drives(0);
+}
+
+static void drives_second(void)
+{
+	drives(1);
+}
+
+/* What was stored to is there: each by itself. */
+static void driven_are_there(void)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		pte_t e = entry_of(s.mm, addr_of(i));
+
+		CHECK(folio_mapcount(f.folio[i]) == !pte_none(e));
+		CHECK(folio_ref_count(f.folio[i]) == 1 + (u32)!pte_none(e));
+		if (pte_none(e)) {
+			CHECK(!f.stored[i]);
+			continue;
+		}
+		CHECK(pte_pfn(e) == folio_pfn(f.folio[i]) && !pte_protnone(e));
+		CHECK(word_at(s.mm, addr_of(i)) == (f.stored[i] ? 5 : 77 + i));
+	}
+	CHECK(mm_validate(s.mm));
+}
+
+SCENARIO(unmap_folios_lazy) = {
+	SCENARIO_NAME(unmap_folios_lazy),
+	UNMAP,
+	.setup = setup_two_lazy,
+	.finish = driven_are_there,
+	.about = "two lazily freed folios go at once while drivers get references of each and "
+		 "store",
+	.rows = "S2.16",
+	.threads = { unmaps, drives_first, drives_second },
+	.roles = { "unmap", "driver 0", "driver 1" },
 };
 
 /* ---- the memory calls ---- */
