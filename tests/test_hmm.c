@@ -300,7 +300,7 @@ static void test_hmm_exclusive(void **state)
 	hmm_down();
 }
 
-/* What a device has, private or for itself for a while, is unlocked like the rest of an area; and when the area goes. */
+/* What a device has, private or for itself for a while, is unlocked like the rest of an area; and when it is dropped. */
 COVERS("S1.38");
 static void test_hmm_unlocks_what_a_device_has(void **state)
 {
@@ -326,7 +326,8 @@ static void test_hmm_unlocks_what_a_device_has(void **state)
 		assert_true(folio_test_flag(folio, PG_mlocked));
 		folio_get(folio);
 		if (how & 1) {
-			assert_int_equal(vm_munmap(as, at(0), nr << PAGE_SHIFT), 0);
+			assert_int_equal(
+				vm_madvise(as, at(0), nr << PAGE_SHIFT, MADV_DONTNEED_LOCKED), 0);
 			assert_false(folio_test_flag(folio, PG_mlocked));
 			folio_put(folio);
 		} else {
