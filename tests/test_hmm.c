@@ -147,8 +147,24 @@ static void test_hmm_arguments(void **state)
 	range.notifier = NULL;
 	assert_int_equal(hmm_range_fault(&range), -EINVAL);
 	mmap_read_unlock(as);
-	/* something has changed since */
+	/* not all of it is the notifier's */
 	range.notifier = &mni;
+	mmu_interval_notifier_remove(&mni);
+	assert_int_equal(
+		mmu_interval_notifier_insert(&mni, as, at(1), 2 << PAGE_SHIFT, &mirror_ops), 0);
+	mmap_read_lock(as);
+	for (unsigned long i = 0; i < 3; i++) {
+		range.start = at(i);
+		range.end = at(i + 2);
+		range.notifier_seq = mmu_interval_read_begin(&mni);
+		assert_int_equal(hmm_range_fault(&range), i == 1 ? 0 : -EINVAL);
+	}
+	mmap_read_unlock(as);
+	mmu_interval_notifier_remove(&mni);
+	assert_int_equal(mmu_interval_notifier_insert(&mni, as, 0, TASK_SIZE_MAX, &mirror_ops), 0);
+	range.start = at(1);
+	range.end = at(2);
+	/* something has changed since */
 	range.notifier_seq = mmu_interval_read_begin(&mni);
 	assert_int_equal(vm_munmap(as, at(3), PAGE_SIZE), 0);
 	mmap_read_lock(as);

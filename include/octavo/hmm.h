@@ -72,7 +72,7 @@ struct hmm_range {
  *
  * Context: mmap_lock held for reading; sleeps. Where a swap device or a folio has to be waited for, mmap_lock is given up meanwhile and
  * taken again: what the caller knew of areas does not count any more. Return: 0: all that was asked for is there; -EBUSY: told of a change
- * since notifier_seq: begin again; -EINVAL the range; -EPERM: not permitted; -EFAULT nothing is mapped, or it cannot be had;
+ * since notifier_seq: begin again; -EINVAL the range, or it is not all the notifier's; -EPERM: not permitted; -EFAULT nothing is mapped, or it cannot be had;
  * -ENOMEM; -EHWPOISON. On failure the elements mean nothing.
  */
 int hmm_range_fault(struct hmm_range *range);

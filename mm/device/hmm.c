@@ -270,6 +270,16 @@ static void find_runs(const struct hmm_range *range)
 	}
 }
 
+/* All of it is the notifier's, or nobody would say when what is read is not so any more. */
+static bool range_is_valid(const struct hmm_range *range)
+{
+	const struct mmu_interval_notifier *mni = range->notifier;
+
+	return mni && range->start < range->end && range->end <= TASK_SIZE_MAX &&
+	       IS_ALIGNED(range->start | range->end, PAGE_SIZE) &&
+	       range->start >= mni->node.start && range->end - 1 <= mni->node.last;
+}
+
 int hmm_range_fault(struct hmm_range *range)
 {
 	struct hmm_walk w = { .range = range };
@@ -277,8 +287,7 @@ int hmm_range_fault(struct hmm_range *range)
 	int err = 0;
 
 	fault_wait_init(&w.wait);
-	if (!range->notifier || range->start >= range->end || range->end > TASK_SIZE_MAX ||
-	    !IS_ALIGNED(range->start | range->end, PAGE_SIZE))
+	if (!range_is_valid(range))
 		return -EINVAL;
 	w.mm = range->notifier->mm;
 	VM_BUG_ON(!rwsem_is_locked(&w.mm->mmap_lock));
