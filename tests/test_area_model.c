@@ -422,6 +422,7 @@ static long m_mremap(struct call *c)
 	unsigned long old = c->nr, new = c->arg, at = c->start, more = new > old ? new - old : 0;
 	bool place = c->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
 	struct m_area src;
+	unsigned long end;
 	u32 i;
 
 	if (!new || (place && !(c->flags & MREMAP_MAYMOVE)))
@@ -449,8 +450,11 @@ static long m_mremap(struct call *c)
 	if (more && src.flags & VM_LOCKED && !(c->flags & MREMAP_DONTUNMAP) &&
 	    m_sum(VM_LOCKED, VM_LOCKED, ALL_PAGES) + more > mm->limits.memlock >> PAGE_SHIFT)
 		return -EAGAIN;
-	if (more && (!m_as_ok(more, 0) || !m_data_ok(src.flags, more, 0) ||
-		     (src.flags & VM_ACCOUNT && !m_commit_ok(more, 0))))
+	end = place ? c->to + new : c->to;
+	if (more && (!m_as_ok(more, m_sum(0, 0, c->to, end)) ||
+		     !m_data_ok(src.flags, more, m_sum(VM_WRITE, VM_WRITE, c->to, end)) ||
+		     (src.flags & VM_ACCOUNT &&
+		      !m_commit_ok(more, m_sum(VM_ACCOUNT, VM_ACCOUNT, c->to, end)))))
 		return -ENOMEM;
 	if (!place) {
 		if (at + old != src.end || m_sum(0, 0, src.end, at + new))

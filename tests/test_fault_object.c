@@ -176,6 +176,20 @@ static void test_told_of_writes(void **state)
 	assert_int_equal(sim_store64(at(9), 1), VM_FAULT_SIGBUS);
 	assert_false(pte_write(entry(9)));
 	obj.ret = 0;
+	/* also where reading was all that was allowed when it was mapped */
+	map_object(16, PROT_READ, MAP_SHARED);
+	assert_int_equal(get64(16), 3);
+	assert_int_equal(get64(17), 2);
+	assert_int_equal(vm_mprotect(as, at(16), PAGE_SIZE * PAGES, PROT_READ | PROT_WRITE), 0);
+	assert_false(pte_write(entry(16)));
+	obj.mkwrites = 0;
+	put64(16, 3);
+	assert_int_equal(obj.mkwrites, 1);
+	/* and after the right was taken away again */
+	assert_int_equal(vm_mprotect(as, at(16), PAGE_SIZE * PAGES, PROT_READ), 0);
+	assert_int_equal(vm_mprotect(as, at(16), PAGE_SIZE * PAGES, PROT_READ | PROT_WRITE), 0);
+	put64(17, 2);
+	assert_int_equal(obj.mkwrites, 2);
 	/* what is shared by intent is not unshared */
 	assert_int_equal(handle(9, FAULT_FLAG_UNSHARE), 0);
 	assert_true(maps(9, obj.page[1]));

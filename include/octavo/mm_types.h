@@ -126,7 +126,10 @@ struct vm_operations_struct {
 	 * over a reference of; VM_FAULT_... errors.
 	 */
 	u32 (*fault)(struct vm_fault *vmf);
-	/* A write to a present entry that does not allow it, shared VMAs. As fault. */
+	/*
+	 * A write to a present entry that does not allow it, shared VMAs, whose entries are all made without that right then.
+	 * As fault.
+	 */
 	u32 (*pfn_mkwrite)(struct vm_fault *vmf);
 	/* A read or write by the kernel where there are no words. Bytes done or -errno. */
 	int (*access)(struct vm_area_struct *vma, unsigned long addr, void *buf, int len,

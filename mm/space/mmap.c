@@ -147,6 +147,8 @@ static int call_mmap(const struct mmap_call *c, struct vm_area_struct *vma)
 		WRITE_ONCE(vma->vm_ops, &no_vm_ops);
 	if (vma->vm_flags & VM_SPECIAL)
 		WRITE_ONCE(vma->vm_flags, vma->vm_flags & ~VM_LOCKED_MASK);
+	/* the owner's operations may say more than the flags did */
+	vma_set_page_prot(vma);
 	return 0;
 }
 

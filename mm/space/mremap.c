@@ -84,10 +84,11 @@ static int check_area(const struct mremap_call *c)
 	return vma->vm_flags & (VM_DONTEXPAND | VM_PFNMAP) ? -EFAULT : 0;
 }
 
-/* Limits, and the promise of what is added. */
+/* Limits, and the promise of what is added, less what is at the new place and goes. */
 static int charge_growth(struct mremap_call *c)
 {
-	unsigned long pages = growth(c) >> PAGE_SHIFT;
+	unsigned long pages = growth(c) >> PAGE_SHIFT, free;
+	struct vma_unmap target = { .any = false };
 	vm_flags_t flags = c->vma->vm_flags;
 
 	if (!pages)
@@ -95,12 +96,17 @@ static int charge_growth(struct mremap_call *c)
 	/* the lock moves along: nothing more is locked */
 	if (!(c->flags & MREMAP_DONTUNMAP) && !mlock_future_ok(c->mm, flags, growth(c)))
 		return -EAGAIN;
-	if (!may_expand_vm(c->mm, flags, pages))
+	if (c->flags & MREMAP_FIXED)
+		unmap_count(&target, c->mm, c->new_addr, c->new_addr + c->new_len);
+	if (!may_replace_vm(c->mm, flags, pages, &target))
 		return -ENOMEM;
 	if (!(flags & VM_ACCOUNT))
 		return 0;
-	if (vm_enough_memory(c->mm, (long)pages))
+	/* promised to what goes: no more than that is promised when it has gone */
+	free = min(pages, target.nr_accounted);
+	if (vm_enough_memory(c->mm, (long)(pages - free)))
 		return -ENOMEM;
+	vm_acct_memory((long)free);
 	c->charged = pages;
 	return 0;
 }

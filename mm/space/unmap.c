@@ -11,6 +11,28 @@
  */
 #include "vma.h"
 
+/* @nr pages of an area will go. */
+static inline void count_part(struct vma_unmap *u, const struct vm_area_struct *vma,
+			      unsigned long nr)
+{
+	u->any = true;
+	u->nr_pages += nr;
+	if (vma->vm_flags & VM_ACCOUNT)
+		u->nr_accounted += nr;
+	if (is_data_mapping(vma->vm_flags))
+		u->nr_data += nr;
+}
+
+void unmap_count(struct vma_unmap *u, struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	struct vm_area_struct *vma;
+	unsigned long at;
+
+	*u = (struct vma_unmap){ .mm = mm, .start = start, .end = end };
+	for_each_vma_range(mm, vma, at, start, end)
+		count_part(u, vma, vma_overlap(vma, start, end));
+}
+
 int unmap_prepare(struct vma_unmap *u, struct mm_struct *mm, unsigned long start, unsigned long end,
 		  unsigned int stores)
 {
@@ -31,12 +53,7 @@ int unmap_prepare(struct vma_unmap *u, struct mm_struct *mm, unsigned long start
 					      min(end, vma->vm_end));
 		if (err)
 			return err;
-		u->any = true;
-		u->nr_pages += nr;
-		if (vma->vm_flags & VM_ACCOUNT)
-			u->nr_accounted += nr;
-		if (is_data_mapping(vma->vm_flags))
-			u->nr_data += nr;
+		count_part(u, vma, nr);
 	}
 	vma = vma_lookup(mm, start);
 	if (vma && start > vma->vm_start && end < vma->vm_end) {

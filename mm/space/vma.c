@@ -100,7 +100,9 @@ static pgprot_t prot_of_flags(vm_flags_t flags)
 
 void vma_set_page_prot(struct vm_area_struct *vma)
 {
-	pgprot_t prot = prot_of_flags(vma->vm_flags);
+	bool told = vma->vm_ops && vma->vm_ops->pfn_mkwrite;
+	/* whose owner wants to be told of writes is read-only until it has been */
+	pgprot_t prot = prot_of_flags(told ? vma->vm_flags & ~VM_SHARED : vma->vm_flags);
 
 	/* how memory is cached is the owner's choice, and stays */
 	if (vma->vm_page_prot.v)

@@ -148,6 +148,8 @@ struct vma_unmap {
 	unsigned long nr_pages, nr_accounted, nr_data;
 };
 
+/* What unmap_prepare() would count; nothing is prepared. */
+void unmap_count(struct vma_unmap *u, struct mm_struct *mm, unsigned long start, unsigned long end);
 /* @stores: what the caller wants to store in the tree after it. Return: 0, -ENOMEM, what may_split said. */
 int unmap_prepare(struct vma_unmap *u, struct mm_struct *mm, unsigned long start, unsigned long end,
 		  unsigned int stores);
