@@ -72,6 +72,22 @@ static void test_mm_comes_up_on_all_cpus(void **state)
 	shutdown_clean();
 }
 
+/* Whatever their number is, no two CPUs count in one line, nor in two that are fetched together. */
+static void test_mm_counters_are_apart(void **state)
+{
+	for (u32 cpus = 1; cpus <= 7 && cpus <= OCTAVO_NR_CPUS; cpus++) {
+		struct mm_struct *mm;
+
+		boot_small(8, cpus);
+		mm = mm_alloc();
+		assert_non_null(mm);
+		assert_true(IS_ALIGNED((unsigned long)mm->cpu, 128));
+		assert_true((char *)&mm->cpu[1] - (char *)&mm->cpu[0] >= 128);
+		mmput(mm);
+		shutdown_clean();
+	}
+}
+
 static u32 errors_logged;
 
 static void count_errors(enum octavo_log_level level, const char *line)
@@ -395,6 +411,7 @@ int main(void)
 		TEST(test_mm_counts),
 		TEST(test_mm_comes_up_once),
 		TEST(test_mm_comes_up_on_all_cpus),
+		TEST(test_mm_counters_are_apart),
 		TEST(test_mm_leak_is_reported),
 		TEST(test_mm_misuse_is_fatal),
 #if OCTAVO_FAULTS

@@ -29,6 +29,8 @@
 #define __maybe_unused __attribute__((unused))
 #define __aligned(n)   __attribute__((aligned(n)))
 #define __cacheline    __aligned(64)
+/* Machines fetch lines in pairs: what a CPU stores to all the time would slow who stores to the other one. */
+#define __cacheline_pair __aligned(128)
 
 /* Soon written to. The compiler's builtin fetches for reading unless it is told of a newer machine. */
 #ifndef prefetchw

@@ -221,7 +221,7 @@ enum mm_counter {
 struct mm_cpu {
 	long count[NR_MM_COUNTERS];
 	long untold; /* invalidations under way that no notifier was told of; ends may be on another CPU */
-} __cacheline;
+} __cacheline_pair;
 
 /* Bytes; ~0ul: no limit. Set by the embedder before the address space is used, or under mmap_lock. */
 struct mm_limits {

@@ -11,7 +11,7 @@
 struct rcu_cpu {
 	u64 epoch; /* 0: no reader; else 1 + the epoch it read; stored by the owning CPU, pinned */
 	u32 nest;  /* the owning CPU's alone, its interrupts included */
-} __cacheline;
+} __cacheline_pair;
 
 struct rcu_state {
 	u64 epoch; /* grows by compare-and-swap when all announced readers have caught up */

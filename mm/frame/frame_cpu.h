@@ -57,7 +57,7 @@ struct frame_cpu {
 	 */
 	unsigned long slot[NR_ZONES][MIGRATE_TYPES][NR_CLASSES];
 	unsigned long pfns[MIGRATE_TYPES][MAG_SLOTS + MAG_ORDERS];
-} __cacheline;
+} __cacheline_pair;
 
 static inline section_t zone_key(const struct zone *z)
 {

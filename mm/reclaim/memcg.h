@@ -19,7 +19,7 @@ struct page_counter {
 /* Pages that a CPU may charge without touching counters: mm/reclaim/stock.c. */
 struct memcg_stock {
 	u64 pages; /* (a) */
-} __cacheline;
+} __cacheline_pair;
 
 /* How many at a time. */
 #define STOCK_BATCH 32u
