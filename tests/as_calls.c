@@ -146,7 +146,7 @@ static unsigned long got_to(const struct op *o, unsigned long addr, unsigned lon
 bool do_mprotect(struct op *o)
 {
 	unsigned long prot = protection(o->bits), start, from, stop = ~0ul;
-	int ret;
+	int ret, expected;
 
 	if (o->illegal && o->misc & 8)
 		prot |= o->misc & 16 ? PROT_GROWSDOWN : o->misc & 32 ? PROT_GROWSUP : 0x10;
@@ -164,10 +164,13 @@ bool do_mprotect(struct op *o)
 				      (prot & 4 ? AS_X : 0));
 		run.st->short_of++;
 		as_mprotect(&as.m, o->p, o->addr, o->len, prot, start, stop);
+		as_adopt_copies(o->p);
 		return true;
 	}
-	return simple("mprotect", ret,
-		      as_mprotect(&as.m, o->p, o->addr, o->len, prot, start, stop));
+	expected = as_mprotect(&as.m, o->p, o->addr, o->len, prot, start, stop);
+	/* what is locked has been copied by now */
+	as_adopt_copies(o->p);
+	return simple("mprotect", ret, expected);
 }
 
 bool do_mremap(struct op *o)

@@ -271,10 +271,14 @@ static long m_change(unsigned long start, unsigned long end, vm_flags_t flags)
 	return 0;
 }
 
+/* Something locked has become writable. */
+static bool m_to_bring_in;
+
 static long m_protect_part(unsigned long start, unsigned long end, vm_flags_t access)
 {
 	u32 i = m_find(start);
 	vm_flags_t old = m[i].flags, flags = (old & ~VM_ACCESS_FLAGS) | access;
+	long err;
 
 	if (flags == old)
 		return 0;
@@ -287,7 +291,9 @@ static long m_protect_part(unsigned long start, unsigned long end, vm_flags_t ac
 			return -ENOMEM;
 		flags |= VM_ACCOUNT;
 	}
-	return m_change(start, end, flags);
+	err = m_change(start, end, flags);
+	m_to_bring_in |= !err && (old & (VM_LOCKED | VM_WRITE)) == VM_LOCKED && access & VM_WRITE;
+	return err;
 }
 
 /* Part by part; a hole ends it. */
@@ -311,6 +317,19 @@ static long m_parts(struct call *c, long (*part)(unsigned long, unsigned long, v
 		at = part_end;
 	}
 	return 0;
+}
+
+static long m_protect(struct call *c)
+{
+	unsigned long end = c->start + c->nr;
+	long err;
+
+	m_to_bring_in = false;
+	err = m_parts(c, m_protect_part, flags_of(c->arg));
+	for (u32 i = 0; i < nr_m && m_to_bring_in; i++)
+		if (m[i].flags & VM_LOCKED && m[i].start < end && m[i].end > c->start)
+			m_populate(max(c->start, m[i].start), min(end, m[i].end));
+	return err;
 }
 
 static long m_lock_part(unsigned long start, unsigned long end, vm_flags_t lock)
@@ -611,7 +630,7 @@ static void do_area_call(struct call *c)
 		break;
 	default:
 		c->name = "mprotect";
-		c->must = m_parts(c, m_protect_part, flags_of(c->arg));
+		c->must = m_protect(c);
 		c->is = vm_mprotect(mm, PG(c->start), SIZE(c->nr), c->arg);
 		break;
 	}

@@ -281,6 +281,30 @@ static void test_mincore(void **state)
 
 /* ---- the break ---- */
 
+/* What is locked is there, and the owner's own, as soon as it may be written to; what is locked when touched, when it is. */
+static void test_mlock_then_writable(void **state)
+{
+	struct mm_struct *mm = space_boot();
+
+	sim_mm_use(mm);
+	map(mm, 0, 8, PROT_READ);
+	map(mm, 8, 4, PROT_NONE);
+	map(mm, 12, 4, PROT_READ);
+	assert_int_equal(vm_mlock(mm, PG(2), SIZE(4), 0), 0);
+	assert_int_equal(vm_mlock(mm, PG(8), SIZE(4), 0), -ENOMEM);
+	assert_int_equal(vm_mlock(mm, PG(12), SIZE(2), MLOCK_ONFAULT), 0);
+	assert_int_equal(get_mm_counter(mm, MM_ANONPAGES), 0);
+	/* to a hole, and not to what is not locked */
+	assert_int_equal(vm_mprotect(mm, PG(0), SIZE(20), RW), -ENOMEM);
+	assert_int_equal(get_mm_counter(mm, MM_ANONPAGES), 8);
+	assert_int_equal(resident(mm), 8);
+	put_byte(0, 1);
+	protect(mm, 0, 16, PROT_READ);
+	protect(mm, 0, 16, RW);
+	assert_int_equal(resident(mm), 9);
+	space_end(mm);
+}
+
 static void test_brk(void **state)
 {
 	struct mm_struct *mm = space_boot();
@@ -373,9 +397,16 @@ static void test_stack_grows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_mlock_errors),     TEST(test_mlock_brings_in), TEST(test_mlockall),
-		TEST(test_madvise_errors),   TEST(test_madvise_flags),	 TEST(test_madvise_holes),
-		TEST(test_madvise_collapse), TEST(test_mincore),	 TEST(test_brk),
+		TEST(test_mlock_errors),
+		TEST(test_mlock_brings_in),
+		TEST(test_mlockall),
+		TEST(test_madvise_errors),
+		TEST(test_madvise_flags),
+		TEST(test_madvise_holes),
+		TEST(test_madvise_collapse),
+		TEST(test_mincore),
+		TEST(test_brk),
+		TEST(test_mlock_then_writable),
 		TEST(test_stack_grows),
 	};
 

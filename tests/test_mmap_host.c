@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <octavo/gup.h>
+
 #include "space_machine.h"
 
 /*
@@ -156,6 +158,29 @@ static bool host_store(unsigned long addr, u64 v)
 	return false;
 }
 
+/* What of the pages is there, by /proc/self/pagemap, and where guards are. */
+static struct {
+	bool there, guard;
+} host_pages[PAGES];
+
+static bool read_pagemap(void)
+{
+	static u64 entries[PAGES];
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	ssize_t got =
+		fd < 0 ? -1
+		       : pread(fd, entries, sizeof(entries), (off_t)(region >> PAGE_SHIFT) * 8);
+
+	if (fd >= 0)
+		close(fd);
+	for (unsigned int i = 0; i < PAGES; i++) {
+		/* in memory; or in swap, where ours never is, and where guards seem to be */
+		host_pages[i].guard = entries[i] >> 58 & 1;
+		host_pages[i].there = entries[i] >> 62 && !host_pages[i].guard;
+	}
+	return got == sizeof(entries);
+}
+
 /* The rules of Linux change now and then; these are those of 6.17. */
 static bool host_is_new(void)
 {
@@ -168,6 +193,11 @@ static bool host_is_new(void)
 }
 
 /* ---- both ---- */
+
+static bool one_in(u64 n)
+{
+	return rnd(&seed, n) == 0;
+}
 
 struct call {
 	const char *name;
@@ -201,6 +231,36 @@ static void compare_areas(struct mm_struct *mm, const struct call *c, u64 nr, vm
 			fail_call(mm, c, nr, i, i);
 }
 
+static bool forked;
+
+/* Before anybody looks, which brings pages in. */
+static void compare_there(struct mm_struct *mm, const struct call *c, u64 nr)
+{
+	assert_true(read_pagemap());
+	for (unsigned long i = 0; i < PAGES; i++) {
+		unsigned long addr = region + SIZE(i);
+		const struct vm_area_struct *vma = vma_lookup(mm, addr);
+		unsigned char here = 0;
+		bool guard = false;
+		struct pt_pos pos;
+
+		if (vma) {
+			assert_int_equal(vm_mincore(mm, addr, PAGE_SIZE, &here), 0);
+			guard = pgtable_walk(mm, addr, PGTABLE_LEVEL_PTE, &pos) &&
+				pte_is_swap(pos.pte) && is_pte_marker(pte_to_swp_entry(pos.pte));
+		}
+		/* Linux does not copy zero pages for a child where nothing else is, nor bring locked stacks in */
+		if (guard == host_pages[i].guard &&
+		    (forked || here == host_pages[i].there ||
+		     (here &&
+		      (vma->vm_flags & (VM_GROWSDOWN | VM_LOCKED)) == (VM_GROWSDOWN | VM_LOCKED))))
+			continue;
+		print_error("page %lu\n", i);
+		fail_call(mm, c, nr, host_pages[i].there + 2 * host_pages[i].guard,
+			  here + 2 * guard);
+	}
+}
+
 /* With touched pages reverse maps decide about merges, and those are the core's own: page by page then. */
 static vm_flags_t flags_at(const struct areas *l, unsigned long addr, vm_flags_t mask)
 {
@@ -224,13 +284,16 @@ static void compare_pages(struct mm_struct *mm, const struct call *c, u64 nr, vm
 		print_error("page %lu\n", i);
 		fail_call(mm, c, nr, (long)host, (long)here);
 	}
-	/* which may make stacks grow */
-	for (unsigned long i = 0; i < PAGES; i++) {
+	compare_there(mm, c, nr);
+	/* which may make stacks grow; as the program and as the kernel does it */
+	for (unsigned long i = one_in(4) ? 0 : PAGES; i < PAGES; i += 1 + rnd(&seed, 2)) {
 		unsigned long addr = region + SIZE(i);
 		u64 host = ~0ul, v = ~0ul;
 		bool can = host_load(addr, &host);
+		bool does = one_in(2) ? !sim_load64(addr, &v)
+				      : !copy_from_user(mm, &v, addr, sizeof(v));
 
-		if (can != !sim_load64(addr, &v) || host != v) {
+		if (can != does || host != v) {
 			print_error("page %lu\n", i);
 			fail_call(mm, c, nr, (long)host, (long)v);
 		}
@@ -263,11 +326,6 @@ static unsigned long some_prot(void)
 					       RW,	  RW,	     PROT_READ | PROT_EXEC };
 
 	return prots[rnd(&seed, ARRAY_SIZE(prots))];
-}
-
-static bool one_in(u64 n)
-{
-	return rnd(&seed, n) == 0;
 }
 
 static void some_range(struct call *c)
@@ -436,7 +494,7 @@ static void touch(struct mm_struct *mm, struct call *c, long *host, long *ours)
 	c->len = sizeof(v);
 	v++;
 	*host = host_store(c->addr, v);
-	*ours = !sim_store64(c->addr, v);
+	*ours = one_in(2) ? !sim_store64(c->addr, v) : !copy_to_user(mm, c->addr, &v, sizeof(v));
 }
 
 /* Only where pages may be touched: what is locked is brought in. */
@@ -459,8 +517,6 @@ static void do_mlock(struct mm_struct *mm, struct call *c, long *host, long *our
 		break;
 	}
 }
-
-static bool forked;
 
 static void do_mincore(struct mm_struct *mm, struct call *c, long *host, long *ours)
 {

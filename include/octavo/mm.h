@@ -91,7 +91,8 @@ int vm_munmap(struct mm_struct *mm, unsigned long addr, unsigned long len);
  * vm_mprotect() - other access rights
  * @prot: PROT_..., also PROT_GROWSDOWN: from where the area begins
  *
- * Area by area, each whole or not at all; what comes before an error stays done.
+ * Area by area, each whole or not at all; what comes before an error stays done. Locked private memory that becomes writable is
+ * brought in, and copied, at once.
  *
  * Return: 0; -EINVAL unaligned, unknown bits, PROT_GROWSUP, PROT_GROWSDOWN of an area that does not; -ENOMEM a hole,
  * the limit of data, too many areas, not enough memory to commit; -EACCES the area's owner does not allow it.

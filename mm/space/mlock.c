@@ -60,6 +60,25 @@ int mm_populate(struct mm_struct *mm, unsigned long start, unsigned long len, bo
 	return err;
 }
 
+void populate_locked(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	while (start < end) {
+		unsigned long from = end, to = end;
+		const struct vm_area_struct *vma;
+
+		mmap_read_lock(mm);
+		vma = find_vma_intersection(mm, start, end);
+		if (vma && vma->vm_flags & VM_LOCKED)
+			from = max(start, vma->vm_start);
+		if (vma)
+			to = min(end, vma->vm_end);
+		mmap_read_unlock(mm);
+		if (from < to)
+			(void)mm_populate(mm, from, to - from, true);
+		start = to;
+	}
+}
+
 /* ---- locking ---- */
 
 /* Context: mmap_lock for writing. */

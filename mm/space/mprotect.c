@@ -45,8 +45,15 @@ static void change_entries(struct vm_area_struct *vma, unsigned long start, unsi
 	mmu_notifier_invalidate_range_end(&range);
 }
 
+/* Is it locked, and was nothing of it to be copied until now? */
+static bool locked_becomes_writable(vm_flags_t old, vm_flags_t flags)
+{
+	return (old & (VM_WRITE | VM_SHARED | VM_LOCKED)) == VM_LOCKED && flags & VM_WRITE;
+}
+
+/* @populate: set to true if there are pages to be brought in. */
 static int protect_part(struct vm_area_struct *vma, unsigned long start, unsigned long end,
-			vm_flags_t flags)
+			vm_flags_t flags, bool *populate)
 {
 	unsigned long pages = (end - start) >> PAGE_SHIFT;
 	struct mm_struct *mm = vma->vm_mm;
@@ -68,12 +75,13 @@ static int protect_part(struct vm_area_struct *vma, unsigned long start, unsigne
 	vm_stat_account(mm, old, -(long)pages);
 	vm_stat_account(mm, flags, (long)pages);
 	change_entries(vma, start, end);
+	*populate |= locked_becomes_writable(old, flags);
 	return 0;
 }
 
 /* Part by part. Context: mmap_lock for writing. */
 static int protect_range(struct mm_struct *mm, unsigned long start, unsigned long end,
-			 vm_flags_t access)
+			 vm_flags_t access, bool *populate)
 {
 	while (start < end) {
 		struct vm_area_struct *vma = vma_lookup(mm, start);
@@ -88,7 +96,7 @@ static int protect_range(struct mm_struct *mm, unsigned long start, unsigned lon
 		if (access & ~(flags >> 4))
 			return -EACCES;
 		part_end = min(end, vma->vm_end);
-		err = protect_part(vma, start, part_end, flags);
+		err = protect_part(vma, start, part_end, flags, populate);
 		if (err)
 			return err;
 		start = part_end;
@@ -122,6 +130,7 @@ static int grow_range(struct mm_struct *mm, unsigned long *start, unsigned long 
 int vm_mprotect(struct mm_struct *mm, unsigned long addr, unsigned long len, unsigned long prot)
 {
 	const unsigned long grows = PROT_GROWSDOWN | PROT_GROWSUP;
+	bool populate = false;
 	unsigned long end;
 	int err;
 
@@ -139,7 +148,10 @@ int vm_mprotect(struct mm_struct *mm, unsigned long addr, unsigned long len, uns
 	mmap_write_lock(mm);
 	err = grow_range(mm, &addr, end, prot);
 	if (!err)
-		err = protect_range(mm, addr, end, prot_to_flags(prot));
+		err = protect_range(mm, addr, end, prot_to_flags(prot), &populate);
 	mmap_write_unlock(mm);
+	/* what cannot be had now comes with the first access, or its error does */
+	if (populate)
+		populate_locked(mm, addr, end);
 	return err;
 }

@@ -256,6 +256,8 @@ int map_anon(struct mm_struct *mm, unsigned long start, unsigned long end, vm_fl
  * Return: 0, or why it stopped: -ENOMEM, -EFAULT, -EHWPOISON.
  */
 int mm_populate(struct mm_struct *mm, unsigned long start, unsigned long len, bool best_effort);
+/* The same for the areas of a range that are locked, as far as it can be done. */
+void populate_locked(struct mm_struct *mm, unsigned long start, unsigned long end);
 
 /* ---- mm_debug.c ---- */
 
