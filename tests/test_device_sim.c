@@ -132,6 +132,29 @@ static void test_device_sim_prefetches_holes(void **state)
 	}
 }
 
+/* What reaches out of a block keeps it from being one, but not what lies before it. */
+static void test_device_sim_gathers_what_fits(void **state)
+{
+	dev_up((struct accel_config){ .gather = true }, false);
+	map_anon(17, 8);
+	for (unsigned long i = 0; i < 3; i++)
+		put64(17 + i, i);
+	as->folio_orders = 1u << 1;
+	put64(20, 3);
+	put64(21, 4);
+	assert_int_equal(vm_mremap(as, at(17), 8 * PAGE_SIZE, 8 * PAGE_SIZE,
+				   MREMAP_MAYMOVE | MREMAP_FIXED, at(0)),
+			 at(0));
+	assert_int_equal(folio_order(folio_at(3)), 1);
+	/* pages 0 and 1; 2; 3 and 4 */
+	assert_int_equal(accel_migrate(ctx, at(0), 5 * PAGE_SIZE), 5);
+	assert_int_equal(stat().folios_to_device[0], 1);
+	assert_int_equal(stat().folios_to_device[1], 2);
+	for (unsigned long i = 0; i < 5; i++)
+		assert_int_equal(get64(i), i);
+	dev_down();
+}
+
 static void test_device_sim_fault_brings_memory(void **state)
 {
 	dev_up((struct accel_config){ .migrates = true, .dma_threads = 1 }, false);
@@ -364,6 +387,7 @@ int main(void)
 		TEST(test_device_sim_computes_on_system_memory),
 		TEST(test_device_sim_memory_goes_and_comes_back),
 		TEST(test_device_sim_prefetches_holes),
+		TEST(test_device_sim_gathers_what_fits),
 		TEST(test_device_sim_fault_brings_memory),
 		TEST(test_device_sim_evicts_when_it_is_full),
 		TEST(test_device_sim_evicts_what_is_at_the_end),

@@ -199,7 +199,8 @@ unsigned int migrate_pfn_order(unsigned long mpfn);
 
 /**
  * struct migrate_vma - a migration of a range of a VMA
- * @src: [pages of the range] filled by setup; the driver looks at those with MIGRATE_PFN_MIGRATE
+ * @src: [pages of the range] filled by setup; the driver looks at those with MIGRATE_PFN_MIGRATE, may take that away so that one stays,
+ *	and changes nothing else: what is there is locked, and finalize gives it back by this
  * @dst: the driver's: migrate_pfn() of a locked page or folio of its own for each, 0: this one stays
  * @cpages: elements that can be migrated
  * @npages: of the range

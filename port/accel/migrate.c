@@ -175,7 +175,8 @@ static unsigned int gather_order(const struct window *w, unsigned long i)
 			covered += 1ul << migrate_pfn_order(w->src[i + covered]);
 		if (covered < nr)
 			break;
-		if (accel_orders(w->dev) & 1u << order)
+		/* not one that has a part of the next folio */
+		if (covered == nr && accel_orders(w->dev) & 1u << order)
 			best = order;
 	}
 	return best;
