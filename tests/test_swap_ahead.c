@@ -2,6 +2,8 @@
 /*
  * test_swap_ahead.c - slots that are read before they are needed.
  */
+#include <octavo/rwsem.h>
+
 #include "swap_space.h"
 
 /* Tables are large enough for windows to be seen: not in the tiny geometry. */
@@ -197,29 +199,49 @@ static void test_no_readahead_of_what_is_memory(void **state)
 	swap_down();
 }
 
-/* Advice does not wait: neither for the device to have time, nor for memory. */
-static void test_willneed_waits_for_nobody(void **state)
+/* What is advised waits until the device has time, and is read without mmap_lock. */
+static void no_lock_is_held(struct swap_io *io)
+{
+	assert_true(down_write_trylock(&as->mmap_lock));
+	up_write(&as->mmap_lock);
+	dev.before = no_lock_is_held;
+}
+
+static void test_willneed_waits_for_the_device(void **state)
 {
 	const unsigned long nr = 3 * OCTAVO_SWAP_XFERS;
-	const u32 reads[] = { OCTAVO_SWAP_XFERS, OCTAVO_SWAP_XFERS, 2 * OCTAVO_SWAP_XFERS };
 
 	swap_up(0);
 	map_anon(0, nr);
 	fill_out(0, nr);
 	dev.keep = true;
-	for (unsigned int i = 0; i < ARRAY_SIZE(reads); i++) {
-		assert_int_equal(vm_madvise(as, at(0), nr << PAGE_SHIFT, MADV_WILLNEED), 0);
-		assert_int_equal(dev.slots_read, reads[i]);
-		/* the one that there was no time for is nobody's folio */
-		assert_int_equal(dev_stat().cached, reads[i]);
-		if (i != 1)
-			continue;
-		dev_poll(NULL);
-		assert_true(octavo_validate());
-	}
-	assert_true(cached(slot_in(as, 0)) && !cached(slot_in(as, nr - 1)));
-	/* nor does what is read around a fault: what the fault needs is, when there is time for it */
+	dev.before = no_lock_is_held;
+	assert_int_equal(vm_madvise(as, at(0), nr << PAGE_SHIFT, MADV_WILLNEED), 0);
+	dev.before = NULL;
+	assert_int_equal(dev.slots_read, nr);
+	assert_int_equal(dev_stat().cached, nr);
+	/* the last are on their way */
+	assert_non_null(dev.kept);
+	assert_int_equal(vm_madvise(as, at(0), nr << PAGE_SHIFT, MADV_WILLNEED), 0);
 	for (unsigned long i = 0; i < nr; i++)
+		assert_int_equal(get64(i), 100 + i);
+	assert_int_equal(dev.slots_read, nr);
+	swap_down();
+}
+
+/* What is read around a fault waits for nobody: what the fault itself needs is, when there is time for it. */
+static void test_readahead_waits_for_nobody(void **state)
+{
+	const unsigned long nr = OCTAVO_SWAP_XFERS + 20;
+
+	swap_up(0);
+	map_anon(0, nr);
+	fill_out(0, nr);
+	dev.keep = true;
+	assert_int_equal(vm_madvise(as, at(20), OCTAVO_SWAP_XFERS << PAGE_SHIFT, MADV_WILLNEED), 0);
+	assert_int_equal(dev.slots_read, OCTAVO_SWAP_XFERS);
+	assert_int_equal(get64(0), 100);
+	for (unsigned long i = 1; i < nr; i++)
 		assert_int_equal(get64(i), 100 + i);
 	assert_int_equal(dev.slots_read, nr);
 	swap_down();
@@ -262,7 +284,8 @@ int main(void)
 		TEST(test_no_memory),
 #endif
 		TEST(test_no_readahead_of_what_is_memory),
-		TEST(test_willneed_waits_for_nobody),
+		TEST(test_willneed_waits_for_the_device),
+		TEST(test_readahead_waits_for_nobody),
 		TEST(test_willneed_reads_all),
 	};
 

@@ -67,7 +67,7 @@ static inline void swap_io_done(struct swap_io *io, int err)
 
 /**
  * struct swap_device_ops - what a device can do; any context that may sleep
- * @submit: begin a transfer; swap_io_done() is called once for it, now or later, by anybody. MADV_WILLNEED calls it with mmap_lock held. A read of a slot that was never
+ * @submit: begin a transfer; swap_io_done() is called once for it, now or later, by anybody. A read of a slot that was never
  *	written, or a short one, is -EIO
  * @poll: the caller has nothing to do but wait for transfers of this device: complete those that can be, or wait for one;
  *	return at once if none is under way. NULL: they complete by themselves

@@ -318,6 +318,20 @@ static inline swp_entry_t swap_run_start(swp_entry_t entry, u32 nr)
 int swapin_read(swp_entry_t entry, u32 orders, gfp_t gfp, const struct swap_ahead *ahead,
 		struct folio **folio);
 
+/* MADV_WILLNEED; swap_ahead.c. Slots that are to be read: hints, for nobody holds them. */
+#define WILLNEED_BATCH 32u
+
+struct willneed {
+	swp_entry_t slot[WILLNEED_BATCH];
+	u32 nr;
+};
+
+/* More of them, of part of an area, as many as there is room for. Context: mmap_lock. Return: how far it came. */
+unsigned long willneed_collect(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+			       struct willneed *w);
+/* Begin to read those; none are left. Context: sleeps: no lock that anybody may need. Return: false: there is no memory for more. */
+bool willneed_read(struct willneed *w);
+
 /**
  * swapin_begin() - a folio for a slot, in the cache, that is being read
  * @entry: one of the slots

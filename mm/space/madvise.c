@@ -151,18 +151,14 @@ static int advise_pages(struct vm_area_struct *vma, unsigned long start, unsigne
 		return can_take_pages(f, false) ? pageout(vma, start, end) : -EINVAL;
 	case MADV_GUARD_INSTALL:
 		return guard_install(vma, start, end);
-	case MADV_GUARD_REMOVE:
+	default: /* MADV_GUARD_REMOVE */
 		return guard_ok(vma, true) ? guard_remove_range(vma, start, end) : -EINVAL;
-	default: /* MADV_WILLNEED */
-		madvise_willneed_range(vma, start, end);
-		return 0;
 	}
 }
 
 static bool is_page_advice(int advice)
 {
 	switch (advice) {
-	case MADV_WILLNEED:
 	case MADV_DONTNEED:
 	case MADV_DONTNEED_LOCKED:
 	case MADV_FREE:
@@ -262,6 +258,45 @@ static int advise_populate(struct mm_struct *mm, unsigned long start, unsigned l
 	return err;
 }
 
+/* Slots of a part of the range, its areas being what they are just now. Return: 0; -ENOMEM: there is a hole. */
+static int willneed_some(struct mm_struct *mm, unsigned long *start, unsigned long end,
+			 struct willneed *w)
+{
+	struct vm_area_struct *vma;
+	int err = 0;
+
+	mmap_read_lock(mm);
+	vma = find_vma_intersection(mm, *start, end);
+	if (!vma || *start < vma->vm_start)
+		err = -ENOMEM;
+	if (!vma)
+		*start = end;
+	else
+		*start =
+			willneed_collect(vma, max(*start, vma->vm_start), min(end, vma->vm_end), w);
+	mmap_read_unlock(mm);
+	return err;
+}
+
+/* Return: 0; -ENOMEM: there are holes. That memory for reading ahead is short is nobody's error. */
+static int advise_willneed(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	struct willneed w = { .nr = 0 };
+	bool more = true;
+	int ret = 0;
+
+	while (start < end) {
+		int err = willneed_some(mm, &start, end, &w);
+
+		if (err)
+			ret = err;
+		if (!more)
+			w.nr = 0;
+		more = willneed_read(&w) && more;
+	}
+	return ret;
+}
+
 /* A part of an area, in leaves of the order that one entry above the last level maps. */
 static int collapse_part(struct mm_struct *mm, unsigned long start, unsigned long end)
 {
@@ -316,7 +351,7 @@ int vm_madvise(struct mm_struct *mm, unsigned long addr, unsigned long len, int 
 	bool populate = advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
 
 	if (!is_area_advice(advice) && !is_page_advice(advice) && !populate &&
-	    advice != MADV_COLLAPSE)
+	    advice != MADV_COLLAPSE && advice != MADV_WILLNEED)
 		return -EINVAL;
 	if (addr & ~PAGE_MASK || (len && !ALIGN(len, PAGE_SIZE)) || end < addr)
 		return -EINVAL;
@@ -326,5 +361,7 @@ int vm_madvise(struct mm_struct *mm, unsigned long addr, unsigned long len, int 
 		return advise_populate(mm, addr, end, advice == MADV_POPULATE_WRITE);
 	if (advice == MADV_COLLAPSE)
 		return advise_collapse(mm, addr, end);
+	if (advice == MADV_WILLNEED)
+		return advise_willneed(mm, addr, end);
 	return advise_locked(mm, addr, end, advice);
 }

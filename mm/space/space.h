@@ -143,8 +143,6 @@ unsigned long move_page_tables(struct vm_area_struct *old, unsigned long old_add
 int madvise_free_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
 /* MADV_COLD: not young any more. */
 int madvise_cold_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
-/* MADV_WILLNEED: what is in slots is read, as far as memory and the device have room for it at once; swap_ahead.c. */
-void madvise_willneed_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
 /* MADV_GUARD_INSTALL and _REMOVE. Return: 0, -ENOMEM, -EAGAIN too often disturbed. */
 int guard_install_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
 int guard_remove_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);

@@ -2,9 +2,13 @@
 /*
  * swap_ahead.c - reading slots before anybody needs them: around a fault, and where somebody says so.
  *
- * What is read goes to the cache and no further: nobody waits for it here, it is not mapped, and if memory is short, the device has as
- * many transfers as it takes, or the slot is gone, it is left alone. So nothing here sleeps but the device's own submit. Neighbours are those in the page table, not those on the device: what a program will touch next is
+ * What is read goes to the cache and no further: nobody waits for it here, it is not mapped, and a slot that is gone is left alone. Around a
+ * fault it is also left alone if memory is short or the device has as many transfers as it takes: nothing sleeps there but the device's
+ * own submit. Neighbours are those in the page table, not those on the device: what a program will touch next is
  * near in its addresses, and a slot that happens to be near may be anybody's.
+ *
+ * MADV_WILLNEED begins a read of all that is in slots, however large the range: slots are collected with mmap_lock held, and read without it,
+ * because who begins a read waits for the device to have a transfer free, and for memory. It ends where there is none.
  *
  * How many? Each area remembers the page that was last brought in, a window, and how many of the pages that were read ahead last time
  * have to be asked for before that was worth it: half of them. A fault for which the device has to be asked
@@ -23,9 +27,6 @@
 
 #include "fault.h"
 #include "span.h"
-
-/* Entries that are collected with one hold of a ptl. */
-#define NR_COLLECT 32u
 
 /* Pages, the one of the fault among them where it is read around; 1: nothing is read ahead. */
 #define WINDOW_FIRST 4u
@@ -69,10 +70,14 @@ static unsigned int next_window(u64 word, unsigned long addr, int *side)
 	return min(2 * window, WINDOW_MAX);
 }
 
-/* Return: false: this is not the time for it: there is no memory, or the device has enough to do. @flags: as swapin_begin() */
-static bool read_ahead(swp_entry_t entry, u32 flags)
+/* For nobody's fault: waits neither for memory nor for the device. */
+#define GFP_AHEAD (GFP_NOWAIT | __GFP_MOVABLE | __GFP_NORETRY | __GFP_NOWARN)
+/* Because somebody asked: waits for the device, and for what one reclaim gives. */
+#define GFP_ADVISED (GFP_HIGHUSER_MOVABLE | __GFP_NORETRY | __GFP_NOWARN)
+
+/* Return: false: this is not the time for it: there is no memory, or the device has enough to do. @flags, @gfp: as swapin_begin() */
+static bool read_ahead(swp_entry_t entry, u32 flags, gfp_t gfp)
 {
-	const gfp_t gfp = GFP_NOWAIT | __GFP_MOVABLE | __GFP_NORETRY | __GFP_NOWARN;
 	struct folio *folio;
 	int err;
 
@@ -140,39 +145,47 @@ void swap_ahead_found(const struct fault *f, swp_entry_t entry, struct folio *fo
 void swap_ahead_read(const struct swap_ahead *ahead)
 {
 	for (u32 i = 0; i < ahead->nr; i++)
-		if (!read_ahead(ahead->slot[i], 1u << PG_readahead))
+		if (!read_ahead(ahead->slot[i], 1u << PG_readahead, GFP_AHEAD))
 			return;
 }
 
-/* Slots of a span, at most NR_COLLECT. Context: the ptl. Return: the address after the last entry looked at. */
-static unsigned long collect(const struct pt_span *span, swp_entry_t *slots, unsigned int *nr)
+/* ---- MADV_WILLNEED ---- */
+
+/* Slots of a span, as many as there is room for. Context: the ptl. Return: the address after the last entry looked at. */
+static unsigned long collect(const struct pt_span *span, struct willneed *w)
 {
 	const pte_t *ptep = span->ptep;
 	unsigned long addr = span->addr;
 
-	*nr = 0;
 	if (span->level)
 		return span->end;
-	for (; addr < span->end && *nr < NR_COLLECT; addr += PAGE_SIZE, ptep++) {
+	for (; addr < span->end && w->nr < WILLNEED_BATCH; addr += PAGE_SIZE, ptep++) {
 		pte_t e = ptep_get(ptep);
 
 		if (pte_is_swap_slot(e))
-			slots[(*nr)++] = pte_to_swp_entry(e);
+			w->slot[w->nr++] = pte_to_swp_entry(e);
 	}
 	return addr;
 }
 
-void madvise_willneed_range(struct vm_area_struct *vma, unsigned long start, unsigned long end)
+unsigned long willneed_collect(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+			       struct willneed *w)
 {
-	swp_entry_t slots[NR_COLLECT];
 	struct pt_span span;
-	unsigned int nr;
 
-	while (pt_span_next(vma->vm_mm, start, end, &span)) {
-		start = collect(&span, slots, &nr);
+	while (w->nr < WILLNEED_BATCH && pt_span_next(vma->vm_mm, start, end, &span)) {
+		start = collect(&span, w);
 		pt_span_unlock(&span);
-		for (unsigned int i = 0; i < nr; i++)
-			if (!read_ahead(slots[i], 0))
-				return;
 	}
+	return w->nr < WILLNEED_BATCH ? end : start;
+}
+
+bool willneed_read(struct willneed *w)
+{
+	bool more = true;
+
+	for (u32 i = 0; more && i < w->nr; i++)
+		more = read_ahead(w->slot[i], 0, GFP_ADVISED);
+	w->nr = 0;
+	return more;
 }
