@@ -233,8 +233,11 @@ static void test_madvise_collapse(void **state)
 	map(mm, 0, 2 * n, RW);
 	put_byte(0, 5);
 	put_byte(n, 6);
-	/* less than one, and one and a half */
-	assert_int_equal(vm_madvise(mm, PG(1), SIZE(n), MADV_COLLAPSE), -EINVAL);
+	/* inside of one; over the border of two, but all of none; one and a half */
+	assert_int_equal(vm_madvise(mm, PG(1), SIZE(n - 2), MADV_COLLAPSE), -EINVAL);
+	assert_int_equal(vm_madvise(mm, PG(1), SIZE(n), MADV_COLLAPSE), 0);
+	assert_int_equal(vm_madvise(mm, PG(n), SIZE(1), MADV_COLLAPSE), 0);
+	assert_int_equal(resident(mm), 2);
 	assert_int_equal(vm_madvise(mm, PG(0), SIZE(n + n / 2), MADV_COLLAPSE), 0);
 	assert_int_equal(resident(mm), n + 1);
 	assert_int_equal(vm_madvise(mm, PG(0), SIZE(2 * n), MADV_COLLAPSE), 0);
@@ -251,6 +254,15 @@ static void test_madvise_collapse(void **state)
 	assert_int_equal(resident(mm), 3 * n);
 	map(mm, 3 * n, 1, RW);
 	assert_int_equal(vm_madvise(mm, PG(2 * n), SIZE(4 * n), MADV_COLLAPSE), -EINVAL);
+	/* nothing has to be there, if something was; and who wants small folios has them */
+	map(mm, 6 * n, n, RW);
+	put_byte(6 * n, 8);
+	assert_int_equal(vm_madvise(mm, PG(6 * n), SIZE(n), MADV_DONTNEED), 0);
+	assert_int_equal(vm_madvise(mm, PG(6 * n), SIZE(n), MADV_COLLAPSE), 0);
+	assert_int_equal(resident(mm), 4 * n);
+	assert_int_equal(get_byte(6 * n), 0);
+	assert_int_equal(vm_madvise(mm, PG(6 * n), SIZE(n), MADV_NOHUGEPAGE), 0);
+	assert_int_equal(vm_madvise(mm, PG(6 * n), SIZE(1), MADV_COLLAPSE), -EINVAL);
 	space_end(mm);
 }
 

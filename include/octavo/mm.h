@@ -125,7 +125,8 @@ long vm_mremap(struct mm_struct *mm, unsigned long addr, unsigned long old_len,
  *
  * Return: 0; -EINVAL unaligned, unknown, or not for such areas; -ENOMEM holes: all else has been done (but for
  * MADV_POPULATE_..., which end there); -EAGAIN no memory for areas; MADV_POPULATE_...: -EFAULT, -EHWPOISON, -ENOMEM as
- * the faults; MADV_COLLAPSE: -ENOMEM, -EAGAIN in use, -EINVAL not such memory.
+ * the faults; MADV_COLLAPSE: -ENOMEM, -EAGAIN in use, -EINVAL not such memory, or
+ * the range is inside of one folio to be.
  */
 int vm_madvise(struct mm_struct *mm, unsigned long addr, unsigned long len, int advice);
 /* Return: the break after the call, the old one on failure, as the system call. */

@@ -256,13 +256,17 @@ static int collapse_locked(struct collapse *c)
 	return 0;
 }
 
+bool vma_may_collapse(const struct vm_area_struct *vma)
+{
+	/* faults with mmap_lock for reading make the reverse map */
+	return area_is_anon(vma) && vma->vm_flags & VM_ACCESS_FLAGS &&
+	       !(vma->vm_flags & (VM_SHARED | VM_NOHUGEPAGE)) && READ_ONCE(vma->anon_vma);
+}
+
 static bool may_collapse(const struct collapse *c)
 {
-	const struct vm_area_struct *vma = c->vma;
-
-	return vma && c->nr << PAGE_SHIFT <= vma->vm_end - c->addr && area_is_anon(vma) &&
-	       vma->vm_flags & VM_ACCESS_FLAGS && !(vma->vm_flags & (VM_SHARED | VM_NOHUGEPAGE)) &&
-	       vma->anon_vma;
+	return c->vma && c->nr << PAGE_SHIFT <= c->vma->vm_end - c->addr &&
+	       vma_may_collapse(c->vma);
 }
 
 /* Context: mmap_lock for writing. */

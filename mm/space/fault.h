@@ -168,6 +168,11 @@ vm_fault_t fault_present(struct fault *f);
 vm_fault_t handle_mm_fault_wait(struct vm_area_struct *vma, unsigned long addr, u32 flags,
 				struct fault_wait *wait);
 
+/* ---- collapse.c ---- */
+
+/* Could small folios of the area become a large one? Context: mmap_lock. */
+bool vma_may_collapse(const struct vm_area_struct *vma);
+
 /* ---- fault_wait.c ---- */
 
 static inline void fault_wait_init(struct fault_wait *wait)

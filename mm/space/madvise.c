@@ -297,19 +297,35 @@ static int advise_willneed(struct mm_struct *mm, unsigned long start, unsigned l
 	return ret;
 }
 
-/* A part of an area, in leaves of the order that one entry above the last level maps. */
+/* Of the folios that MADV_COLLAPSE makes: one entry above the last level maps one. */
+static unsigned int collapse_order(void)
+{
+	return min(level_order(MAX_LEAF_LEVEL), (unsigned int)MAX_FOLIO_ORDER);
+}
+
+/* Is it an area that can have one? Context: mmap_lock. */
+static int collapse_check(const struct vm_area_struct *vma)
+{
+	unsigned long size = PAGE_SIZE << collapse_order(), first = ALIGN(vma->vm_start, size);
+
+	if (first >= vma->vm_end || vma->vm_end - first < size)
+		return -EINVAL;
+	return vma_may_collapse(vma) ? 0 : -EINVAL;
+}
+
+/* A part of an area. What holds a border between two is done if there is none to make; what is inside of one is too little. */
 static int collapse_part(struct mm_struct *mm, unsigned long start, unsigned long end)
 {
-	unsigned int order = min(level_order(MAX_LEAF_LEVEL), (unsigned int)MAX_FOLIO_ORDER);
+	unsigned int order = collapse_order();
 	unsigned long size = PAGE_SIZE << order;
 	int ret = 0;
 
 	start = ALIGN(start, size);
 	end = ALIGN_DOWN(end, size);
-	if (start >= end)
+	if (start > end)
 		return -EINVAL;
 	for (; start < end; start += size) {
-		int err = collapse_range(mm, start, order, (1u << order) - 1);
+		int err = collapse_range(mm, start, order, 1u << order);
 
 		if (err == -EBUSY)
 			err = -EAGAIN;
@@ -334,10 +350,12 @@ static int advise_collapse(struct mm_struct *mm, unsigned long start, unsigned l
 			from = max(start, vma->vm_start);
 			to = min(end, vma->vm_end);
 		}
+		err = vma ? collapse_check(vma) : 0;
 		mmap_read_unlock(mm);
 		if (from > start)
 			ret = -ENOMEM;
-		err = from < to ? collapse_part(mm, from, to) : 0;
+		if (!err && from < to)
+			err = collapse_part(mm, from, to);
 		if (err)
 			return err;
 		start = to;
