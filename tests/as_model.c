@@ -239,7 +239,7 @@ static int mmap_type(unsigned long flags, int file)
 	case MAP_SHARED_VALIDATE:
 		if (!file)
 			return -EINVAL;
-		if (flags & ~0x13f93ful)
+		if (flags & ~0x3f93ful)
 			return -EOPNOTSUPP;
 		return grows ? -EINVAL : 0;
 	case MAP_DROPPABLE:

@@ -40,6 +40,9 @@ static void test_mmap_errors(void **state)
 		{ 0, SIZE(1), RW, MAP_ANONYMOUS | MAP_SHARED | MAP_GROWSDOWN, NULL, 0, -EINVAL },
 		{ 0, SIZE(1), RW, MAP_ANONYMOUS | 0xf, NULL, 0, -EINVAL },
 		{ 0, SIZE(1), RW, MAP_SHARED_VALIDATE | 0x8000000, &file, 0, -EOPNOTSUPP },
+		/* younger than the validation, and so not known to it */
+		{ PG(90), SIZE(1), RW, MAP_SHARED_VALIDATE | MAP_FIXED_NOREPLACE, &file, 0,
+		  -EOPNOTSUPP },
 		{ 0, SIZE(1), RW, ANON | MAP_HUGETLB, NULL, 0, -EINVAL },
 		{ 0, SIZE(1), RW, MAP_SHARED, &file, 0, -ENODEV },
 		{ 0, SIZE(2), RW, MAP_PRIVATE, &file, ~0ul & PAGE_MASK, -ENODEV },

@@ -70,7 +70,7 @@ struct mm_struct *mm_fork(struct mm_struct *mm, int *err);
  * @offset: bytes into it, page aligned
  *
  * Return: the address. -EINVAL length 0, unaligned, neither or both of private and shared, MAP_HUGETLB; unknown flags
- * with MAP_SHARED_VALIDATE -EOPNOTSUPP; -ENOMEM no room, limits, too many areas, not enough memory to commit;
+ * with MAP_SHARED_VALIDATE -EOPNOTSUPP, MAP_FIXED_NOREPLACE too; -ENOMEM no room, limits, too many areas, not enough memory to commit;
  * -EEXIST MAP_FIXED_NOREPLACE and something is there; -EPERM below mmap_min_addr; -EAGAIN locked memory
  * beyond its limit, -EPERM none may be locked; -EOVERFLOW offset; what the file's mmap said. Nothing has changed then, but that
  * MAP_FIXED has emptied the place if it was the file that refused. Shared anonymous memory: -ENODEV until there is a file to hold it.

@@ -4,11 +4,11 @@
  */
 #include "vma.h"
 
-/* What may stand beside a MAP_SHARED_VALIDATE; unknown flags are ignored otherwise. */
+/* What may stand beside a MAP_SHARED_VALIDATE, as on Linux: what is younger may not. Unknown flags are ignored otherwise. */
 #define MAP_TYPE 0x0ful
 #define MAP_KNOWN                                                                            \
 	(MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | \
-	 MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_FIXED_NOREPLACE | 0x800ul | 0x1000ul)
+	 MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | 0x800ul | 0x1000ul)
 
 /* What the embedder may set in vm_file_operations.mmap. */
 #define VM_MMAP_FLAGS (VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP)
