@@ -624,6 +624,69 @@ static void test_dump_says_something_of_every_cluster_in_use(void **state)
 	down();
 }
 
+/* ---- memory is short ---- */
+
+enum { GIVE_ORDERS = 4, GIVE_EACH = 8 };
+
+static struct {
+	unsigned long pfn[GIVE_ORDERS][GIVE_EACH];
+	u32 nr[GIVE_ORDERS], asked;
+} give;
+
+/* What is asked for and not a frame more. */
+static u64 gives(gfp_t gfp, unsigned int order, int nid)
+{
+	give.asked++;
+	if (order >= GIVE_ORDERS || !give.nr[order])
+		return 0;
+	frame_free(give.pfn[order][--give.nr[order]], order);
+	return 1ull << order;
+}
+
+static const struct octavo_hooks giving = { .direct_reclaim = gives };
+
+/* No frame is free at all, but what is asked for can be reclaimed: each step of swapon() asks. */
+static void test_on_when_nothing_is_free(void **state)
+{
+	const struct octavo_hooks *was;
+	void *taken = NULL;
+	long pfn;
+
+	up(TD_SYNC);
+	memset(&give, 0, sizeof(give));
+	for (unsigned int order = 0; order < GIVE_ORDERS; order++)
+		for (; give.nr[order] < GIVE_EACH; give.nr[order]++) {
+			pfn = frame_alloc(GFP_KERNEL, order, NUMA_NO_NODE);
+			assert_true(pfn >= 0);
+			give.pfn[order][give.nr[order]] = (unsigned long)pfn;
+		}
+	while ((pfn = frame_alloc(GFP_KERNEL | __GFP_MEMALLOC, 0, NUMA_NO_NODE)) >= 0) {
+		*(void **)pfn_to_virt((unsigned long)pfn) = taken;
+		taken = pfn_to_virt((unsigned long)pfn);
+	}
+	was = octavo_state.hooks;
+	octavo_state.hooks = &giving;
+	for (unsigned int i = 0; i < 2; i++) {
+		struct test_device *other = test_device_make(4 * CLUSTER, TD_SYNC);
+
+		assert_true(test_device_swapon(other, 0) >= 0);
+		test_device_off(other);
+	}
+	/* small ones find room in slabs that are there */
+	assert_true(give.asked || CLUSTER * sizeof(u64) < PAGE_SIZE);
+	octavo_state.hooks = was;
+	while (taken) {
+		void *next = *(void **)taken;
+
+		frame_free(virt_to_pfn(taken), 0);
+		taken = next;
+	}
+	for (unsigned int order = 0; order < GIVE_ORDERS; order++)
+		while (give.nr[order])
+			frame_free(give.pfn[order][--give.nr[order]], order);
+	down();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -644,6 +707,7 @@ int main(void)
 		TEST(test_refusals_at_every_step),
 		TEST(test_refusals_from_every_step_on),
 #endif
+		TEST(test_on_when_nothing_is_free),
 		TEST(test_uncached_run_and_next_used),
 		TEST(test_dump_says_something_of_every_cluster_in_use),
 	};

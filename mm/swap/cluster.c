@@ -192,9 +192,9 @@ static void cluster_grew(struct swap_device *dev, struct swap_cluster *c, unsign
 
 /* ---- clusters that were never used ---- */
 
-static void *words_alloc(size_t size)
+static void *words_alloc(size_t size, gfp_t gfp)
 {
-	return size < PAGE_SIZE ? kmalloc(size, GFP_SWAP) : alloc_pages_exact(size, GFP_SWAP);
+	return size < PAGE_SIZE ? kmalloc(size, gfp) : alloc_pages_exact(size, gfp);
 }
 
 void swap_words_free(void *p, size_t size)
@@ -218,8 +218,8 @@ static void cluster_trim(const struct swap_device *dev, struct swap_cluster *c)
 		c->map[0] |= ~0ul << (CLUSTER_SLOTS % BITS_PER_LONG);
 }
 
-/* The next one that was never used; NULL: there is none, or no memory. list_lock held. */
-static struct swap_cluster *cluster_fresh(struct swap_device *dev)
+/* The next one that was never used; NULL: there is none, or no memory. list_lock held, or nobody else has the device. */
+static struct swap_cluster *cluster_fresh(struct swap_device *dev, gfp_t gfp)
 {
 	u32 nr = dev->fresh;
 	struct swap_cluster *c;
@@ -229,13 +229,13 @@ static struct swap_cluster *cluster_fresh(struct swap_device *dev)
 		return NULL;
 	c = swap_cluster_at(dev, nr);
 	if (!c) {
-		c = words_alloc(CLUSTER_GROUP_BYTES);
+		c = words_alloc(CLUSTER_GROUP_BYTES, gfp);
 		if (!c)
 			return NULL;
 		/* release: pairs with the acquire in swap_cluster_at(): it is cleared */
 		smp_store_release(&dev->groups[nr / CLUSTER_GROUP], c);
 	}
-	words = words_alloc(CLUSTER_WORD_BYTES);
+	words = words_alloc(CLUSTER_WORD_BYTES, gfp);
 	if (!words)
 		return NULL;
 	c->nr = nr;
@@ -253,12 +253,14 @@ int cluster_first(struct swap_device *dev)
 {
 	struct swap_cluster *c;
 
+	/* nobody knows of the device yet, so this may sleep: reclaim, and what other CPUs keep, are worth trying */
+	c = cluster_fresh(dev, GFP_SWAP | __GFP_RECLAIM);
+	if (!c)
+		return -ENOMEM;
 	spin_lock(&dev->list_lock);
-	c = cluster_fresh(dev);
-	if (c)
-		list_put(dev, c, cluster_list(c, c->largest));
+	list_put(dev, c, cluster_list(c, c->largest));
 	spin_unlock(&dev->list_lock);
-	return c ? 0 : -ENOMEM;
+	return 0;
 }
 
 /* ---- taking ---- */
@@ -390,7 +392,7 @@ static struct swap_cluster *cluster_pick(struct swap_device *dev, unsigned int o
 
 	spin_lock(&dev->list_lock);
 	list = list_choose(dev->mask & many, order);
-	while (list < 0 && (c = cluster_fresh(dev)) && c->largest < (int)order) {
+	while (list < 0 && (c = cluster_fresh(dev, GFP_SWAP)) && c->largest < (int)order) {
 		list_put(dev, c, cluster_list(c, c->largest));
 		c = NULL;
 	}

@@ -117,10 +117,13 @@ static int swap_init(struct swap_state *st)
 
 /* ---- on ---- */
 
+/* More than others get: who adds a device when memory is short makes room for all. */
+#define GFP_SWAPON (GFP_KERNEL | __GFP_HIGH)
+
 static struct swap_device *device_make(const struct swap_device_ops *ops, void *priv,
 				       unsigned long nr_slots, int prio, u32 flags)
 {
-	struct swap_device *dev = kzalloc(sizeof(*dev), GFP_KERNEL);
+	struct swap_device *dev = kzalloc(sizeof(*dev), GFP_SWAPON);
 
 	if (!dev)
 		return NULL;
@@ -134,7 +137,7 @@ static struct swap_device *device_make(const struct swap_device_ops *ops, void *
 	for (unsigned int i = 0; i < CLUSTER_LISTS; i++)
 		INIT_LIST_HEAD(&dev->lists[i]);
 	dev->groups = kzalloc(DIV_ROUND_UP(dev->nr_clusters, CLUSTER_GROUP) * sizeof(*dev->groups),
-			      GFP_KERNEL);
+			      GFP_SWAPON);
 	if (dev->groups && !cluster_first(dev))
 		return dev;
 	device_free(dev);
