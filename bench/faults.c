@@ -109,7 +109,7 @@ static void row_of(const struct faults *f, const char *name, int figure, bool sh
 
 void bench_fault_rows(bool peer)
 {
-	struct faults f = { .windows = bench_opt.quick ? 16 : 256 };
+	struct faults f = { .windows = bench_opt.quick ? 16 : 128 };
 
 	for (u32 i = 0; i < 2; i++) {
 		f.host[i] = aligned_alloc(PAGE_SIZE, FAULT_WINDOW);
