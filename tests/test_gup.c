@@ -228,7 +228,7 @@ static void test_put_user_pages_by_runs(void **state)
 /* Small folios side by side, more than are looked up at once, and what is left of a large one between them. */
 static void test_unpin_range_of_small_folios(void **state)
 {
-	enum { ORDER = 7, NR = 1 << ORDER, LEFT = 64 };
+	enum { ORDER = 6, NR = 1 << ORDER, LEFT = 48 };
 	struct folio *folio, *last = NULL;
 	struct page *page;
 
